@@ -1,0 +1,21 @@
+"""Errors meant for a person: each says what was expected, what came, and what to do."""
+
+
+class RlrestoreError(Exception):
+    """A job that failed for a reason the user can understand. The command line prints it and exits 1."""
+
+
+class UsageError(RlrestoreError):
+    """A request that cannot be carried out as it was put. The command line prints it and exits 2."""
+
+
+class ImageError(RlrestoreError):
+    """An image file that cannot be read or written."""
+
+
+class ModelError(UsageError):
+    """A model folder that is incomplete, altered, or made for something else."""
+
+
+class DataError(UsageError):
+    """A data folder in which there is nothing to work on."""

@@ -1,0 +1,79 @@
+"""Fixtures that every test may ask for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a run depend on the source alone: not on the machine's cores, its load, or chance."""
+    # Two xdist workers with two threads each slow one another down; commands that tests start inherit this.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    hypothesis.settings.register_profile("rlrestore", deadline=None, derandomize=True)
+    hypothesis.settings.load_profile("rlrestore")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of shared photographs beside the source tree; a test that needs it is skipped without it."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"needs the shared photographs in {folder.name}/data beside the source tree")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_photograph() -> Callable[..., npt.NDArray[np.uint8]]:
+    """A painter: `make_photograph(height, width, seed=0)` gives uint8 pixels `(height, width, 3)`."""
+    return _photograph
+
+
+@pytest.fixture
+def photograph() -> npt.NDArray[np.uint8]:
+    """A painted photograph, uint8 `(128, 160, 3)`: smooth light, edges, texture; always the same."""
+    return _photograph(128, 160)
+
+
+def _photograph(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Paint a scene that degrades like a photograph: a sky, shaded discs, a striped wall, grain.
+
+    Edges are one pixel soft, colours are muted and neighbouring grains agree, so that as in a photograph most
+    of the energy lies in low frequencies and little of it in the colour differences.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    scene = np.stack([0.75 - 0.3 * y / height, 0.6 + 0.2 * x / width, 0.5 + 0.3 * y / height], axis=-1)
+    for _ in range(12):
+        centre_y, centre_x = rng.uniform(0, height), rng.uniform(0, width)
+        radius = rng.uniform(0.06, 0.22) * min(height, width)
+        cover = np.clip(radius + 0.5 - np.hypot(y - centre_y, x - centre_x), 0.0, 1.0)[..., None]
+        shade = (1.0 - 0.3 * (y - centre_y) / radius)[..., None]
+        colour = rng.uniform(0.15, 0.8) + rng.uniform(-0.1, 0.1, 3)
+        scene = (1.0 - cover) * scene + cover * colour * shade
+    stripes = 0.5 + 0.15 * np.clip(3 * np.sin(2 * np.pi * (x + 0.3 * y) / 14), -1.0, 1.0)
+    wall = ((y > 0.6 * height) & (x > 0.45 * width))[..., None]
+    scene = np.where(wall, stripes[..., None] * np.array([1.0, 0.9, 0.8]), scene)
+    grain = rng.normal(0.0, 0.06, (height + 2, width + 2))
+    scene += np.lib.stride_tricks.sliding_window_view(grain, (3, 3)).mean(axis=(2, 3))[..., None]
+    pixels: npt.NDArray[np.uint8] = np.rint(255 * np.clip(scene, 0.0, 1.0)).astype(np.uint8)
+    return pixels
