@@ -1,0 +1,56 @@
+"""The paper's three mixtures of distortions.
+
+A level triple (blur, noise, JPEG), each from 1 to 10, stands for an interval of each parameter. A mixture is
+the set of triples whose levels add up to a given range; a triple is drawn uniformly, then each parameter
+uniformly inside its interval.
+
+Source: paper, section 4.1 (mild and severe are never trained on; moderate is the training mixture).
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+
+from rlrestore.imaging.degradations import Degradations
+
+LEVELS = 10
+BLUR_STEP_PX = 0.5
+NOISE_STEP_255 = 5.0
+JPEG_ENDS = (100.0, 80.0, 60.0, 50.0, 40.0, 35.0, 30.0, 25.0, 20.0, 15.0, 10.0)
+"""JPEG level j lies between `JPEG_ENDS[j]` and `JPEG_ENDS[j - 1]`."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The level triples (b, n, j) with b + n + j − 2 from `lowest` to `highest`."""
+
+    name: str
+    lowest: int
+    highest: int
+
+    def triples(self) -> list[tuple[int, int, int]]:
+        """Return every level triple of the mixture, in lexicographic order."""
+        levels = range(1, LEVELS + 1)
+        every = itertools.product(levels, levels, levels)
+        return [triple for triple in every if self.lowest <= sum(triple) - 2 <= self.highest]
+
+    def sample(self, count: int, generator: torch.Generator) -> Degradations:
+        """Draw the degradations of `count` images, on the generator's device."""
+        device = generator.device
+        triples = torch.tensor(self.triples(), device=device)
+        drawn = triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
+        inside = torch.rand(count, 3, generator=generator, device=device)
+        ends = torch.tensor(JPEG_ENDS, device=device)
+        above, below = ends[drawn[:, 2] - 1], ends[drawn[:, 2]]
+        return Degradations(
+            blur_sigma_px=(drawn[:, 0] - inside[:, 0]) * BLUR_STEP_PX,
+            noise_sigma_255=(drawn[:, 1] - inside[:, 1]) * NOISE_STEP_255,
+            jpeg_quality=below + (above - below) * inside[:, 2],
+        )
+
+
+MILD = Mixture("mild", 9, 11)
+MODERATE = Mixture("moderate", 12, 17)
+SEVERE = Mixture("severe", 18, 20)
+MIXTURES: dict[str, Mixture] = {mixture.name: mixture for mixture in (MILD, MODERATE, SEVERE)}

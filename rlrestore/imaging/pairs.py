@@ -1,0 +1,53 @@
+"""Pairs of a degraded patch and its clean original, made on the device from a bank of photographs."""
+
+import torch
+from torch import Tensor
+
+from rlrestore.imaging.blur import RADIUS_PX
+from rlrestore.imaging.degradations import Degradations, degrade
+from rlrestore.imaging.jpeg import BLOCK, MCU
+from rlrestore.imaging.patches import PhotoBank
+
+
+def context_side(size: int) -> int:
+    """Return the side of the crop that is degraded to make a patch of `size` pixels.
+
+    The patch keeps the blur's radius from every border, can begin at any phase of the 8×8 JPEG grid, and the
+    whole is a multiple of the coder's 16 pixels.
+    """
+    return -(-(size + 2 * RADIUS_PX + BLOCK - 1) // MCU) * MCU
+
+
+def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
+    """Cut one square out of each image, at its own place: `(B, C, H, W)` to `(B, C, size, size)`."""
+    line = torch.arange(size, device=images.device)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    rows, columns = (top[:, None] + line)[:, :, None], (left[:, None] + line)[:, None, :]
+    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2).contiguous()
+
+
+def degraded_pairs(
+    bank: PhotoBank, degradations: Degradations, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw clean patches and their degraded versions.
+
+    Each is cut out of a larger crop after that was degraded, so the blur saw real surroundings and the JPEG
+    grid lies at any phase in the patch.
+
+    Args:
+        bank: The photographs.
+        degradations: What is done to each of the B crops.
+        size: Side of the patches in pixels.
+        generator: Source of all draws, on the bank's device.
+
+    Returns:
+        Degraded and clean patches, each `(B, 3, size, size)` in [0, 1].
+    """
+    count, side = len(degradations), context_side(size)
+    clean = bank.crops(count, side, generator)
+    degraded = degrade(clean, degradations, generator)
+    spread = side - size - 2 * RADIUS_PX + 1
+    top, left = torch.randint(
+        RADIUS_PX, RADIUS_PX + spread, (2, count), generator=generator, device=clean.device
+    )
+    return take_patches(degraded, top, left, size), take_patches(clean, top, left, size)

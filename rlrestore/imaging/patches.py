@@ -1,0 +1,140 @@
+"""Random crops of photographs that were decoded once and lie in the device's memory as bytes."""
+
+import logging
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.files import list_photos, read_rgb8
+
+Part = Literal["train", "validation", "all"]
+VALIDATION_SHARE = 16
+"""One file in this many, by a checksum of its name, is held out for validation."""
+
+log = logging.getLogger(__name__)
+
+
+def in_part(path: Path, part: Part) -> bool:
+    """Tell whether a file belongs to a part; the name alone decides, so that adding files moves none."""
+    held_out = zlib.crc32(path.name.encode()) % VALIDATION_SHARE == 0
+    return part == "all" or held_out == (part == "validation")
+
+
+class PhotoBank:
+    """Photographs as one flat run of bytes, from which crops are gathered without leaving the device."""
+
+    def __init__(self, photos: Sequence[NDArray[np.uint8]], device: torch.device | str = "cpu") -> None:
+        """Hold photographs.
+
+        Args:
+            photos: RGB photographs `(H, W, 3)`, of any sizes.
+            device: Where the bytes live and the crops are made.
+
+        Raises:
+            DataError: There is no photograph.
+        """
+        if not photos:
+            raise DataError("expected at least one photograph, got none")
+        self.device = torch.device(device)
+        self._pixels = torch.from_numpy(np.concatenate([photo.reshape(-1) for photo in photos])).to(
+            self.device
+        )
+        shapes = torch.tensor([photo.shape[:2] for photo in photos])
+        areas = shapes.prod(dim=1)
+        self._heights, self._widths = shapes.to(self.device).unbind(dim=1)
+        self._starts = (3 * (areas.cumsum(0) - areas)).to(self.device)
+        self._areas = areas.double().to(self.device)
+        self.smallest_side: int = int(shapes.min())
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        part: Part = "all",
+        scales: Sequence[float] = (1.0, 2 / 3),
+        smallest_side: int = 96,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Read every photograph of a folder and its subfolders.
+
+        A file that cannot be read is named in the log and left out, as is a photograph too small for a crop.
+
+        Args:
+            folder: Where the photographs are.
+            part: All of them, or the training or validation part of a split by file name.
+            scales: Each photograph is held at each of these scales (the paper's are 1, 2/3 and 1/3).
+            smallest_side: Photographs with a side below this many pixels are left out.
+            device: Where the bytes live.
+
+        Raises:
+            DataError: The folder holds no photograph of this part that can be used.
+        """
+        photos = []
+        for path in list_photos(folder):
+            if not in_part(path, part):
+                continue
+            try:
+                photo = Image.fromarray(read_rgb8(path))
+            except ImageError as error:
+                log.warning("left out: %s", error)
+                continue
+            sizes = [(round(photo.width * scale), round(photo.height * scale)) for scale in scales]
+            usable = [size for size in sizes if min(size) >= smallest_side]
+            if not usable:
+                log.warning("left out: %s is %d×%d, too small", path, photo.width, photo.height)
+            photos += [np.asarray(photo.resize(size, Image.Resampling.LANCZOS)) for size in usable]
+        if not photos:
+            raise DataError(
+                f"no usable photograph in the {part} part of {folder}: "
+                f"expected readable images of at least {smallest_side}×{smallest_side} pixels"
+            )
+        return cls(photos, device)
+
+    def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
+        """Draw square crops, uniformly over the pixels of all photographs, randomly flipped and transposed.
+
+        Args:
+            count: How many.
+            size: Side in pixels, at most the smallest side of any photograph.
+            generator: Source of the draws, on the bank's device.
+
+        Returns:
+            `(count, 3, size, size)` RGB in [0, 1].
+
+        Raises:
+            DataError: A photograph is smaller than the crop.
+        """
+        if size > self.smallest_side:
+            raise DataError(
+                f"expected photographs of at least {size} pixels, the smallest has {self.smallest_side}"
+            )
+        chosen = torch.multinomial(self._areas, count, replacement=True, generator=generator)
+        draws = torch.rand(5, count, generator=generator, device=self.device)
+        widths = self._widths[chosen]
+        top = (draws[0] * (self._heights[chosen] - size + 1)).long()
+        left = (draws[1] * (widths - size + 1)).long()
+        flip_rows, flip_columns, transpose = (draws[2:] < 0.5)[:, :, None]
+        line = torch.arange(size, device=self.device)
+        rows = torch.where(flip_rows, size - 1 - line, line)  # (count, size)
+        columns = torch.where(flip_columns, size - 1 - line, line)
+        down = torch.where(
+            transpose, 1, widths[:, None]
+        )  # how far one step down the crop moves in the photograph
+        across = torch.where(transpose, widths[:, None], 1)
+        corner = self._starts[chosen] + 3 * (top * widths + left)
+        pixel = corner[:, None, None] + 3 * ((rows * down)[:, :, None] + (columns * across)[:, None, :])
+        samples = (
+            pixel[:, None] + torch.arange(3, device=self.device)[:, None, None]
+        )  # (count, 3, size, size)
+        return self._pixels[samples].float().div_(255)

@@ -1,0 +1,143 @@
+"""A photograph in memory: the pixels to be restored, and all of its file that must survive the trip."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+BAND_ROWS = 256
+"""Rows converted at a time, so that a large photo never exists twice in float."""
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in the one channel of a greyscale file (ITU-R BT.601, as Pillow uses)."""
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph with what its file said about it.
+
+    The pixels are upright: an orientation flag of the file has been applied, and `exif` and `xmp` no longer
+    carry one. They are not colour-managed: `icc_profile` says what they mean, as it did in the file.
+
+    Attributes:
+        pixels: `(H, W, 3)` float32 RGB in [0, 1]; the three channels of a greyscale photo are equal.
+        alpha: `(H, W)` transparency exactly as in the file (uint8, or uint16 at 16 bits), None without one.
+        greyscale: Whether the file had one channel of colour; it is then written with one.
+        depth_bits: Bits per sample of the file, 8 or 16.
+        icc_profile: Colour profile, byte for byte.
+        exif: EXIF block from its TIFF header on, the orientation reset to upright, the thumbnail cut off.
+        xmp: XMP packet, the orientation reset to upright.
+        dpi: Pixels per inch, horizontal and vertical.
+        notes: What could not be kept as it was, for the user to read ("CMYK converted to RGB").
+    """
+
+    pixels: Floats
+    alpha: Integers | None = None
+    greyscale: bool = False
+    depth_bits: int = 8
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.float32:
+            raise ValueError(
+                f"expected float32 pixels of shape (H, W, 3), got {self.pixels.dtype} of {self.pixels.shape}"
+            )
+        if self.depth_bits not in (8, 16):
+            raise ValueError(f"expected depth_bits 8 or 16, got {self.depth_bits}")
+        if self.alpha is not None and self.alpha.shape != self.pixels.shape[:2]:
+            raise ValueError(f"expected alpha of shape {self.pixels.shape[:2]}, got {self.alpha.shape}")
+        if self.alpha is not None and self.alpha.dtype != sample_type(self.depth_bits):
+            raise ValueError(f"expected alpha of {self.depth_bits} bits, got {self.alpha.dtype}")
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.pixels.shape[1])
+
+    def with_pixels(self, pixels: npt.ArrayLike) -> "Photo":
+        """Return this photo with other pixels of the same size, and all else as it was.
+
+        Args:
+            pixels: `(H, W, 3)`; values outside [0, 1] are clipped when written.
+
+        Raises:
+            ValueError: The size differs.
+        """
+        array = np.asarray(pixels, dtype=np.float32)
+        if array.shape != self.pixels.shape:
+            raise ValueError(f"expected pixels of shape {self.pixels.shape}, got {array.shape}")
+        return dataclasses.replace(self, pixels=array)
+
+    def to_image(self) -> Image.Image:
+        """Return the photo as an 8-bit Pillow image: L, LA, RGB or RGBA."""
+        return Image.fromarray(np.squeeze(self.samples(8), axis=2) if self.channels == 1 else self.samples(8))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the file: 1 or 3 of colour, and one more with transparency."""
+        return (1 if self.greyscale else 3) + (self.alpha is not None)
+
+    def samples(self, depth_bits: int) -> Integers:
+        """Return the colour and alpha samples as they are written: `(H, W, channels)`, uint8 or uint16."""
+        out = np.empty((self.height, self.width, self.channels), sample_type(depth_bits))
+        colours = 1 if self.greyscale else 3
+        for top in range(0, self.height, BAND_ROWS):
+            band = self.pixels[top : top + BAND_ROWS]
+            if self.greyscale:
+                band = _luma(band)
+            out[top : top + BAND_ROWS, :, :colours] = to_integers(band, depth_bits)
+        if self.alpha is not None:
+            out[:, :, -1] = _rescaled(self.alpha, self.depth_bits, depth_bits)
+        return out
+
+
+def _luma(pixels: Floats) -> Floats:
+    """Return `(H, W, 1)`; written so that equal channels give their value exactly."""
+    red, green, blue = pixels[..., :1], pixels[..., 1:2], pixels[..., 2:]
+    luma: Floats = green + LUMA_WEIGHTS[0] * (red - green) + LUMA_WEIGHTS[2] * (blue - green)
+    return luma
+
+
+def sample_type(depth_bits: int) -> np.dtype[Any]:
+    """Return the unsigned integer type of 8 or 16 bits."""
+    return np.dtype(np.uint8 if depth_bits == 8 else np.uint16)
+
+
+def to_integers(pixels: Floats, depth_bits: int = 8) -> Integers:
+    """Round values in [0, 1] to whole samples; what lies outside is clipped, NaN becomes 0."""
+    top = 2**depth_bits - 1
+    scaled = np.nan_to_num(pixels * np.float32(top), nan=0.0, posinf=math.inf, neginf=0.0)
+    rounded: Integers = np.rint(scaled).clip(0, top).astype(sample_type(depth_bits))
+    return rounded
+
+
+def to_floats(samples: Integers) -> Floats:
+    """Scale whole samples of 8 or 16 bits to float32 in [0, 1]; greyscale `(H, W, 1)` becomes `(H, W, 3)`."""
+    top = np.iinfo(samples.dtype).max
+    pixels = np.empty((*samples.shape[:2], 3), np.float32)
+    np.divide(samples, np.float32(top), out=pixels, dtype=np.float32)
+    return pixels
+
+
+def _rescaled(alpha: Integers, from_bits: int, to_bits: int) -> Integers:
+    if from_bits == to_bits:
+        return alpha
+    if from_bits == 8:
+        return alpha.astype(np.uint16) * np.uint16(257)
+    return ((alpha.astype(np.uint32) + 128) // 257).astype(np.uint8)
