@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from rlrestore.errors import ModelError
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.storage import (
+    CARD,
+    load_toolbox,
+    load_weights,
+    read_card,
+    save_toolbox,
+    write_atomically,
+)
+from rlrestore.toolbox.toolbox import Toolbox
+
+
+@pytest.fixture
+def toolbox() -> Toolbox:
+    return Toolbox(TOOLS[:2])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, toolbox: Toolbox) -> Path:
+    save_toolbox(tmp_path / "model", toolbox, {"training": []})
+    return tmp_path / "model"
+
+
+def rewrite_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | changes))
+
+
+def test_a_toolbox_comes_back_as_it_was(folder: Path, toolbox: Toolbox) -> None:
+    loaded = load_toolbox(folder)
+    images = torch.rand(1, 3, 20, 20)
+    assert loaded.names == ("deblur-1", "deblur-2")
+    assert torch.equal(loaded.apply_tool(1, images), toolbox.apply_tool(1, images))
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_nothing_but_the_model_is_left_in_the_folder(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, "toolbox.safetensors"]
+
+
+def test_a_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no model in .*: expected card.json there"):
+        load_toolbox(tmp_path)
+
+
+def test_a_missing_part(folder: Path) -> None:
+    (folder / "toolbox.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"cannot read .*toolbox.safetensors: No such file"):
+        load_toolbox(folder)
+
+
+def test_an_altered_part(folder: Path) -> None:
+    data = bytearray((folder / "toolbox.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "toolbox.safetensors").write_bytes(data)
+    with pytest.raises(ModelError, match="sha256 differs"):
+        load_toolbox(folder)
+
+
+def test_a_damaged_card(folder: Path) -> None:
+    (folder / CARD).write_text("{")
+    with pytest.raises(ModelError, match="is damaged: expected JSON"):
+        read_card(folder)
+
+
+@pytest.mark.parametrize("version", [2, None, "1"])
+def test_a_card_of_another_format(folder: Path, version: object) -> None:
+    rewrite_card(folder, format_version=version)
+    with pytest.raises(ModelError, match="expected format_version 1"):
+        read_card(folder)
+
+
+def test_a_card_that_describes_no_tools(folder: Path) -> None:
+    rewrite_card(folder, toolbox={**read_card(folder)["toolbox"], "tools": [{"name": "x"}]})
+    with pytest.raises(ModelError, match="the toolbox entry cannot be understood"):
+        load_toolbox(folder)
+
+
+def test_widths_are_the_cards(tmp_path: Path) -> None:
+    """A model made before the default widths changed still loads."""
+    save_toolbox(tmp_path, Toolbox(TOOLS[1:3], widths={3: 20, 8: 24}), {})
+    loaded = load_toolbox(tmp_path)
+    assert loaded.widths == {3: 20, 8: 24}
+    assert loaded.networks[1].state_dict()["head.weight"].shape == (24, 12, 3, 3)
+
+
+def test_a_card_without_tools(folder: Path) -> None:
+    rewrite_card(folder, toolbox=None)
+    with pytest.raises(ModelError, match="has no toolbox"):
+        load_toolbox(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number(tmp_path: Path, toolbox: Toolbox, value: float) -> None:
+    with torch.no_grad():
+        next(toolbox.networks[1].parameters())[0, 0, 0, 0] = value
+    save_toolbox(tmp_path, toolbox, {})
+    with pytest.raises(ModelError, match=r"the weight 1\.head\.weight holds a NaN or an infinity"):
+        load_toolbox(tmp_path)
+
+
+def test_a_wrong_tensor_is_named_with_both_shapes() -> None:
+    with pytest.raises(ModelError, match=r"here: tensor weight: expected \(3, 2\), got \(1, 2\)"):
+        load_weights(torch.nn.Linear(2, 3), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)}, "here")
+    with pytest.raises(ModelError, match=r"tensor bias: expected \(3,\), got none"):
+        load_weights(torch.nn.Linear(2, 3), {"weight": torch.zeros(3, 2)}, "here")
+    with pytest.raises(ModelError, match=r"tensor extra: expected no such tensor, got \(1,\)"):
+        load_weights(
+            torch.nn.Linear(1, 1, bias=False), {"weight": torch.zeros(1, 1), "extra": torch.zeros(1)}, "here"
+        )
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_are_plain_safetensors(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "toolbox.safetensors")
+    assert tensors["0.head.weight"].shape == (48, 12, 3, 3)

@@ -1,0 +1,73 @@
+"""Checkpoints of a training: weights, optimiser and random stream in one safetensors file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rlrestore.errors import ModelError
+from rlrestore.toolbox.storage import load_weights, write_atomically
+
+
+def save_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    progress: dict[str, Any],
+) -> None:
+    """Write all that a training needs to go on as if it had never stopped.
+
+    Args:
+        path: The file; its folder is made when it does not exist.
+        network: Whose weights.
+        optimizer: Whose moments, one group of parameters.
+        generator: The random stream of data.
+        progress: Anything JSON can hold, such as steps and seconds.
+    """
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    tensors["generator"] = generator.get_state()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(data, metadata={"progress": json.dumps(progress)}))
+
+
+def load_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Any]:
+    """Put a checkpoint back where it came from, and return its progress.
+
+    Raises:
+        ModelError: The file cannot be read or does not fit the network.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"{path} is not a checkpoint of this version ({error}); start without --resume"
+        ) from error
+    load_weights(network, _under("network.", tensors), str(path))
+    if optimizer is not None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer.", tensors).items():
+            index, moment = name.split(".")
+            state.setdefault(int(index), {})[moment] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if generator is not None:
+        generator.set_state(tensors["generator"])
+    return progress
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,54 @@
+"""What a tool is trained on: its own distortion, alone and among the others."""
+
+import torch
+from torch import Tensor
+
+from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.toolbox.specs import ToolSpec
+
+LIGHT_NOISE_255 = 5.0
+LIGHT_JPEG_QUALITY = 60.0
+
+
+def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
+    """Draw, for each of B tools, its own distortion alone, uniformly in its range."""
+    device = generator.device
+    low = torch.tensor([spec.low for spec in specs], device=device)
+    high = torch.tensor([spec.high for spec in specs], device=device)
+    amount = low + (high - low) * torch.rand(len(specs), generator=generator, device=device)
+    return Degradations(*(torch.where(mask, amount, 0.0) for mask in _own_masks(specs, device)))
+
+
+def training_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
+    """Draw what each of B tools trains on.
+
+    Always its own distortion, uniformly in its range. For half of the samples the other two come at the
+    strengths of the paper's moderate mixture, which is what a tool meets early in a chain; for the other half
+    lightly (noise up to 5, JPEG quality from 60, no blur), as late in a chain.
+
+    Source: paper, section 3.1 (slight noise and JPEG are added to every tool's training data); the share of
+    moderate mixtures is ours.
+    """
+    device, count = generator.device, len(specs)
+    own, mixed = own_distortion(specs, generator), MODERATE.sample(count, generator)
+    draws = torch.rand(3, count, generator=generator, device=device)
+    heavy = draws[0] < 0.5
+    noise = torch.where(heavy, mixed.noise_sigma_255, LIGHT_NOISE_255 * draws[1])
+    light_quality = LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[2]
+    quality = torch.where(heavy, mixed.jpeg_quality, light_quality)
+    blur = torch.where(heavy, mixed.blur_sigma_px, 0.0)
+    is_blur, is_noise, is_jpeg = _own_masks(specs, device)
+    return Degradations(
+        blur_sigma_px=torch.where(is_blur, own.blur_sigma_px, blur),
+        noise_sigma_255=torch.where(is_noise, own.noise_sigma_255, noise),
+        jpeg_quality=torch.where(is_jpeg, own.jpeg_quality, quality),
+    )
+
+
+def _own_masks(specs: list[ToolSpec], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    blur, noise, jpeg = (
+        torch.tensor([spec.distortion == kind for spec in specs], device=device)
+        for kind in ("blur", "noise", "jpeg")
+    )
+    return blur, noise, jpeg

@@ -1,0 +1,62 @@
+"""The twelve tools: what each is for, as one table.
+
+Source: paper, section 3.1 and table 1 (three distortions, four levels each, 3 layers for the mild half
+and 8 layers for the severe half).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rlrestore.errors import UsageError
+
+Distortion = Literal["blur", "noise", "jpeg"]
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """One tool of the toolbox.
+
+    Attributes:
+        name: What people call it, for instance `denoise-3`.
+        distortion: The distortion it undoes.
+        low: Where its range begins: blur in px, noise in units of 255, JPEG as quality.
+        high: Where its range ends, same unit, above `low`.
+        depth: Convolution layers of its network, 3 or 8.
+    """
+
+    name: str
+    distortion: Distortion
+    low: float
+    high: float
+    depth: int
+
+
+TOOLS: tuple[ToolSpec, ...] = (
+    ToolSpec("deblur-1", "blur", 0.0, 1.25, depth=3),
+    ToolSpec("deblur-2", "blur", 1.25, 2.5, depth=3),
+    ToolSpec("deblur-3", "blur", 2.5, 3.75, depth=8),
+    ToolSpec("deblur-4", "blur", 3.75, 5.0, depth=8),
+    ToolSpec("denoise-1", "noise", 0.0, 12.5, depth=3),
+    ToolSpec("denoise-2", "noise", 12.5, 25.0, depth=3),
+    ToolSpec("denoise-3", "noise", 25.0, 37.5, depth=8),
+    ToolSpec("denoise-4", "noise", 37.5, 50.0, depth=8),
+    ToolSpec("dejpeg-1", "jpeg", 60.0, 100.0, depth=3),
+    ToolSpec("dejpeg-2", "jpeg", 35.0, 60.0, depth=3),
+    ToolSpec("dejpeg-3", "jpeg", 20.0, 35.0, depth=8),
+    ToolSpec("dejpeg-4", "jpeg", 10.0, 20.0, depth=8),
+)
+
+TOOL_NAMES: tuple[str, ...] = tuple(spec.name for spec in TOOLS)
+STOP: int = len(TOOLS)
+ACTION_NAMES: tuple[str, ...] = (*TOOL_NAMES, "stop")
+
+
+def tool_index(name: str) -> int:
+    """Return the place of a tool in the table, 0 to 11.
+
+    Raises:
+        UsageError: No tool has this name.
+    """
+    if name not in TOOL_NAMES:
+        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(TOOL_NAMES)}")
+    return TOOL_NAMES.index(name)

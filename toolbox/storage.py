@@ -1,0 +1,147 @@
+"""A model on disk: `card.json` beside `toolbox.safetensors` and `agent.safetensors`; never a pickle."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rlrestore.errors import ModelError, UsageError
+from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.toolbox import Toolbox
+
+FORMAT_VERSION = 1
+CARD = "card.json"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename: a reader sees the old or the new, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write weights and card, each file atomically, the card last.
+
+    Args:
+        folder: The model's folder; made when it does not exist.
+        card: What is said about the model; the parts' checksums and the format version are filled in here.
+        parts: Tensors of `toolbox` and, where there is one, of `agent`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    full: dict[str, Any] = {**card, "format_version": FORMAT_VERSION}
+    for part, tensors in parts.items():
+        data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+        full[part] = {**full[part], "sha256": hashlib.sha256(data).hexdigest()}
+        write_atomically(folder / f"{part}.safetensors", data)
+    write_atomically(folder / CARD, (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return a model's card.
+
+    Raises:
+        ModelError: There is no model in the folder, or its card is damaged or of another format.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"no model in {folder}: expected {CARD} there ({error.strerror})") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: expected JSON ({error}); copy the model again") from error
+    version = card.get("format_version") if isinstance(card, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}; update rlrestore"
+        )
+    return dict(card)
+
+
+def read_part(folder: Path, card: Mapping[str, Any], part: str) -> dict[str, Tensor]:
+    """Return the tensors of `toolbox` or `agent`, after checking the file against the card.
+
+    Raises:
+        ModelError: The part or its file is missing, was altered, or holds a NaN or an infinity.
+    """
+    path = folder / f"{part}.safetensors"
+    if not isinstance(card.get(part), dict):
+        raise ModelError(f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}; copy the model again") from error
+    if hashlib.sha256(data).hexdigest() != card[part].get("sha256"):
+        raise ModelError(
+            f"{path} is not the file that its {CARD} describes (sha256 differs); copy the model again"
+        )
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{path} is damaged: {error}; copy the model again") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{path}: the weight {name} holds a NaN or an infinity; this model cannot be used"
+            )
+    return tensors
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Put tensors into a module.
+
+    Raises:
+        ModelError: A tensor is missing, is one too many, or has the wrong shape.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            expected, got = wanted.get(name, "no such tensor"), given.get(name, "none")
+            raise ModelError(f"{source}: tensor {name}: expected {expected}, got {got}")
+    module.load_state_dict(dict(tensors))
+
+
+def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:
+    """Return a toolbox's entry for the card."""
+    widths = {str(depth): width for depth, width in toolbox.widths.items()}
+    return {"family": toolbox.family, "widths": widths, "tools": [asdict(spec) for spec in toolbox.specs]}
+
+
+def save_toolbox(folder: Path, toolbox: Toolbox, card: Mapping[str, Any]) -> None:
+    """Write a model that has tools and no agent."""
+    write_model(
+        folder, {**card, "toolbox": describe_toolbox(toolbox)}, {"toolbox": toolbox.networks.state_dict()}
+    )
+
+
+def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
+    """Read the tools of a model, ready for use.
+
+    Raises:
+        ModelError: The folder, its card or its weights are not what they should be.
+    """
+    card = read_card(folder)
+    tensors = read_part(folder, card, "toolbox")
+    try:
+        entry = card["toolbox"]
+        specs = [ToolSpec(**tool) for tool in entry["tools"]]
+        widths = {int(depth): int(width) for depth, width in entry["widths"].items()}
+        toolbox = Toolbox(specs, entry["family"], widths=widths)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, UsageError) as error:
+        raise ModelError(f"{folder / CARD}: the toolbox entry cannot be understood ({error})") from error
+    load_weights(toolbox.networks, tensors, str(folder / "toolbox.safetensors"))
+    channels_last(toolbox)
+    return toolbox.to(device).eval().requires_grad_(False)
