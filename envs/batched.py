@@ -1,0 +1,172 @@
+"""Many episodes at once, on the device: torch tensors in, torch tensors out."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from rlrestore.envs.setup import (
+    given_or_moderate_source,
+    given_or_shipped_toolbox,
+    observation,
+    observation_space,
+    torch_generator,
+)
+from rlrestore.envs.sources import PairSource
+from rlrestore.envs.transition import NO_ACTION, EpisodeState, replace, start, transition
+from rlrestore.toolbox.toolbox import Toolbox
+
+Observation = dict[str, Tensor]
+
+
+class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
+    """B episodes of `RestorationEnv`, stepped together.
+
+    Spaces, rewards, episode ends and arguments are those of `RestorationEnv`. All that goes in or comes out
+    is torch tensors on the device; the images are grouped by tool, and each tool runs once on its group.
+
+    Autoreset is `SAME_STEP`: where an episode ends, the observation returned is already the first of the next
+    one. `infos["final_obs"]` and `infos["final_info"]` then hold the last observations and infos of all B
+    episodes from before the resets; the masks `infos["_final_obs"]` and `["_final_info"]` say whose ended.
+
+    Infos: `psnr_db`, `input_psnr_db` `(B,)`; `chain` `(B, max_steps)` int64, the tools so far, -1 for none.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int,
+        toolbox: Toolbox | None = None,
+        source: PairSource | None = None,
+        *,
+        model: str | Path | None = None,
+        data: str | Path | None = None,
+        max_steps: int = 3,
+        stop_when_worse: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"expected at least one episode, got num_envs={num_envs}")
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
+        self.source = given_or_moderate_source(source, data, self.device)
+        self.max_steps = max_steps
+        self.stop_when_worse = stop_when_worse
+        self.single_action_space = spaces.Discrete(self.toolbox.stop + 1)
+        self.single_observation_space = observation_space(self.toolbox.stop + 1)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._generator: torch.Generator | None = None
+        self._state: EpisodeState | None = None
+        self._chains = self._no_chains(num_envs)
+
+    @cached_property
+    def observation_space(self) -> spaces.Space[Any]:  # type: ignore[override]  # bounds of 8192 images fill 1 GB
+        """The batched space, made when first asked for."""
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @property
+    def state(self) -> EpisodeState:
+        """Where the episodes are now, for learners that use the simulator (`transition.expand`).
+
+        Raises:
+            ResetNeeded: The episodes have not begun.
+        """
+        if self._state is None:
+            raise ResetNeeded("expected running episodes, got none yet: call reset() first")
+        return self._state
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin B episodes, from one stream of pairs.
+
+        Args:
+            seed: Restarts the stream. With one episode it is the stream of `RestorationEnv` with this seed.
+            options: `degraded` and `clean`, tensors `(B, 3, 63, 63)` on the device, to start from.
+
+        Raises:
+            ValueError: The given pairs are not B pairs.
+        """
+        super().reset(seed=seed)
+        if seed is not None or self._generator is None:
+            self._generator = torch_generator(self.np_random, self.device)
+        if options:
+            degraded, clean = options["degraded"], options["clean"]
+        else:
+            degraded, clean = self.source(self.num_envs, self._generator)
+        if len(degraded) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} pairs, got {len(degraded)}")
+        self._state = start(degraded, clean)
+        self._chains = self._no_chains(self.num_envs)
+        return self._observation(self._state), self._info(self._state)
+
+    @torch.no_grad()
+    def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Take one action in every episode, and begin anew where one ended.
+
+        Args:
+            actions: `(B,)` int64 on the device.
+
+        Returns:
+            Observations, rewards `(B,)` in dB, terminated `(B,)`, truncated `(B,)` all false, infos.
+
+        Raises:
+            ResetNeeded: The episodes have not begun.
+            ValueError: The actions are not B numbers from 0 to N.
+        """
+        before = self.state
+        self._check(actions)
+        moved = transition(self.toolbox, before, actions, self.max_steps, self.stop_when_worse)
+        tools = torch.where(actions == self.toolbox.stop, NO_ACTION, actions)
+        self._chains = self._chains.scatter(1, before.steps[:, None], tools[:, None])
+        self._state = moved.state
+        ended = moved.terminated.nonzero().squeeze(1)
+        finals = self._begin_anew(moved.state, ended, moved.terminated) if len(ended) else {}
+        infos = {**self._info(self._state), **finals}
+        return (
+            self._observation(self._state),
+            moved.reward,
+            moved.terminated,
+            torch.zeros_like(moved.terminated),
+            infos,
+        )
+
+    def _begin_anew(self, state: EpisodeState, ended: Tensor, mask: Tensor) -> dict[str, Any]:
+        """Start new episodes at the indices `ended`; return what the infos tell of the old ones."""
+        finals = {
+            "final_obs": self._observation(state),
+            "final_info": self._info(state),
+            "_final_obs": mask,
+            "_final_info": mask,
+        }
+        if self._generator is None:  # reset() makes it before any step can come here
+            raise ResetNeeded("expected running episodes, got none yet: call reset() first")
+        self._state = replace(state, ended, start(*self.source(len(ended), self._generator)))
+        self._chains = self._chains.index_copy(0, ended, self._no_chains(len(ended)))
+        return finals
+
+    def _check(self, actions: Tensor) -> None:
+        stop = self.toolbox.stop
+        if actions.shape != (self.num_envs,) or actions.dtype != torch.int64:
+            came = f"{tuple(actions.shape)} {actions.dtype}"
+            raise ValueError(f"expected actions ({self.num_envs},) torch.int64, got {came}")
+        if bool(((actions < 0) | (actions > stop)).any()):
+            low, high = int(actions.min()), int(actions.max())
+            raise ValueError(f"expected actions from 0 to {stop}, got some from {low} to {high}")
+
+    def _no_chains(self, count: int) -> Tensor:
+        return torch.full((count, self.max_steps), NO_ACTION, dtype=torch.int64, device=self.device)
+
+    def _observation(self, state: EpisodeState) -> Observation:
+        return observation(state, self.toolbox.stop + 1)
+
+    def _info(self, state: EpisodeState) -> dict[str, Any]:
+        return {"psnr_db": state.psnr_db, "input_psnr_db": state.start_psnr_db, "chain": self._chains}

@@ -1,0 +1,147 @@
+"""What a step does to an episode: the one transition that every environment and every learner shares.
+
+Pure functions on frozen records, batched, on whichever device the images are. The images of a state are the
+tools' own outputs and are never clipped between steps; only what an agent sees (`observe`) is.
+
+Shapes: B episodes, N tools, H×W patches; action N means stop.
+
+Source: paper, section 3.2 (state, action, step-wise reward).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlrestore.imaging.metrics import psnr_db
+from rlrestore.toolbox.toolbox import Toolbox
+
+NO_ACTION = -1
+"""`last_action` before the first action."""
+
+
+@dataclass(frozen=True)
+class EpisodeState:
+    """Where B episodes are.
+
+    Attributes:
+        images: `(B, 3, H, W)` RGB as the chain has left it so far, not clipped.
+        clean: `(B, 3, H, W)` the clean RGB in [0, 1]; an agent never sees it.
+        psnr_db: `(B,)` of the images against the clean ones.
+        start_psnr_db: `(B,)` the same at the input.
+        last_action: `(B,)` int64, `NO_ACTION` before the first.
+        steps: `(B,)` int64, actions taken so far, stop included.
+    """
+
+    images: Tensor
+    clean: Tensor
+    psnr_db: Tensor
+    start_psnr_db: Tensor
+    last_action: Tensor
+    steps: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape != self.clean.shape:
+            shapes = f"{tuple(self.images.shape)} and {tuple(self.clean.shape)}"
+            raise ValueError(f"expected images and clean of one shape (B, 3, H, W), got {shapes}")
+        flat = {self.psnr_db.shape, self.start_psnr_db.shape, self.last_action.shape, self.steps.shape}
+        if flat != {self.images.shape[:1]}:
+            raise ValueError(
+                f"expected (B,) values of B = {len(self.images)} episodes, got {sorted(map(tuple, flat))}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What one action in each of B episodes led to.
+
+    Attributes:
+        state: Where the episodes are now.
+        reward: `(B,)` PSNR gain of the step in dB; exactly 0 for stop.
+        terminated: `(B,)` bool; nothing is ever truncated, for the step limit is part of the task.
+    """
+
+    state: EpisodeState
+    reward: Tensor
+    terminated: Tensor
+
+
+def start(images: Tensor, clean: Tensor) -> EpisodeState:
+    """Begin one episode per pair.
+
+    Args:
+        images: `(B, 3, H, W)` degraded RGB.
+        clean: `(B, 3, H, W)` the same patches before the degradation.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if images.shape != clean.shape:
+        raise ValueError(f"expected pairs of one shape, got {tuple(images.shape)} and {tuple(clean.shape)}")
+    value_db = psnr_db(images, clean)
+    zeros = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    return EpisodeState(images, clean, value_db, value_db, zeros + NO_ACTION, zeros)
+
+
+def transition(
+    toolbox: Toolbox,
+    state: EpisodeState,
+    actions: Tensor,
+    max_steps: int,
+    stop_when_worse: bool = False,
+) -> Transition:
+    """Take one action in every episode.
+
+    An episode terminates on stop, at `max_steps` actions, or, with `stop_when_worse`, when its PSNR falls
+    below the input's. The actions are trusted to lie in 0…N: looking would cost a wait for the device.
+
+    Args:
+        toolbox: N tools.
+        state: B episodes, none of them terminated.
+        actions: `(B,)` int64 tools to apply, N for stop.
+        max_steps: Actions after which an episode ends.
+        stop_when_worse: End an episode that is worse than its input. For training only: it looks at `clean`.
+
+    Source: paper, section 3.2; ending worse episodes early as in its training, section 4.1.
+    """
+    images = toolbox.apply_each(actions, state.images)
+    stopped = actions == toolbox.stop
+    value_db = torch.where(stopped, state.psnr_db, psnr_db(images, state.clean))
+    steps = state.steps + 1
+    terminated = stopped | (steps >= max_steps)
+    if stop_when_worse:
+        terminated = terminated | (value_db < state.start_psnr_db)
+    after = EpisodeState(images, state.clean, value_db, state.start_psnr_db, actions, steps)
+    return Transition(after, value_db - state.psnr_db, terminated)
+
+
+def expand(toolbox: Toolbox, state: EpisodeState) -> tuple[Tensor, Tensor]:
+    """Apply every tool in every state: all that an agent could do next, and what it would be worth.
+
+    Returns:
+        `(B, N, 3, H, W)` the successors' images and `(B, N)` their PSNR in dB. A tool's reward is its PSNR
+        less `state.psnr_db`; stop's is 0.
+    """
+    images = toolbox.apply_all(state.images)
+    values_db = torch.stack([psnr_db(successor, state.clean) for successor in images.unbind(dim=1)], dim=1)
+    return images, values_db
+
+
+def observe(state: EpisodeState) -> tuple[Tensor, Tensor]:
+    """Return what an agent may see: `(B, 3, H, W)` images clipped to [0, 1], `(B,)` last actions."""
+    return state.images.clamp(0, 1), state.last_action
+
+
+def replace(state: EpisodeState, where: Tensor, fresh: EpisodeState) -> EpisodeState:
+    """Return the state with the episodes at `where` (`(K,)` int64 indices) exchanged for K fresh ones."""
+    return EpisodeState(
+        images=state.images.index_copy(0, where, fresh.images),
+        clean=state.clean.index_copy(0, where, fresh.clean),
+        psnr_db=state.psnr_db.index_copy(0, where, fresh.psnr_db),
+        start_psnr_db=state.start_psnr_db.index_copy(0, where, fresh.start_psnr_db),
+        last_action=state.last_action.index_copy(0, where, fresh.last_action),
+        steps=state.steps.index_copy(0, where, fresh.steps),
+    )
