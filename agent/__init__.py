@@ -1,0 +1,1 @@
+"""The agent: the policy network that chooses tools, and its training."""

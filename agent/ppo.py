@@ -1,0 +1,232 @@
+"""Training the agent by PPO, with sb3-contrib's recurrent implementation: a plain second way to a policy.
+
+The actor is the same network as everywhere: the trunk, the LSTM of 50, one linear output per action. PPO fits
+logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a tool's
+number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card says so
+by `"values": "preference"`.
+
+Source: Schulman et al. 2017 (arXiv 1707.06347); the network from the paper's section 3.2.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from torch import Tensor
+from tqdm import tqdm
+
+from rlrestore.agent.measure import PolicyReport
+from rlrestore.agent.policy import FEATURES, MEMORY, Policy, Trunk
+from rlrestore.agent.training import training_source, validate
+from rlrestore.envs.batched import BatchedRestorationEnv
+from rlrestore.envs.sb3 import RestorationVecEnv
+from rlrestore.envs.sources import PATCH, PairSource
+from rlrestore.errors import RlrestoreError
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.toolbox import Toolbox
+
+VALUES = "preference"
+"""What a card says of this policy's values, which are not in dB."""
+UNTIL_THE_MINUTES_ARE_OVER = 10**12
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PpoSettings:
+    """How an agent is trained by PPO.
+
+    Attributes:
+        minutes: Wall-clock time; or None.
+        steps: Environment steps, rounded up to whole rollouts; or None. Exactly one of the two is given.
+        episodes: Episodes played at a time.
+        rollout: Steps of each of them between two updates.
+        batch: Steps per gradient step.
+        epochs: Passes over a rollout.
+        learning_rate: Of Adam.
+        entropy: Weight of the entropy bonus, which keeps the actor from settling too early.
+        worst_reward_db: Losses beyond this count as this: one tool on one clean patch can cost 60 dB.
+        seed: Of the weights and of all draws; stable-baselines3 sets the process's global seeds to it.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    episodes: int = 64
+    rollout: int = 12
+    batch: int = 192
+    epochs: int = 4
+    learning_rate: float = 5e-4
+    entropy: float = 0.01
+    worst_reward_db: float = -2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("expected either minutes or steps")
+
+
+class TrunkExtractor(BaseFeaturesExtractor):
+    """The policy's trunk, joined with the one-hot of the last action: flat images to `(B, 32 + actions)`."""
+
+    def __init__(self, observation_space: spaces.Dict) -> None:
+        actions = spaces.flatdim(observation_space["last_action"])
+        super().__init__(observation_space, features_dim=FEATURES + actions)
+        self.trunk = Trunk(PATCH)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Return the features, in the order in which the policy's memory reads them."""
+        images = observations["image"].view(-1, 3, PATCH, PATCH)
+        return torch.cat((self.trunk(images), observations["last_action"]), dim=1)
+
+
+class RewardFloor(VecEnvWrapper):
+    """Counts a reward below the floor as the floor."""
+
+    def __init__(self, venv: VecEnv, floor_db: float) -> None:
+        super().__init__(venv)
+        self.floor_db = floor_db
+
+    def reset(self) -> VecEnvObs:
+        """Begin all episodes."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return what the environment returned, the rewards floored."""
+        observation, rewards, dones, infos = self.venv.step_wait()
+        return observation, rewards.clip(min=self.floor_db), dones, infos
+
+
+class Watch(BaseCallback):
+    """Shows the mean return, stops at the minute, and stops a training whose numbers have broken down."""
+
+    def __init__(self, settings: PpoSettings, bar: "tqdm[Any]") -> None:
+        super().__init__()
+        self.seconds = math.inf if settings.minutes is None else settings.minutes * 60
+        self.began = time.monotonic()
+        self.bar = bar
+
+    def _on_step(self) -> bool:
+        return time.monotonic() - self.began < self.seconds
+
+    def _on_rollout_end(self) -> None:
+        self.bar.update(self.num_timesteps - self.bar.n)
+        self.bar.set_postfix_str(f"return {mean_return_db(self.model):.2f} dB")
+        check_weights(self.model)
+
+
+def check_weights(model: Any) -> None:
+    """Check that the weights of a model of stable-baselines3 are numbers.
+
+    Raises:
+        RlrestoreError: One is NaN or infinite.
+    """
+    if not all(bool(parameter.isfinite().all()) for parameter in model.policy.parameters()):
+        raise RlrestoreError(
+            f"a weight of the agent became NaN or infinite within {model.num_timesteps} steps: "
+            "lower the learning rate and train again"
+        )
+
+
+def mean_return_db(model: Any) -> float:
+    """Return the mean return of the last 100 episodes that a model of stable-baselines3 has played, in dB."""
+    returns = [episode["r"] for episode in model.ep_info_buffer]
+    return sum(returns) / len(returns) if returns else math.nan
+
+
+def make_ppo(
+    toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device
+) -> RecurrentPPO:
+    """Return sb3-contrib's recurrent PPO, untrained, on a toolbox and a source of pairs."""
+    batched = BatchedRestorationEnv(settings.episodes, toolbox, source, stop_when_worse=True, device=device)
+    monitored = VecMonitor(RestorationVecEnv(batched))
+    return RecurrentPPO(
+        "MultiInputLstmPolicy",
+        RewardFloor(monitored, settings.worst_reward_db),
+        learning_rate=settings.learning_rate,
+        n_steps=settings.rollout,
+        batch_size=settings.batch,
+        n_epochs=settings.epochs,
+        gamma=1.0,  # an episode has three steps, and its return is a gain in dB
+        ent_coef=settings.entropy,
+        policy_kwargs={
+            "features_extractor_class": TrunkExtractor,
+            "lstm_hidden_size": MEMORY,
+            "net_arch": [],
+        },
+        seed=settings.seed,
+        device=device,
+    )
+
+
+@torch.no_grad()
+def actor_policy(model: RecurrentPPO, tools: int) -> Policy:
+    """Return PPO's actor as a policy: the same choices, with each tool's logit above stop's as its value."""
+    actor: Any = model.policy
+    policy = Policy(tools, PATCH).to(model.device)
+    policy.trunk.load_state_dict(actor.features_extractor.trunk.state_dict())
+    lstm = actor.lstm_actor.state_dict()
+    policy.memory.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in lstm.items()})
+    for name in ("weight", "bias"):
+        logits = getattr(actor.action_net, name)
+        above_stop = logits[:-1] - logits[-1:]
+        getattr(policy.advantage, name).copy_(above_stop)
+        getattr(policy.level, name).copy_(above_stop.mean(dim=0, keepdim=True))
+    return policy.eval()
+
+
+def fit_ppo(toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device) -> Policy:
+    """Train an agent by PPO on one thread, which for a network this small is the fastest.
+
+    Raises:
+        RlrestoreError: A weight became NaN or infinite.
+    """
+    with one_thread(), tqdm(desc="agent", total=settings.steps, leave=False) as bar:
+        model = make_ppo(toolbox, source, settings, device)
+        try:
+            model.learn(settings.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=Watch(settings, bar))
+        except ValueError:  # torch's distributions refuse NaN and do not say where it came from
+            check_weights(model)
+            raise
+        check_weights(model)
+    log.info("PPO: return %.2f dB after %d steps", mean_return_db(model), model.num_timesteps)
+    return actor_policy(model, toolbox.stop)
+
+
+def train_ppo(
+    bank: PhotoBank, validation: PhotoBank, toolbox: Toolbox, settings: PpoSettings
+) -> tuple[Policy, PolicyReport]:
+    """Train an agent by PPO, and measure it on the moderate mixture of the validation photographs.
+
+    Args:
+        bank: Photographs to train on; training runs on their device.
+        validation: Photographs to measure on.
+        toolbox: The tools, on the same device.
+        settings: How.
+
+    Raises:
+        RlrestoreError: A weight became NaN or infinite.
+    """
+    policy = fit_ppo(toolbox, training_source(bank), settings, bank.device)
+    return policy, validate(policy, toolbox, validation, settings.seed)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread for as long as this lasts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,49 @@
+"""The agent's part of a model folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlrestore.agent.policy import Policy
+from rlrestore.errors import ModelError
+from rlrestore.toolbox.storage import CARD, describe_toolbox, load_weights, read_card, read_part, write_model
+from rlrestore.toolbox.toolbox import Toolbox
+
+
+def save_model(folder: Path, toolbox: Toolbox, policy: Policy, card: Mapping[str, Any]) -> None:
+    """Write a whole model: tools, agent and card.
+
+    Args:
+        folder: The model's folder.
+        toolbox: The tools.
+        policy: The agent that was trained on these tools.
+        card: What is said about them.
+    """
+    agent = {"tools": list(toolbox.names), "patch_size": policy.patch_size, "max_steps": policy.max_steps}
+    parts = {"toolbox": toolbox.networks.state_dict(), "agent": policy.state_dict()}
+    write_model(folder, {**card, "toolbox": describe_toolbox(toolbox), "agent": agent}, parts)
+
+
+def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu") -> Policy:
+    """Read the agent of a model, ready for use.
+
+    Raises:
+        ModelError: The folder, its card or its weights are not what they should be, or the agent was trained
+            on other tools.
+    """
+    card = read_card(folder)
+    tensors = read_part(folder, card, "agent")
+    entry = card["agent"]
+    if entry.get("tools") != list(toolbox.names):
+        raise ModelError(
+            f"{folder / CARD}: the agent chooses among {entry.get('tools')}, "
+            f"the toolbox holds {list(toolbox.names)}; train the agent on this toolbox"
+        )
+    sizes = entry.get("patch_size"), entry.get("max_steps")
+    if not all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
+        raise ModelError(f"{folder / CARD}: expected patch_size and max_steps as whole numbers, got {sizes}")
+    policy = Policy(len(toolbox.names), *sizes)
+    load_weights(policy, tensors, str(folder / "agent.safetensors"))
+    return policy.to(device).eval().requires_grad_(False)

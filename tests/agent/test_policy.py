@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlrestore.agent.policy import MEMORY, Policy
+from rlrestore.agent.storage import load_agent, save_model
+from rlrestore.errors import ModelError
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.storage import CARD, load_toolbox, save_toolbox
+from rlrestore.toolbox.toolbox import Toolbox
+
+
+@pytest.fixture
+def toolbox() -> Toolbox:
+    return Toolbox(TOOLS[4:6])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, toolbox: Toolbox) -> Path:
+    save_model(tmp_path / "model", toolbox, Policy(2), {"training": []})
+    return tmp_path / "model"
+
+
+def test_stop_is_worth_nothing() -> None:
+    policy = Policy(5)
+    values, hidden = policy(torch.rand(3, 3, 63, 63), torch.tensor([-1, 4, 5]), policy.initial_state(3))
+    assert values.shape == (3, 6)
+    assert hidden[0].shape == hidden[1].shape == (3, MEMORY)
+    assert values[:, -1].tolist() == [0, 0, 0]
+    assert bool(values[:, :-1].any())
+
+
+def test_the_last_action_and_the_memory_matter() -> None:
+    torch.manual_seed(0)
+    policy = Policy(5)
+    image, empty = torch.rand(1, 3, 63, 63), policy.initial_state(1)
+    first, hidden = policy(image, torch.tensor([-1]), empty)
+    assert not torch.equal(policy(image, torch.tensor([2]), empty)[0], first)
+    assert not torch.equal(policy(image, torch.tensor([-1]), hidden)[0], first)
+
+
+def test_the_policy_is_about_as_large_as_the_papers() -> None:
+    """The authors' agent has 87,863 parameters; ours a normalisation and one level more, one output less."""
+    assert sum(parameter.numel() for parameter in Policy(12).parameters()) == pytest.approx(87_863, rel=0.01)
+
+
+def test_a_model_comes_back_as_it_was(tmp_path: Path, toolbox: Toolbox) -> None:
+    policy = Policy(2, max_steps=4)
+    save_model(tmp_path, toolbox, policy, {})
+    loaded = load_agent(tmp_path, load_toolbox(tmp_path))
+    images, last = torch.rand(2, 3, 63, 63), torch.tensor([-1, 1])
+    assert loaded.max_steps == 4
+    assert torch.equal(
+        loaded(images, last, loaded.initial_state(2))[0], policy(images, last, policy.initial_state(2))[0]
+    )
+
+
+def test_an_agent_for_other_tools_is_refused(folder: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"the agent chooses among \['denoise-1', 'denoise-2'\].*\['deblur-1'\]"
+    ):
+        load_agent(folder, Toolbox(TOOLS[:1]))
+
+
+def test_a_model_without_an_agent(tmp_path: Path, toolbox: Toolbox) -> None:
+    save_toolbox(tmp_path, toolbox, {})
+    with pytest.raises(ModelError, match="has no agent"):
+        load_agent(tmp_path, toolbox)
+
+
+@pytest.mark.parametrize("change", [{"patch_size": 0}, {"patch_size": "63"}, {"max_steps": None}])
+def test_an_agent_of_no_size(folder: Path, toolbox: Toolbox, change: dict[str, object]) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card["agent"] |= change
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="expected patch_size and max_steps as whole numbers"):
+        load_agent(folder, toolbox)
