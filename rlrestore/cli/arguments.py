@@ -1,0 +1,60 @@
+"""Arguments that several subcommands share."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def positive_float(text: str) -> float:
+    """Read a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number above zero."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def natural_number(text: str) -> int:
+    """Read a whole number from zero."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> None:
+    """Add what every training asks for: data, output, its budget, and how to go on."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="photographs, searched recursively"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to write")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=positive_float, metavar="M", help="wall-clock time for all of it")
+    budget.add_argument("--steps", type=positive_int, metavar="N", help=steps_help)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
+    parser.add_argument("--seed", type=natural_number, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+
+
+def training_record(stage: str, args: argparse.Namespace, photographs: int, **more: Any) -> dict[str, Any]:
+    """Return what a model card says of a training.
+
+    Args:
+        stage: What was trained, `tools` or `agent`.
+        args: The command line.
+        photographs: How many were trained on, each scale counted.
+        more: What came of it.
+    """
+    command = shlex.join(["rlrestore", *sys.argv[1:]])
+    data = f"{photographs} photographs (scales counted)"
+    return {"stage": stage, "command": command, "data": data, "seed": args.seed, **more}

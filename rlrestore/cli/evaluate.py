@@ -1,0 +1,151 @@
+"""`rlrestore evaluate`: measure a model on a test set."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlrestore.cli import Subparsers
+from rlrestore.errors import RlrestoreError, UsageError
+
+if TYPE_CHECKING:
+    from rlrestore.evaluate import Report, Scores
+    from rlrestore.restore import Restorer
+
+DESCRIPTION = """\
+Measure how well a model restores a test set: PSNR and SSIM at the input and after each step, each the mean
+over images of the unrounded result, and what the agent did. It never trains. Give one source:
+
+  --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
+                         degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB
+                         is drawn again. The default number takes about half a minute on one core for each
+                         mixture and gives the mean gain to about 0.05 dB.
+  --pairs IN_DIR GT_DIR  degraded images and their originals of the same name, of any size; each is restored
+                         as `rlrestore restore` does, or as one patch if it is exactly 63×63
+  --npz FILE             uint8 arrays `input` and `gt`, (N, 63, 63, 3), RGB
+"""
+SPLITS = ("mild", "moderate", "severe")
+PATCHES = 1000
+SEED = 0
+GRID = "any"
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a model on a test set",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_argument_group("source, one of them")
+    source.add_argument("--data", type=Path, metavar="DIR", help="folder of clean photographs")
+    source.add_argument(
+        "--pairs", type=Path, nargs=2, metavar=("IN_DIR", "GT_DIR"), help="folders of image pairs"
+    )
+    source.add_argument("--npz", type=Path, metavar="FILE", help="file of patch pairs")
+    made = parser.add_argument_group("how test sets are made from --data")
+    made.add_argument("--split", choices=SPLITS, help="the mixture of distortions (default: all three)")
+    made.add_argument(
+        "--patches", type=int, metavar="N", help=f"patches of each mixture (default: {PATCHES})"
+    )
+    made.add_argument("--seed", type=int, metavar="N", help=f"which patches (default: {SEED})")
+    made.add_argument(
+        "--grid",
+        choices=("any", "aligned"),
+        help="where patches begin on the JPEG grid: anywhere, or on a block as the paper's (default: any)",
+    )
+    parser.add_argument(
+        "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
+    )
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a table for each set, and write the JSON file if asked to.
+
+    Raises:
+        UsageError: Not exactly one source, an option that does not go with it, or bad data.
+        RlrestoreError: The JSON file cannot be written.
+    """
+    _check(args)
+    from rlrestore.evaluate import merge, summarise
+    from rlrestore.restore import Restorer
+
+    restorer = Restorer.from_pretrained(args.model, device=args.device)
+    all_scores, reports = [], []
+    for scores in _measure(restorer, args):
+        all_scores.append(scores)
+        reports.append(summarise(scores))
+        print(reports[-1].table(), end="\n\n")
+    whole = reports[0] if len(reports) == 1 else summarise(merge(all_scores, "all"))
+    if args.json is not None:
+        _write(args.json, _content(args, restorer.name, whole, reports))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    sources = [name for name in ("data", "pairs", "npz") if getattr(args, name) is not None]
+    if len(sources) != 1:
+        came = " and ".join(f"--{name}" for name in sources) or "none of them"
+        raise UsageError(f"expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got {came}")
+    strays = [name for name in ("split", "patches", "seed", "grid") if getattr(args, name) is not None]
+    if strays and sources != ["data"]:
+        raise UsageError(
+            f"--{strays[0]} says how test sets are made from --data; leave it out with --{sources[0]}"
+        )
+    if args.patches is not None and args.patches < 1:
+        raise UsageError(f"expected --patches to be at least 1, got {args.patches}")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"expected --seed to be at least 0, got {args.seed}")
+    if args.json is not None and (args.json.is_dir() or not args.json.parent.is_dir()):
+        raise UsageError(f"expected --json to name a file in an existing folder, got {args.json}")
+
+
+def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores"]:
+    from rlrestore.evaluate import measure_files, measure_patches
+    from rlrestore.imaging.mixtures import MIXTURES
+    from rlrestore.testsets import generate, pair_files, read_npz, read_photos
+
+    progress = sys.stderr.isatty()
+    if args.npz is not None:
+        yield measure_patches(restorer, read_npz(args.npz), progress=progress)
+    elif args.pairs is not None:
+        degraded, clean = args.pairs
+        yield measure_files(
+            restorer, pair_files(degraded, clean), degraded.name or "pairs", progress=progress
+        )
+    else:
+        photos = read_photos(args.data)
+        made = _made(args)
+        for name in SPLITS if args.split is None else (args.split,):
+            pairs = generate(photos, MIXTURES[name], made["patches"], made["seed"], made["grid"])
+            yield measure_patches(restorer, pairs, progress=progress)
+
+
+def _made(args: argparse.Namespace) -> dict[str, Any]:
+    defaults = {"patches": PATCHES, "seed": SEED, "grid": GRID}
+    return {
+        name: getattr(args, name) if getattr(args, name) is not None else defaults[name] for name in defaults
+    }
+
+
+def _content(
+    args: argparse.Namespace, model: str, whole: "Report", reports: "list[Report]"
+) -> dict[str, Any]:
+    """The JSON file: the means over all images at the top, and those of each set by its name."""
+    settings = {"data": str(args.data), **_made(args)} if args.data is not None else {}
+    sets = {report.name: report.to_json() for report in reports}
+    return {"model": model, **settings, **whole.to_json(), "sets": sets}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    from rlrestore.toolbox.storage import write_atomically
+
+    try:
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    except OSError as error:
+        raise RlrestoreError(f"cannot write {path} ({error.strerror}); choose another --json FILE") from error

@@ -1,0 +1,81 @@
+"""`rlrestore`: run one subcommand, and turn every failure into one line and an exit code.
+
+Exit codes: 0 all done, 1 the job or some image failed, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from rlrestore import __version__
+from rlrestore.cli import degrade, evaluate, restore, tools, train_agent, train_tools
+from rlrestore.cli.reporting import report
+from rlrestore.errors import UsageError
+
+COMMANDS = (restore, train_tools, train_agent, evaluate, degrade, tools)
+"""The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="rlrestore",
+        description="Restore photographs with a toolbox of small networks and an agent that chooses.",
+    )
+    parser.add_argument("--version", action="version", version=f"rlrestore {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+    subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        known = set(subparsers.choices)
+        command.add_parser(subparsers)
+        for name in set(subparsers.choices) - known:
+            _finish(subparsers.choices[name], command.run)
+    return parser
+
+
+def _finish(parser: argparse.ArgumentParser, run: object) -> None:
+    """Add to a subcommand's parser what all of them have."""
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show a traceback where something fails",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; those of the process without it.
+
+    Returns:
+        The exit code.
+    """
+    _print_any_name()
+    args = build_parser().parse_args(argv)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("rlrestore: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, as in `rlrestore ... | head`. Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except Exception as error:  # noqa: BLE001  # the last resort: a person gets one line
+        report(error, args.debug)
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    return code
+
+
+def _print_any_name() -> None:
+    """Let file names that the terminal's encoding cannot show be printed escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,0 +1,61 @@
+"""Writing results: the folder is made, what can go wrong is said, nothing is left half-written."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.files import check_output, shown
+from rlrestore.toolbox.storage import write_atomically
+
+
+def refuse_overwriting(output: Path, source: Path) -> None:
+    """Make sure that an output is not the input.
+
+    Raises:
+        UsageError: It is, under whatever name.
+    """
+    if output.exists() and output.samefile(source):
+        raise UsageError(f"{shown(output)} is the input itself: choose another output with -o")
+
+
+def prepare_output(output: Path) -> None:
+    """Make the folder of an output and see that it can be written, before the work is done.
+
+    Raises:
+        ImageError: It cannot.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(
+            f"expected a folder to write into, but {shown(output.parent)} cannot be made ({error.strerror}); "
+            f"choose another output"
+        ) from error
+    check_output(output)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all.
+
+    Raises:
+        ImageError: It cannot be written there.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ImageError(
+            f"cannot write {shown(path)} ({error.strerror}); choose another output with -o"
+        ) from error
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a picture as PNG, completely or not at all.
+
+    Raises:
+        ImageError: It cannot be written there.
+    """
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    write_file(path, stream.getvalue())

@@ -1,0 +1,176 @@
+"""Which images are meant, and where each result goes."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlrestore.errors import DataError, ImageError, UsageError
+from rlrestore.imaging.files import list_photos, shown
+
+SUFFIX = "_restored"
+TRACE_SUFFIX = "_trace"
+RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image that is to be restored.
+
+    Attributes:
+        path: The file.
+        place: Its path inside the folder that was named, or its bare name.
+        listed: Whether a search of a folder found it.
+    """
+
+    path: Path
+    place: Path
+    listed: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and where its result goes."""
+
+    source: Path
+    output: Path
+
+    @property
+    def trace_json(self) -> Path:
+        """Where the trace is written."""
+        return self.output.with_suffix(".json")
+
+    @property
+    def trace_picture(self) -> Path:
+        """Where the picture of the trace is written."""
+        return self.output.with_name(f"{self.output.stem}{TRACE_SUFFIX}.png")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        jobs: One for each image, no two with the same output.
+        clashes: Images whose result would overwrite another's, each with what to tell the user.
+    """
+
+    jobs: tuple[Job, ...]
+    clashes: tuple[tuple[Path, ImageError], ...]
+
+
+def make_plan(inputs: Sequence[str], out: str | None) -> Plan:
+    """Find the images and name their results.
+
+    Args:
+        inputs: Files, folders (searched with all their subfolders) and patterns, as the user named them.
+        out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
+            folder. Without it each result stands beside its input.
+
+    Raises:
+        UsageError: A path is missing, a folder or pattern holds no image, or a result would overwrite an
+            input.
+    """
+    found = find_images(inputs)
+    jobs: dict[Path, Job] = {}
+    clashes = []
+    for image in found:
+        job = Job(image.path, _output(image, out, alone=len(found) == 1 and not image.listed))
+        first = jobs.setdefault(_place(job.output), job)
+        if first is not job:
+            problem = (
+                f"{shown(job.source)} is left out: its result {shown(job.output)} would overwrite that of "
+                f"{shown(first.source)}; restore it on its own with -o"
+            )
+            clashes.append((job.source, ImageError(problem)))
+    plan = Plan(tuple(jobs.values()), tuple(clashes))
+    _refuse_overwriting(plan, [image.path for image in found])
+    return plan
+
+
+def find_images(inputs: Sequence[str]) -> list[Found]:
+    """Return every image that is meant, each once, in the order it was named.
+
+    Raises:
+        UsageError: A path is missing, or a folder or pattern holds no image.
+    """
+    unique: dict[Path, Found] = {}
+    for text in inputs:
+        for image in _expand(text):
+            unique.setdefault(_place(image.path), image)
+    return list(unique.values())
+
+
+def _place(path: Path) -> Path:
+    """Return where a file lies, however its folder was named; a link to a file is a file of its own."""
+    return path.parent.resolve() / path.name
+
+
+def _expand(text: str) -> Iterator[Found]:
+    path = Path(text)
+    if path.is_dir():
+        yield from _search(path)
+    elif path.exists():
+        yield Found(path, Path(path.name), listed=False)
+    elif glob.has_magic(text):
+        matches = [Path(match) for match in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207  # any root
+        kept = [match for match in matches if not _is_result(match)]
+        if not kept:
+            raise DataError(f"no image matches {shown(text)}: expected at least one; check the pattern")
+        for match in kept:
+            if not match.is_dir():
+                yield Found(match, Path(match.name), listed=False)
+            elif "**" not in text:
+                yield from _search(match)
+    else:
+        raise UsageError(
+            f"expected an image, a folder or a pattern, but {shown(text)} does not exist; check the path"
+        )
+
+
+def _search(folder: Path) -> Iterator[Found]:
+    """Yield the photographs of a folder, without the results of earlier runs."""
+    photos = list_photos(folder)
+    fresh = [path for path in photos if not _is_result(path)]
+    if not fresh:
+        raise DataError(
+            f"the folder {shown(folder)} holds only results of earlier runs (names ending in {SUFFIX}): "
+            f"name a file to restore it again"
+        )
+    for path in fresh:
+        yield Found(path, path.relative_to(folder), listed=True)
+
+
+def _is_result(path: Path) -> bool:
+    return path.stem.endswith(RESULT_ENDINGS)
+
+
+def _output(image: Found, out: str | None, alone: bool) -> Path:
+    name = f"{image.path.stem}{SUFFIX}.png"
+    if out is None:
+        return image.path.with_name(name)
+    if alone and not names_folder(out):
+        return Path(out)
+    return Path(out) / image.place.with_name(name)
+
+
+def names_folder(out: str) -> bool:
+    """Tell whether an output is a folder by its trailing slash or because it is one."""
+    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+
+
+def _refuse_overwriting(plan: Plan, sources: Sequence[Path]) -> None:
+    identities = {_identity(path): path for path in sources}
+    for job in plan.jobs:
+        for output in (job.output, job.trace_json, job.trace_picture):
+            if output.exists() and _identity(output) in identities:
+                source = shown(identities[_identity(output)])
+                raise UsageError(
+                    f"{shown(output)} would be written over the input {source}: choose another output with -o"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

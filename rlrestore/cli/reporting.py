@@ -1,0 +1,52 @@
+"""What a person is told on stderr."""
+
+import logging
+import sys
+import traceback
+from pathlib import Path
+
+from rlrestore.errors import RlrestoreError
+
+
+def describe(error: BaseException, about: Path | None = None) -> str:
+    """Return an error as one line.
+
+    Args:
+        error: What went wrong. Our own errors say all there is to say; one that nobody foresaw gets its
+            kind, the file and what to do next.
+        about: The file that was being worked on.
+    """
+    message = " ".join(str(error).split())
+    if isinstance(error, RlrestoreError):
+        return message
+    where = "" if about is None else f"{str(about)!r}: "
+    return f"{where}unexpected {type(error).__name__}: {message} (run again with --debug to see where)"
+
+
+def report(error: BaseException, debug: bool = False, about: Path | None = None) -> None:
+    """Print an error as one line, after its traceback if that is asked for."""
+    if debug:
+        traceback.print_exception(error)
+    say(f"error: {describe(error, about)}")
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, beside a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"rlrestore: {message}", file=sys.stderr)
+
+
+class _LogToStderr(logging.Handler):
+    """Shows what the library logs, one line each, beside a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def show_log() -> None:
+    """Show on stderr what a training logs on its way."""
+    log = logging.getLogger("rlrestore")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _LogToStderr) for handler in log.handlers):
+        log.addHandler(_LogToStderr())

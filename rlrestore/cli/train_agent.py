@@ -1,0 +1,68 @@
+"""`rlrestore train-agent`: train the agent on a toolbox."""
+
+import argparse
+from pathlib import Path
+
+from rlrestore.cli import Subparsers
+from rlrestore.cli.arguments import add_training_arguments, training_record
+from rlrestore.cli.reporting import say, show_log
+from rlrestore.errors import UsageError
+
+DESCRIPTION = """\
+Train the agent on a toolbox that stays as it is, and write the whole model. A resumed training has its
+weights, optimiser and random stream back, and collects its episodes anew.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "train-agent", help="train the agent on a toolbox", description=DESCRIPTION
+    )
+    add_training_arguments(parser, "steps of the environment")
+    parser.add_argument(
+        "--tools", type=Path, required=True, metavar="DIR", help="a model folder with trained tools"
+    )
+    parser.add_argument(
+        "--algo",
+        choices=("q", "ppo"),
+        default="q",
+        help="q: from all actions of every visited state (default); ppo: recurrent PPO",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, log how good the agent is, and write the model.
+
+    Raises:
+        UsageError: An unknown device, a damaged toolbox, or no usable photograph.
+        RlrestoreError: The training diverged.
+    """
+    if args.algo == "ppo" and args.resume:
+        raise UsageError("--resume goes with --algo q: a PPO training starts anew")
+    from rlrestore.agent.storage import save_model
+    from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.toolbox.storage import load_toolbox, read_card
+
+    show_log()
+    device = resolve_device(args.device)
+    toolbox, card = load_toolbox(args.tools, device), read_card(args.tools)
+    bank = PhotoBank.from_folder(args.data, "train", device=device)
+    validation = PhotoBank.from_folder(args.data, "validation", device=device)
+    if args.algo == "ppo":
+        from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
+
+        policy, report = train_ppo(
+            bank, validation, toolbox, PpoSettings(args.minutes, args.steps, seed=args.seed)
+        )
+        card["values"] = VALUES
+    else:
+        from rlrestore.agent.training import AgentSettings, train_q
+
+        settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
+        policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume)
+    record = training_record("agent", args, len(bank), validation=report.record())
+    save_model(args.out, toolbox, policy, {**card, "training": [*card["training"], record]})
+    say(f"wrote {args.out}")
+    return 0

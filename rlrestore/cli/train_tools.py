@@ -1,0 +1,54 @@
+"""`rlrestore train-tools`: train the tools on a folder of photographs."""
+
+import argparse
+
+from rlrestore.cli import Subparsers
+from rlrestore.cli.arguments import add_training_arguments, training_record
+from rlrestore.cli.reporting import say, show_log
+from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
+
+DESCRIPTION = """\
+Train the tools: first one network per depth on everything, then each tool from it. One file in sixteen is
+held out by its name, and every network is measured on those.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "train-tools", help="train the tools on a folder of photographs", description=DESCRIPTION
+    )
+    add_training_arguments(parser, "gradient steps of every network")
+    parser.add_argument(
+        "--tools", default=",".join(TOOL_NAMES), metavar="NAME,...", help="which (default: all twelve)"
+    )
+    parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, log a validation line per network, and write the model.
+
+    Raises:
+        UsageError: An unknown tool or device, or no usable photograph.
+        RlrestoreError: The training diverged.
+    """
+    from rlrestore.imaging.pairs import context_side
+    from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.toolbox.storage import save_toolbox
+    from rlrestore.toolbox.training import TrainingSettings, train_tools
+
+    show_log()
+    device = resolve_device(args.device)
+    specs = [TOOLS[tool_index(name.strip())] for name in args.tools.split(",")]
+    settings = TrainingSettings(args.family, args.minutes, args.steps, seed=args.seed)
+    side = context_side(settings.patch)
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
+    validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
+    toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume)
+    networks = [report.record() for report in reports]
+    save_toolbox(
+        args.out, toolbox, {"training": [training_record("tools", args, len(bank), networks=networks)]}
+    )
+    say(f"wrote {args.out}")
+    return 0

@@ -1,0 +1,191 @@
+"""Photographs side by side with titles, and below each the same crop enlarged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+BACKGROUND = (250, 250, 248)
+INK = (24, 24, 27)
+SOFT_INK = (90, 90, 98)
+MARK = (255, 110, 0)
+HALO = (255, 255, 255)
+
+MARGIN = 24
+GAP = 16
+TITLE_SIZE = 17
+CAPTION_SIZE = 14
+LINE_SPACING = 1.35
+SMALLEST_COLUMN = 200
+"""Pixels; narrower and the captions no longer fit."""
+LARGEST_COLUMN = 480
+TALLEST_PANEL = 520
+WHOLE_PIXELS = 3
+"""A photograph enlarged this much or more shows its pixels as squares of one size."""
+LARGEST_CROP_SHARE = 0.4
+"""Of a side of the photograph, so that the crop is a detail and not the photograph again."""
+SMALLEST_CROP = 24
+"""Pixels across, where the photograph has them; fewer show nothing."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One photograph of the row.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8, the same size for every panel of a picture.
+        title: What it is.
+        caption: Lines in smaller print below the title.
+    """
+
+    pixels: NDArray[np.uint8]
+    title: str
+    caption: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of the photograph, in its pixels, and the whole number that it is enlarged by."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    zoom: int
+
+
+def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 1800) -> Image.Image:
+    """Draw the panels in a row, and below each the crop in which two of them differ most.
+
+    A large photograph is scaled down for its panel and a small one enlarged; a crop keeps its pixels, each
+    drawn as a square of whole size.
+
+    Args:
+        panels: What to draw, from left to right.
+        compare: Which two panels choose the crop.
+        max_width: The picture is at most this many pixels wide, unless its columns would be too narrow.
+
+    Returns:
+        An RGB picture.
+    """
+    height, width = panels[0].pixels.shape[:2]
+    room = (max_width - 2 * MARGIN - GAP * (len(panels) - 1)) // len(panels)
+    column = max(SMALLEST_COLUMN, min(LARGEST_COLUMN, room))
+    shown = _panel_size(width, height, column)
+    first, second = compare
+    crop = _choose_crop(panels[first].pixels, panels[second].pixels, column)
+    titles = [_wrapped(panel, column) for panel in panels]
+    text_height = max(sum(_line_height(size) for _, size in lines) for lines in titles)
+    bottom = MARGIN + text_height + 6 + shown[1] + GAP + crop.height * crop.zoom + MARGIN
+    canvas = Image.new("RGB", (2 * MARGIN + len(panels) * (column + GAP) - GAP, bottom), BACKGROUND)
+    for number, (panel, lines) in enumerate(zip(panels, titles, strict=True)):
+        left = MARGIN + number * (column + GAP)
+        _draw_text(canvas, lines, left, MARGIN)
+        _draw_photo(canvas, panel.pixels, crop, shown, (left, MARGIN + text_height + 6))
+        _draw_crop(canvas, panel.pixels, crop, (left, MARGIN + text_height + 6 + shown[1] + GAP))
+    return canvas
+
+
+def _panel_size(width: int, height: int, column: int) -> tuple[int, int]:
+    scale = min(column / width, TALLEST_PANEL / height)
+    scale = float(int(scale)) if scale >= WHOLE_PIXELS else scale
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _choose_crop(before: NDArray[np.uint8], after: NDArray[np.uint8], column: int) -> Crop:
+    height, width = before.shape[:2]
+    largest = max(SMALLEST_CROP, int(LARGEST_CROP_SHARE * min(width, height * 4 // 3)))
+    zoom = max(2, -(-column // min(largest, width)))
+    crop_width = min(width, column // zoom)
+    crop_height = min(height, crop_width * 3 // 4)
+    top, left = _most_changed(before, after, crop_height, crop_width)
+    return Crop(left, top, crop_width, crop_height, zoom)
+
+
+def _most_changed(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], height: int, width: int
+) -> tuple[int, int]:
+    """Return top and left of the box in which two photographs differ most in squared error.
+
+    Of many such boxes the one with the difference in its middle; without any, the photograph's middle.
+    """
+    error = np.zeros(before.shape[:2])
+    for channel in range(3):
+        error += np.square(before[..., channel].astype(np.float32) - after[..., channel])
+    sums = np.pad(error.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    boxes = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    rows, columns = len(boxes), len(boxes[0])
+    if not error.any():
+        return (rows - 1) // 2, (columns - 1) // 2
+    top, left = divmod(int(boxes.argmax()), columns)
+    inside = error[top : top + height, left : left + width]
+    middle_row = np.average(np.arange(height), weights=inside.sum(axis=1))
+    middle_column = np.average(np.arange(width), weights=inside.sum(axis=0))
+    centred_top = min(max(0, top + round(middle_row - height / 2)), rows - 1)
+    centred_left = min(max(0, left + round(middle_column - width / 2)), columns - 1)
+    kept = boxes[centred_top, centred_left] >= (1 - 1e-9) * boxes[top, left]
+    return (centred_top, centred_left) if kept else (top, left)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _line_height(size: int) -> int:
+    return round(size * LINE_SPACING)
+
+
+def _wrapped(panel: Panel, column: int) -> list[tuple[str, int]]:
+    """Break title and caption into lines that fit the column, each with its font size."""
+    lines: list[tuple[str, int]] = []
+    for text, size in ((panel.title, TITLE_SIZE), *((line, CAPTION_SIZE) for line in panel.caption)):
+        font, line = _font(size), ""
+        for word in text.split():
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > column:
+                lines.append((line, size))
+                longer = word
+            line = longer
+        lines.append((line, size))
+    return lines
+
+
+def _draw_text(canvas: Image.Image, lines: Sequence[tuple[str, int]], left: int, top: int) -> None:
+    pen = ImageDraw.Draw(canvas)
+    for line, size in lines:
+        ink = INK if size == TITLE_SIZE else SOFT_INK
+        pen.text((left, top), line, fill=ink, font=_font(size))
+        top += _line_height(size)
+
+
+def _draw_photo(
+    canvas: Image.Image,
+    pixels: NDArray[np.uint8],
+    crop: Crop,
+    shown: tuple[int, int],
+    corner: tuple[int, int],
+) -> None:
+    scale = shown[0] / pixels.shape[1]
+    method = Image.Resampling.NEAREST if scale >= WHOLE_PIXELS else Image.Resampling.LANCZOS
+    canvas.paste(Image.fromarray(pixels).resize(shown, method), corner)
+    box = [
+        corner[0] + round(crop.left * scale),
+        corner[1] + round(crop.top * scale),
+        corner[0] + round((crop.left + crop.width) * scale) - 1,
+        corner[1] + round((crop.top + crop.height) * scale) - 1,
+    ]
+    pen = ImageDraw.Draw(canvas)
+    pen.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline=HALO, width=4)
+    pen.rectangle(box, outline=MARK, width=2)
+
+
+def _draw_crop(canvas: Image.Image, pixels: NDArray[np.uint8], crop: Crop, corner: tuple[int, int]) -> None:
+    part = pixels[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    enlarged = (crop.width * crop.zoom, crop.height * crop.zoom)
+    canvas.paste(
+        Image.fromarray(np.ascontiguousarray(part)).resize(enlarged, Image.Resampling.NEAREST), corner
+    )
+    edge = [corner[0], corner[1], corner[0] + enlarged[0] - 1, corner[1] + enlarged[1] - 1]
+    ImageDraw.Draw(canvas).rectangle(edge, outline=MARK, width=2)

@@ -1,0 +1,285 @@
+"""The main job: a photograph of any size in, the restored photograph and its trace out."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from rlrestore.agent.policy import Policy
+from rlrestore.agent.storage import load_agent, save_model
+from rlrestore.chains import Chain, apply_tool, global_chain, local_chain
+from rlrestore.envs.transition import NO_ACTION
+from rlrestore.errors import ModelError, UsageError
+from rlrestore.imaging.files import write_photo
+from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.photo import Photo
+from rlrestore.photos import PhotoLike, as_photo, to_frame, to_tensor, with_tensor
+from rlrestore.toolbox.devices import resolve_device
+from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.trace import STOP_NAME, Trace, TraceStep
+
+SHIPPED = Path(__file__).parent / "weights"
+"""The models that come with the package, a folder each."""
+
+CHAINS = {"global": global_chain, "local": local_chain}
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored photograph.
+
+    Attributes:
+        image: The result, with all that came with the input (transparency, colour profile, EXIF).
+        trace: What was done, and why.
+    """
+
+    image: Photo
+    trace: Trace
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result in the format of the name's suffix, completely or not at all.
+
+        Raises:
+            ImageError: It cannot be written there.
+        """
+        write_photo(path, self.image)
+
+
+@dataclass(frozen=True)
+class PatchRestoration:
+    """A batch of patches, each restored by its own chain.
+
+    Attributes:
+        images: `(max_steps + 1, B, 3, H, W)` the input and the patches after every step, not clipped. A patch
+            that stopped keeps its value.
+        actions: `(B, max_steps)` int64 tools in the toolbox's order; its `stop` from where a patch stopped.
+    """
+
+    images: Tensor
+    actions: Tensor
+
+
+class Restorer:
+    """A toolbox and the agent that chooses from it, ready to restore photographs."""
+
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        policy: Policy,
+        name: str = "custom",
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put a model together.
+
+        Args:
+            toolbox: The tools.
+            policy: The agent, trained on these tools, on the same device.
+            name: What the trace calls the model.
+            card: What is known about it.
+        """
+        self.toolbox = toolbox.eval()
+        self.policy = policy.eval()
+        self.name = name
+        self.card = dict(card or {})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.policy.parameters()).device
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | os.PathLike[str] = "default", device: str = "cpu") -> Self:
+        """Read a model.
+
+        Args:
+            name_or_folder: A model that comes with the package, or the folder of one of your own.
+            device: Where to compute, such as `cpu`, `cuda`, `cuda:1` or `mps`.
+
+        Raises:
+            UsageError: There is no such model or device, or the model is damaged.
+        """
+        place = resolve_device(device)
+        name = os.fspath(name_or_folder)
+        folder = find_model(name)
+        toolbox = load_toolbox(folder, place)
+        return cls(toolbox, load_agent(folder, toolbox, place), name, read_card(folder))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model into a folder, which is made if need be."""
+        save_model(Path(folder), self.toolbox, self.policy, self.card)
+
+    def restore(
+        self,
+        photo: PhotoLike,
+        reference: PhotoLike | None = None,
+        mode: str = "global",
+        max_steps: int | None = None,
+        keep_steps: bool = True,
+    ) -> Restoration:
+        """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
+
+        Args:
+            photo: A path, a `Photo`, an array `(H, W, 3)`, or a tensor `(3, H, W)` or `(1, 3, H, W)`.
+            reference: The same photograph undamaged, to measure against; the agent never sees it.
+            mode: `global` applies each tool to the whole photograph; `local` lets every region follow its own
+                chain.
+            max_steps: Tools to apply at most; the model's own limit without it.
+            keep_steps: Keep the photograph after every step in the trace, for its picture (3 bytes a pixel
+                each).
+
+        Raises:
+            ImageError: The photograph or the reference cannot be read.
+            UsageError: Unknown mode, a limit below 1, or a reference of another size.
+        """
+        source = as_photo(photo)
+        if mode not in CHAINS:
+            raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
+        limit = self.policy.max_steps if max_steps is None else max_steps
+        if limit < 1:
+            raise UsageError(f"expected max_steps of at least 1, got {limit}")
+        truth = None if reference is None else as_photo(reference)
+        if truth is not None and truth.pixels.shape != source.pixels.shape:
+            raise UsageError(
+                f"expected a reference of the image's size, {source.width}×{source.height} pixels, "
+                f"got {truth.width}×{truth.height}"
+            )
+        with torch.inference_mode():
+            image = to_tensor(source, self.device)
+            chain = CHAINS[mode](self.toolbox, self.policy, image, limit)
+            clean = None if truth is None else to_tensor(truth, self.device)
+            trace = Trace(mode, self.name, source.width, source.height, steps=())
+            image, trace = _follow(chain, image, clean, trace, keep_steps)
+            return Restoration(with_tensor(source, image), trace)
+
+    @torch.inference_mode()
+    def restore_patches(self, images: Tensor, max_steps: int | None = None) -> PatchRestoration:
+        """Restore a batch of patches of the agent's own size, each by its own chain.
+
+        Args:
+            images: `(B, 3, patch, patch)` RGB in [0, 1]; moved to the model's device.
+            max_steps: Tools to apply at most; the model's own limit without it.
+        """
+        images = images.to(self.device)
+        memory = self.policy.initial_state(len(images))
+        last = torch.full((len(images),), NO_ACTION, device=self.device)
+        states, actions = [images], []
+        for _ in range(self.policy.max_steps if max_steps is None else max_steps):
+            values, memory = self.policy(images.clamp(0, 1), last, memory)
+            last = torch.where(last == self.toolbox.stop, last, values.argmax(dim=1))
+            images = self.toolbox.apply_each(last, images)
+            states.append(images)
+            actions.append(last)
+        return PatchRestoration(torch.stack(states), torch.stack(actions, dim=1))
+
+
+def _follow(
+    chain: Chain, image: Tensor, clean: Tensor | None, trace: Trace, keep_steps: bool
+) -> tuple[Tensor, Trace]:
+    """Run a chain to its end.
+
+    Args:
+        chain: The steps to come.
+        image: `(1, 3, H, W)` the input.
+        clean: The reference, None without one.
+        trace: What is known before the first step.
+        keep_steps: Whether the trace keeps the photograph after every step.
+
+    Returns:
+        The result, not clipped, and the trace with all that was done.
+    """
+
+    def measured(current: Tensor) -> float | None:
+        return None if clean is None else float(psnr_db(current, clean))
+
+    start_psnr_db = measured(image)
+    frames = [to_frame(image)] if keep_steps else []
+    steps: list[TraceStep] = []
+    for after, step in chain:
+        image = after
+        steps.append(replace(step, psnr_db=measured(image)))
+        if keep_steps and step.tool != STOP_NAME:
+            frames.append(to_frame(image))
+    done = replace(
+        trace,
+        steps=tuple(steps),
+        start_psnr_db=start_psnr_db,
+        frames=tuple(frames),
+        reference=to_frame(clean) if keep_steps and clean is not None else None,
+    )
+    return image, done
+
+
+@torch.inference_mode()
+def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
+    """Apply one tool to a whole photograph, whatever the agent would think of it.
+
+    Raises:
+        UsageError: The toolbox has no such tool.
+    """
+    if name not in toolbox.names:
+        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
+    device = next(toolbox.parameters()).device
+    return with_tensor(photo, apply_tool(toolbox, toolbox.names.index(name), to_tensor(photo, device)))
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Return the names of the models that come with the package."""
+    return tuple(sorted(card.parent.name for card in SHIPPED.glob("*/card.json")))
+
+
+def find_model(name_or_folder: str) -> Path:
+    """Return the folder of a model, given its name or the folder itself.
+
+    Raises:
+        ModelError: There is neither.
+    """
+    if name_or_folder in shipped_models():
+        return SHIPPED / name_or_folder
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        shipped: Iterable[str] = shipped_models() or ("none",)
+        raise ModelError(
+            f"no model {name_or_folder!r}: expected a model's folder or the name of a shipped model "
+            f"({', '.join(shipped)})"
+        )
+    return folder
+
+
+def restore(
+    photo: PhotoLike,
+    reference: PhotoLike | None = None,
+    *,
+    mode: str = "global",
+    max_steps: int | None = None,
+    model: str | os.PathLike[str] = "default",
+    device: str = "cpu",
+) -> Restoration:
+    """Restore one photograph with a shipped model or your own.
+
+    For many photographs make one `Restorer` and call its `restore`: this reads the model each time.
+
+    Args:
+        photo: As in `Restorer.restore`, like `reference`, `mode` and `max_steps`.
+        reference: The same photograph undamaged, to measure against.
+        mode: `global` or `local`.
+        max_steps: Tools to apply at most.
+        model: As in `Restorer.from_pretrained`, like `device`.
+        device: Where to compute.
+    """
+    return Restorer.from_pretrained(model, device).restore(photo, reference, mode, max_steps)
+
+
+class _CallableModule(ModuleType):
+    """This module, callable like its function: see `rlrestore.__getattr__`."""
+
+    __call__ = staticmethod(restore)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,202 @@
+"""What was done to a photograph and why: a table, JSON, and a picture."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rlrestore.errors import UsageError
+from rlrestore.picture import Panel, draw
+
+STOP_NAME = "stop"
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One look of the agent, and what followed from it.
+
+    Attributes:
+        tool: The tool that was applied, or `stop`. In local mode the one most regions chose.
+        expected_gain_db: What the agent expected to gain from here to the end by this choice, in dB; 0 for
+            stop. In local mode the mean over the regions, each by its own choice.
+        runners_up: The two next best choices and what the agent expected of them, in dB.
+        time_ms: How long looking and applying took.
+        psnr_db: PSNR to the reference after the step in dB, None without a reference.
+        shares: Every choice and the share of the regions that made it, in (0, 1], largest first.
+    """
+
+    tool: str
+    expected_gain_db: float
+    runners_up: tuple[tuple[str, float], ...]
+    time_ms: float
+    psnr_db: float | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The tool's name; where the regions differ, the three largest shares of 1 % and more."""
+        if len(self.shares) < 2:
+            return self.tool
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares[:3] if share >= 0.01)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The whole chain of one photograph.
+
+    Attributes:
+        mode: `global` or `local`.
+        model: Name of the model that restored it.
+        width: Pixels across.
+        height: Pixels down.
+        steps: Every look in order. A chain that the agent ended has a last step named `stop`; one that met
+            the limit has none.
+        start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
+        frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
+        reference: The reference like a frame, None without one or if frames were not kept.
+    """
+
+    mode: str
+    model: str
+    width: int
+    height: int
+    steps: tuple[TraceStep, ...]
+    start_psnr_db: float | None = None
+    frames: tuple[NDArray[np.uint8], ...] = ()
+    reference: NDArray[np.uint8] | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the agent ended the chain itself, before the limit."""
+        return bool(self.steps) and self.steps[-1].tool == STOP_NAME
+
+    @property
+    def applied(self) -> tuple[TraceStep, ...]:
+        """The steps in which a tool was applied."""
+        return self.steps[:-1] if self.stopped else self.steps
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The names of the applied tools in order."""
+        return tuple(step.tool for step in self.applied)
+
+    @property
+    def expected_gain_db(self) -> float:
+        """What the agent expected of the whole chain at its first look, in dB."""
+        return self.steps[0].expected_gain_db if self.steps else 0.0
+
+    @property
+    def psnr_db(self) -> float | None:
+        """PSNR of the result to the reference in dB, None without a reference."""
+        return self.applied[-1].psnr_db if self.applied else self.start_psnr_db
+
+    def gains_db(self) -> tuple[float | None, ...]:
+        """Return the measured gain of every step in dB, None without a reference."""
+        before = [self.start_psnr_db, *(step.psnr_db for step in self.steps)]
+        return tuple(
+            None if start is None or step.psnr_db is None else step.psnr_db - start
+            for start, step in zip(before, self.steps, strict=False)
+        )
+
+    def _numbered(self) -> list[tuple[int, TraceStep, float | None]]:
+        """Return every step with its number, from 1, and its measured gain."""
+        return list(zip(range(1, len(self.steps) + 1), self.steps, self.gains_db(), strict=True))
+
+    def table(self) -> str:
+        """Return the chain as a table for a terminal, one line a step."""
+        measured = self.start_psnr_db is not None
+        head = ["step", "tool", "expected gain", "runner-up", "second runner-up", "time"]
+        rows = [[*head, "PSNR", "measured gain"] if measured else head]
+        if self.start_psnr_db is not None:
+            rows.append(["0", "(input)", "", "", "", "", f"{self.start_psnr_db:.2f} dB", ""])
+        rows += [_row(number, step, gain_db) for number, step, gain_db in self._numbered()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join(line.rstrip() for line in lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the chain as plain JSON values: gains and PSNR in dB, times in ms, None if not measured."""
+        return {
+            "model": self.model,
+            "mode": self.mode,
+            "width": self.width,
+            "height": self.height,
+            "tools": list(self.tools),
+            "stopped": self.stopped,
+            "expected_gain_db": round(self.expected_gain_db, 4),
+            "input_psnr_db": _rounded(self.start_psnr_db),
+            "psnr_db": _rounded(self.psnr_db),
+            "time_ms": round(sum(step.time_ms for step in self.steps), 1),
+            "steps": [_step_json(number, step, gain_db) for number, step, gain_db in self._numbered()],
+        }
+
+    def picture(self, max_width: int = 1800) -> Image.Image:
+        """Draw input, every step and result side by side, and below each the crop that changed most.
+
+        Args:
+            max_width: The picture is at most this many pixels wide.
+
+        Raises:
+            UsageError: The frames were not kept.
+        """
+        if not self.frames:
+            raise UsageError("no frames were kept to draw: restore with keep_steps=True")
+        panels = [Panel(self.frames[0], "input", self._start_caption())]
+        for (number, step, gain_db), frame in zip(self._numbered(), self.frames[1:], strict=False):
+            panels.append(Panel(frame, f"{number}: {step.label}", _caption(step, gain_db)))
+        if self.applied:
+            last = panels[-1]
+            panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
+        else:
+            panels.append(Panel(self.frames[0], "result = input", ("stop: no tool would help",)))
+        if self.reference is not None:
+            panels.append(Panel(self.reference, "reference", ()))
+        return draw(panels, compare=(0, len(self.applied)), max_width=max_width)
+
+    def _start_caption(self) -> tuple[str, ...]:
+        size = f"{self.width} x {self.height} pixels"
+        return (size,) if self.start_psnr_db is None else (size, f"PSNR {self.start_psnr_db:.2f} dB")
+
+
+def _row(number: int, step: TraceStep, gain_db: float | None) -> list[str]:
+    runners_up = [f"{name} {value_db:+.2f} dB" for name, value_db in step.runners_up[:2]]
+    runners_up += [""] * (2 - len(runners_up))
+    cells = [
+        str(number),
+        step.label,
+        f"{step.expected_gain_db:+.2f} dB",
+        *runners_up,
+        f"{step.time_ms:.0f} ms",
+    ]
+    if step.psnr_db is None or gain_db is None:
+        return cells
+    return [*cells, f"{step.psnr_db:.2f} dB", f"{gain_db:+.2f} dB"]
+
+
+def _caption(step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
+    expected = f"expected {step.expected_gain_db:+.2f} dB"
+    return (expected,) if gain_db is None else (expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _step_json(number: int, step: TraceStep, gain_db: float | None) -> dict[str, Any]:
+    return {
+        "step": number,
+        "tool": step.tool,
+        "expected_gain_db": round(step.expected_gain_db, 4),
+        "runners_up": [
+            {"tool": name, "expected_gain_db": round(value_db, 4)} for name, value_db in step.runners_up
+        ],
+        "shares": {name: round(share, 4) for name, share in step.shares},
+        "time_ms": round(step.time_ms, 1),
+        "psnr_db": _rounded(step.psnr_db),
+        "gain_db": _rounded(gain_db),
+    }

@@ -1,0 +1,211 @@
+"""Bad input: one clear line, the right exit code, no traceback, no half-written file."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from rlrestore.cli.main import main
+from rlrestore.toolbox.storage import write_model
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def refused(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run `rlrestore restore`, expect failure and nothing new on disk; return the one line it prints."""
+
+    def run(code: int, *arguments: object, model: Path = toy_model) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert main(["restore", *map(str, arguments), "--model", str(model)]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert sorted(tmp_path.rglob("*")) == before
+        (line,) = err.splitlines()
+        assert line.startswith("rlrestore: error: ")
+        assert "Traceback" not in err
+        return line
+
+    return run
+
+
+def gigantic_png() -> bytes:
+    """A PNG of a few bytes that claims 25000×20000 pixels."""
+    header = struct.pack(">II5B", 25000, 20000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b""))
+    body = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def test_a_missing_file(refused: Callable[..., str], tmp_path: Path) -> None:
+    line = refused(2, tmp_path / "missing.png")
+    assert "expected an image, a folder or a pattern" in line
+    assert "missing.png' does not exist; check the path" in line
+
+
+def test_a_pattern_without_a_match(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "no image matches" in refused(2, tmp_path / "*.png")
+
+
+def test_a_folder_without_images(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert "expected photographs" in refused(2, tmp_path)
+    write_image("results/a_restored.png")
+    assert "holds only results of earlier runs" in refused(2, tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"this is text", "text.png"),
+        (b"", "zero bytes"),
+        (gigantic_png(), "megapixel"),
+    ],
+    ids=["text", "empty", "gigantic"],
+)
+def test_what_is_no_image(refused: Callable[..., str], tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "text.png"
+    path.write_bytes(content)
+    assert words in refused(1, path)
+
+
+def test_a_truncated_jpeg(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
+    path = write_image("cut.jpg", width=200, height=200)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "cut.jpg" in refused(1, path)
+
+
+def test_a_tiny_image(refused: Callable[..., str], write_image: Write) -> None:
+    assert "8×8" in refused(1, write_image("tiny.png", width=7, height=20))
+
+
+def test_an_output_that_cannot_be_written(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write
+) -> None:
+    photo = write_image("photo.png")
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be made" in refused(1, photo, "-o", f"{tmp_path}/file/")
+    assert "cannot be made" in refused(1, photo, "-o", "/proc/none/result.png")
+    assert "ends in one of .png, .jpg" in refused(1, photo, "-o", tmp_path / "result.xyz")
+
+
+def test_the_input_is_never_overwritten(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write
+) -> None:
+    photo = write_image("photo.png")
+    (tmp_path / "link.png").symlink_to(photo)
+    assert "would be written over the input" in refused(2, photo, "-o", photo)
+    assert "would be written over the input" in refused(2, photo, "-o", tmp_path / "link.png")
+
+
+def test_a_reference_goes_with_one_image_of_its_size(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write
+) -> None:
+    photo, other = write_image("photo.png"), write_image("other.png", width=41)
+    line = refused(2, photo, other, "--reference", other)
+    assert "--reference goes with one image, got 2" in line
+    line = refused(2, photo, "--reference", other)
+    assert "expected a reference of the image's size, 40×30 pixels, got 41×30" in line
+    assert "missing.png' does not exist" in refused(1, photo, "--reference", tmp_path / "missing.png")
+
+
+def test_an_unknown_model_or_device(refused: Callable[..., str], write_image: Write) -> None:
+    photo = write_image("photo.png")
+    assert "no model 'nowhere'" in refused(2, photo, model=Path("nowhere"))
+    assert "device 'tpu' is not available: expected one of cpu" in refused(2, photo, "--device", "tpu")
+
+
+@pytest.mark.parametrize("name", ["card.json", "toolbox.safetensors", "agent.safetensors"])
+def test_a_model_with_a_missing_or_altered_file(
+    refused: Callable[..., str], toy_model: Path, tmp_path: Path, write_image: Write, name: str
+) -> None:
+    photo, model = write_image("photo.png"), tmp_path / "model"
+    shutil.copytree(toy_model, model)
+    content = (model / name).read_bytes()
+    (model / name).write_bytes(content[:-9] + b"\xff" + content[-8:])
+    assert name in refused(2, photo, model=model)
+    (model / name).unlink()
+    assert name in refused(2, photo, model=model)
+
+
+def test_a_nan_in_the_weights(
+    refused: Callable[..., str], toy_model: Path, tmp_path: Path, write_image: Write
+) -> None:
+    photo, model = write_image("photo.png"), tmp_path / "model"
+    card = json.loads((toy_model / "card.json").read_text("utf-8"))
+    parts = {
+        part: safetensors.torch.load_file(toy_model / f"{part}.safetensors") for part in ("toolbox", "agent")
+    }
+    next(iter(parts["toolbox"].values())).view(-1)[0] = torch.nan
+    write_model(model, card, parts)
+    assert "holds a NaN or an infinity" in refused(2, photo, model=model)
+
+
+def test_one_bad_image_does_not_stop_the_others(
+    toy_model: Path, tmp_path: Path, write_image: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("in/a.png")
+    (tmp_path / "in" / "b.png").write_text("no image")
+    write_image("in/c.png")
+
+    assert (
+        main(["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(toy_model)]) == 1
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_restored.png", "c_restored.png"]
+    error, summary = capsys.readouterr().err.splitlines()
+    assert "b.png" in error
+    assert summary == "rlrestore: 2 of 3 images restored, 1 failed"
+
+
+def test_an_error_nobody_foresaw_names_the_file_and_the_cure(
+    toy_model: Path,
+    write_image: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("out of\nluck")
+
+    monkeypatch.setattr("rlrestore.restore.Restorer.restore", fail)
+    arguments = ["restore", str(write_image("photo.png")), "--model", str(toy_model)]
+
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "photo.png': unexpected RuntimeError: out of luck (run again with --debug to see where)" in line
+    assert main([*arguments, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing.png"], 2, "'missing.png' does not exist"),
+        (["empty.png"], 1, "zero bytes"),
+        (["photo.png", "--mode", "both"], 2, "invalid choice: 'both'"),
+        (["photo.png", "--max-steps", "0"], 2, "expected a whole number above 0, got '0'"),
+    ],
+)
+def test_as_a_process(
+    toy_model: Path, tmp_path: Path, write_image: Write, arguments: list[str], code: int, words: str
+) -> None:
+    write_image("photo.png")
+    (tmp_path / "empty.png").touch()
+    command = [sys.executable, "-m", "rlrestore", "restore", *arguments, "--model", str(toy_model)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.png", "photo.png"]

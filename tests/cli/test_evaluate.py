@@ -1,0 +1,142 @@
+"""`rlrestore evaluate`: the sources it takes, the file it writes, what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from rlrestore.cli.main import main
+from tests.toys import save_toy
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_toy(tmp_path_factory.mktemp("model"), [0, 1]))
+
+
+@pytest.fixture(scope="module")
+def photos(make_photograph: Callable[..., Pixels], tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(2):
+        Image.fromarray(make_photograph(100, 120, seed)).save(folder / f"{seed}.png")
+    return str(folder)
+
+
+def test_one_mixture_is_measured_and_written(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.json"
+    options = [
+        "--split",
+        "moderate",
+        "--patches",
+        "6",
+        "--seed",
+        "5",
+        "--grid",
+        "aligned",
+        "--json",
+        str(file),
+    ]
+    assert main(["evaluate", "--data", photos, "--model", model, *options]) == 0
+    assert capsys.readouterr().out.startswith("moderate, 6 images\n")
+    content = json.loads(file.read_text("utf-8"))
+    assert content["n"] == 6
+    assert len(content["psnr_db"]) == len(content["ssim"]) == 4
+    assert 10 < content["psnr_db"][0] < 40
+    assert 0 < content["ssim"][0] < 1
+    assert content["actions"] == {"brighten": 6, "darken": 6, "keep": 0, "stop": 6}
+    assert (content["patches"], content["seed"], content["grid"]) == (6, 5, "aligned")
+    assert content["sets"]["moderate"]["psnr_db"] == content["psnr_db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_without_a_split_all_three_are_measured(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.json"
+    assert main(["evaluate", "--data", photos, "--model", model, "--patches", "2", "--json", str(file)]) == 0
+    content = json.loads(file.read_text("utf-8"))
+    assert list(content["sets"]) == ["mild", "moderate", "severe"]
+    assert content["n"] == 6
+    means = [part["psnr_db"][0] for part in content["sets"].values()]
+    assert content["psnr_db"][0] == pytest.approx(sum(means) / 3)
+    tables = capsys.readouterr().out
+    assert tables.index("mild, 2") < tables.index("moderate, 2") < tables.index("severe, 2")
+
+
+def test_an_array_file_is_measured(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(
+        tmp_path / "set.npz",
+        input=np.full((3, 63, 63, 3), 51, np.uint8),
+        gt=np.full((3, 63, 63, 3), 102, np.uint8),
+    )
+    file = tmp_path / "scores.json"
+    assert main(["evaluate", "--npz", str(tmp_path / "set.npz"), "--model", model, "--json", str(file)]) == 0
+    content = json.loads(file.read_text("utf-8"))
+    assert content["n"] == 3
+    expected = [-20 * np.log10(distance) for distance in (0.2, 0.075, 0.1375, 0.1375)]
+    assert content["psnr_db"] == pytest.approx(expected, abs=1e-3)
+    assert "set, 3 images" in capsys.readouterr().out
+
+
+def test_pairs_of_files_are_measured(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    degraded = tmp_path / "degraded"
+    shutil.copytree(photos, degraded)
+    assert main(["evaluate", "--pairs", str(degraded), photos, "--model", model]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("degraded, 2 images\n")
+    assert "PSNR, dB      100.00     18.06     24.08     24.08" in out  # wrong by nothing, 1/8, 1/16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got none of them"),
+        (["--data", "a", "--npz", "b"], "got --data and --npz"),
+        (
+            ["--npz", "b", "--split", "mild"],
+            "--split says how test sets are made from --data; leave it out with --npz",
+        ),
+        (["--pairs", "a", "b", "--seed", "0"], "--seed says how"),
+        (["--data", "a", "--patches", "0"], "expected --patches to be at least 1, got 0"),
+        (["--data", "a", "--seed", "-1"], "expected --seed to be at least 0, got -1"),
+        (
+            ["--npz", "a", "--json", "no/such/folder.json"],
+            "expected --json to name a file in an existing folder",
+        ),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--npz", "no/such.npz"], "expected an .npz file, there is no no/such.npz"),
+        (["--npz", "a", "--model", "no/such/model"], "no/such/model"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--model", model, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_unreadable_photograph_is_an_error_and_not_left_out(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "x.png").write_text("no image")
+    assert (
+        main(["evaluate", "--data", str(folder), "--model", model, "--json", str(tmp_path / "scores.json")])
+        == 1
+    )
+    assert "x.png" in capsys.readouterr().err
+    assert not (tmp_path / "scores.json").exists()

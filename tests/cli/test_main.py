@@ -1,0 +1,80 @@
+"""The command line as a whole: help, version, and how it ends."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlrestore import __version__
+from rlrestore.cli.main import build_parser, main
+
+COMMANDS = ("restore", "train-tools", "train-agent", "evaluate", "degrade", "tools")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"rlrestore {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_can_be_debugged(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: rlrestore {command}")
+    assert "--debug" in out
+
+
+def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_debug_may_stand_before_or_behind_the_command() -> None:
+    parser = build_parser()
+    asked = [
+        parser.parse_args(arguments).debug
+        for arguments in (["--debug", "tools"], ["tools", "--debug"], ["tools"])
+    ]
+    assert asked == [True, True, False]
+
+
+def test_an_interruption_is_no_failure_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlrestore.cli.tools.run", interrupt)
+
+    assert main(["tools"]) == 130
+    assert capsys.readouterr().err == "rlrestore: interrupted\n"
+
+
+def test_a_reader_that_left_is_no_reason_for_a_traceback(
+    toy_model: Path, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for index in range(3):
+        write_image(f"{index}.png")
+    command = [
+        sys.executable,
+        "-m",
+        "rlrestore",
+        "restore",
+        str(tmp_path),
+        "--json",
+        "--model",
+        str(toy_model),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate()
+
+    assert process.returncode == 1
+    assert err == b""

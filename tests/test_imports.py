@@ -1,0 +1,67 @@
+"""What it costs to import the package and to ask for help: none of the heavy libraries."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "cv2", "gymnasium", "stable_baselines3", "sb3_contrib")
+IMPORT = "import rlrestore"
+VERSION = "import rlrestore; rlrestore.__version__"
+HELP = """
+import contextlib, io
+from rlrestore.cli.main import main
+for arguments in (["--help"], ["restore", "--help"], ["train-tools", "--help"], ["train-agent", "--help"]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(arguments)
+"""
+
+
+def loaded_by(code: str, folder: Path) -> set[str]:
+    """Run code in a fresh interpreter and return the heavy libraries that it has loaded by its end."""
+    report = f"import sys; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    completed = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stderr
+    return set(completed.stdout.split())
+
+
+@pytest.mark.parametrize("code", [IMPORT, VERSION, HELP], ids=["import", "version", "help"])
+def test_nothing_heavy_is_loaded(code: str, tmp_path: Path) -> None:
+    assert loaded_by(code, tmp_path) == set()
+
+
+def test_the_measurement_sees_a_heavy_library(tmp_path: Path) -> None:
+    assert loaded_by("import cv2", tmp_path) == {"cv2"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["tools"]], ids=" ".join)
+def test_the_command_answers_without_heavy_libraries(arguments: list[str], tmp_path: Path) -> None:
+    # The whole command as a user runs it; the interpreter itself lists each module as it is imported.
+    completed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rlrestore", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = [line for line in completed.stderr.splitlines() if line.startswith("import time:")]
+    imported = {row.rsplit("|", maxsplit=1)[-1].strip() for row in rows}
+
+    assert completed.returncode == 0, completed.stderr
+    assert "rlrestore" in imported
+    assert not imported & set(HEAVY)
+    assert "rlrestore" in completed.stdout or "denoise-3" in completed.stdout
+
+
+def test_the_names_at_the_top_are_there() -> None:
+    import rlrestore
+
+    missing = [name for name in rlrestore.__all__ if not hasattr(rlrestore, name)]
+    assert not missing
+    with pytest.raises(AttributeError, match="no attribute 'restorer'"):
+        _ = rlrestore.restorer

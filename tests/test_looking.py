@@ -1,0 +1,61 @@
+"""The grid of windows, and how their values and results are joined."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlrestore.chains import blending_weights, smooth
+from rlrestore.looking import WindowGrid
+
+
+@given(
+    height=st.integers(8, 400),
+    width=st.integers(8, 400),
+    stride=st.sampled_from([32, 48]),
+    limit=st.none() | st.integers(1, 40),
+)
+def test_windows_lie_inside_and_cover_or_keep_the_limit(
+    height: int, width: int, stride: int, limit: int | None
+) -> None:
+    grid = WindowGrid.cover(height, width, 63, stride, limit)
+    covered = np.zeros((max(height, 63), max(width, 63)), bool)
+    for top in grid.tops:
+        for left in grid.lefts:
+            covered[top : top + 63, left : left + 63] = True
+            assert 0 <= top <= covered.shape[0] - 63
+            assert 0 <= left <= covered.shape[1] - 63
+
+    assert list(grid.tops) == sorted(set(grid.tops))
+    assert list(grid.lefts) == sorted(set(grid.lefts))
+    assert covered.all() if limit is None else len(grid) <= limit
+
+
+def test_a_large_photograph_is_sampled_all_over() -> None:
+    grid = WindowGrid.cover(4000, 6000, 63, 48, 1024)
+
+    assert 900 <= len(grid) <= 1024
+    for starts, length in ((grid.tops, 4000), (grid.lefts, 6000)):
+        gaps = np.diff([0, *starts, length])
+        assert gaps.max() < 2 * gaps[1:-1].mean()
+
+
+@settings(max_examples=50)
+@given(length=st.integers(63, 500), stride=st.sampled_from([16, 32, 48]))
+def test_blending_weights_sum_to_one(length: int, stride: int) -> None:
+    starts = WindowGrid.cover(length, 63, 63, stride).tops
+    weights = blending_weights(length, starts, 63)
+
+    assert weights.shape == (length, len(starts))
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(length))
+    assert weights.min() >= 0
+
+
+def test_values_are_smoothed_over_the_neighbours() -> None:
+    values = torch.zeros(9, 2)
+    values[4, 0] = 16.0
+    values[:, 1] = 3.0
+    smoothed = smooth(values, 3, 3)
+
+    torch.testing.assert_close(smoothed[:, 0], torch.tensor([1.0, 2, 1, 2, 4, 2, 1, 2, 1]))
+    torch.testing.assert_close(smoothed[:, 1], torch.full((9,), 3.0))

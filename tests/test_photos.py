@@ -1,0 +1,47 @@
+"""What Python code may hand in as a photograph."""
+
+import numpy as np
+import pytest
+import torch
+
+from rlrestore.errors import ImageError, UsageError
+from rlrestore.photos import PhotoLike, as_photo, to_frame, to_tensor, with_tensor
+
+
+@pytest.mark.parametrize(
+    ("photo", "error", "message"),
+    [
+        (np.zeros((20, 30, 4), np.uint8), UsageError, r"array \(H, W, 3\) or \(H, W\), got \(20, 30, 4\)"),
+        (np.zeros((20, 30, 3), np.int64), UsageError, "expected uint8, uint16 or floats .* got int64"),
+        (np.full((20, 30, 3), np.nan), UsageError, "got a NaN or an infinity"),
+        (np.zeros((7, 30, 3), np.uint8), ImageError, "at least 8×8 pixels, got 30×7"),
+        (torch.zeros(2, 3, 20, 20), UsageError, r"tensor \(3, H, W\).* got \(2, 3, 20, 20\)"),
+        (3, UsageError, "expected a path, a Photo, an array or a tensor, got int"),
+    ],
+)
+def test_what_is_no_photograph_is_refused(photo: PhotoLike, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        as_photo(photo)
+
+
+def test_greyscale_and_depth_are_remembered() -> None:
+    photo = as_photo(np.full((9, 10), 65535, np.uint16))
+
+    assert photo.greyscale
+    assert photo.depth_bits == 16
+    assert photo.pixels.shape == (9, 10, 3)
+    assert photo.pixels.min() == 1.0
+
+
+def test_a_photo_becomes_a_tensor_and_comes_back_clipped() -> None:
+    pixels = np.arange(9 * 10 * 3, dtype=np.float32).reshape(9, 10, 3) / 270
+    pixels.setflags(write=False)
+    photo = as_photo(pixels)
+    image = to_tensor(photo, torch.device("cpu"))
+
+    assert image.shape == (1, 3, 9, 10)
+    assert float(image[0, 2, 4, 5]) == pixels[4, 5, 2]
+    np.testing.assert_allclose(with_tensor(photo, image + 0.5).pixels, (pixels + 0.5).clip(0, 1), atol=1e-6)
+    np.testing.assert_array_equal(
+        to_frame(image * 2), np.rint((pixels * 2).clip(0, 1) * 255).astype(np.uint8)
+    )

@@ -1,0 +1,70 @@
+"""A toy model whose every step can be computed by hand, of the real classes, so that it can be saved."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rlrestore.agent.policy import FEATURES, MEMORY, Policy
+from rlrestore.agent.storage import save_model
+from rlrestore.restore import Restorer
+from rlrestore.toolbox.networks import Fast
+from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.toolbox import Toolbox
+
+SHIFTS = {"brighten": 0.125, "darken": -0.0625, "keep": 0.0}
+"""The tools of the toy in order, and what each adds to every pixel."""
+FULL = 8.0
+"""What drives a gate of the LSTM to one, or to zero if negative."""
+
+
+def make_toolbox() -> Toolbox:
+    """Tools that add a constant: an untrained `fast` network adds nothing, but for its last bias."""
+    specs = [ToolSpec(name, "noise", 0.0, 50.0, depth=3) for name in SHIFTS]
+    toolbox = Toolbox(specs)
+    for network, shift in zip(toolbox.networks, SHIFTS.values(), strict=True):
+        assert isinstance(network, Fast)
+        nn.init.constant_(network.tail.bias, shift)  # type: ignore[arg-type]  # the layer has a bias
+    return toolbox.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def make_policy(chain: Sequence[int], max_steps: int = 3) -> Policy:
+    """An agent that follows one chain of different tools and then stops, whatever it sees.
+
+    It expects 1 dB of the next tool of the chain and -1 dB of every other. Unit i of its memory tells that
+    tool i was the last; the values are read off that.
+    """
+    tools = len(SHIFTS)
+    policy = Policy(tools, max_steps=max_steps)
+    for parameter in policy.parameters():
+        nn.init.zeros_(parameter)
+    remember, forget, _, tell = policy.memory.bias_ih.view(4, MEMORY)
+    for gate, drive in ((remember, FULL), (forget, -FULL), (tell, FULL)):
+        nn.init.constant_(gate, drive)
+    for tool in range(tools):
+        policy.memory.weight_ih[2 * MEMORY + tool, FEATURES + tool] = FULL
+    signal = math.tanh(1.0)  # of a unit whose gates are open and whose input is 1
+
+    wanted = torch.full((1 + tools, tools), -1.0)  # a row for nothing yet, then one for each last tool
+    for last, following in zip((-1, *chain), chain, strict=False):
+        wanted[1 + last, following] = 1
+    change = (wanted[1:] - wanted[0]) / signal
+    policy.advantage.bias.copy_(wanted[0])
+    policy.advantage.weight[:, :tools] = change.T
+    policy.level.bias.copy_(wanted[0].mean())
+    policy.level.weight[0, :tools] = change.mean(dim=1)
+    return policy.eval().requires_grad_(False)
+
+
+def make_restorer(chain: Sequence[int], max_steps: int = 3) -> Restorer:
+    """The toy model that follows one chain."""
+    return Restorer(make_toolbox(), make_policy(chain, max_steps), name="toy")
+
+
+def save_toy(folder: Path, chain: Sequence[int]) -> Path:
+    """Write the toy model that follows one chain; returns its folder."""
+    save_model(folder, make_toolbox(), make_policy(chain), {"name": "toy"})
+    return folder
