@@ -1,0 +1,200 @@
+"""The test sets: what lies in a patch, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.libjpeg import degrade_pixels
+from rlrestore.imaging.mixtures import MILD, MODERATE, SEVERE, Mixture
+from rlrestore.testsets import (
+    FilePair,
+    PatchPairs,
+    degraded_patch,
+    generate,
+    pair_files,
+    read_npz,
+    read_pair,
+    read_photos,
+)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def photo(make_photograph: Callable[..., Pixels]) -> Pixels:
+    return make_photograph(173, 219)
+
+
+def save(pixels: Pixels, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def mean_psnr_db(pairs: PatchPairs) -> float:
+    error = (pairs.degraded.astype(float) - pairs.clean) / 255
+    return float(np.mean(-10 * np.log10(np.mean(error**2, axis=(1, 2, 3)) + 1e-10)))
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (41, 37), (110, 156), (64, 80), (33, 0), (0, 156)])
+@pytest.mark.parametrize("amounts", [(4.9, 0.0, 12.0), (0.0, 0.0, 35.4), (2.0, 0.0, 0.0)])
+def test_a_patch_is_cut_out_of_the_degraded_photograph(
+    photo: Pixels, corner: tuple[int, int], amounts: tuple[float, float, float]
+) -> None:
+    whole = degrade_pixels(photo, amounts[0], 0.0, round(amounts[2]) or None, np.random.default_rng(0))
+    top, left = corner
+    patch = degraded_patch(photo, corner, amounts, np.random.default_rng(0))
+    np.testing.assert_array_equal(patch, whole[top : top + 63, left : left + 63])
+
+
+def test_the_same_seed_gives_the_same_set_and_another_seed_another(photo: Pixels) -> None:
+    first, again, other = (generate([photo], MODERATE, 4, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.degraded, again.degraded)
+    np.testing.assert_array_equal(first.clean, again.clean)
+    assert not np.array_equal(first.clean, other.clean)
+
+
+def test_a_worse_mixture_is_worse(photo: Pixels) -> None:
+    mild, moderate, severe = (
+        mean_psnr_db(generate([photo], mixture, 40)) for mixture in (MILD, MODERATE, SEVERE)
+    )
+    assert mild > moderate + 0.3 > severe + 0.6
+
+
+def places_of(pairs: PatchPairs) -> list[list[int]]:
+    """Where the patches were cut out of a photograph whose pixels say where they are."""
+    places: list[list[int]] = pairs.clean[:, 0, 0, :2].tolist()
+    return places
+
+
+def test_the_grid_lies_at_any_phase_or_is_aligned() -> None:
+    rows, columns = np.mgrid[0:181, 0:213].astype(np.uint8)
+    map_of_places = np.stack([rows, columns, rows], axis=-1)
+    aligned = places_of(generate([map_of_places], MILD, 60, grid="aligned"))
+    assert {place % 8 for corner in aligned for place in corner} == {0}
+    assert {top for top, _ in aligned} == set(range(0, 181 - 62, 8))
+    anywhere = places_of(generate([map_of_places], MILD, 60))
+    assert {top % 8 for top, _ in anywhere} == {left % 8 for _, left in anywhere} == set(range(8))
+
+
+def test_every_photograph_is_used_equally(make_photograph: Callable[..., Pixels]) -> None:
+    photos = [np.full((70, 70, 3), value, np.uint8) for value in (20, 120, 220)]
+    pairs = generate(photos, SEVERE, 9)
+    assert sorted(pairs.clean[:, 0, 0, 0].tolist()) == [20] * 3 + [120] * 3 + [220] * 3
+
+
+FAINT = Mixture("faint", 1, 1)
+"""Hardly any blur, noise σ up to 5, JPEG above 80: on black about one patch in five is above 50 dB."""
+
+
+def best_psnr_db(pairs: PatchPairs) -> float:
+    return max(
+        mean_psnr_db(PatchPairs("", pairs.degraded[i : i + 1], pairs.clean[i : i + 1]))
+        for i in range(len(pairs))
+    )
+
+
+def test_patches_above_50_db_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    black = np.zeros((80, 80, 3), np.uint8)
+    kept = generate([black], FAINT, 40)
+    assert len(kept) == 40
+    assert best_psnr_db(kept) <= 50
+    monkeypatch.setattr("rlrestore.testsets.TOO_EASY_DB", np.inf)
+    assert best_psnr_db(generate([black], FAINT, 40)) > 50
+
+
+def test_photographs_that_never_degrade_are_refused(photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlrestore.testsets.TOO_EASY_DB", 1.0)
+    with pytest.raises(DataError, match="expected 2 patches below 1 dB, got 0 in 40 draws"):
+        generate([photo], MILD, 2)
+
+
+def test_photographs_come_in_order_and_must_hold_a_patch(photo: Pixels, tmp_path: Path) -> None:
+    save(photo, tmp_path / "b.png")
+    save(photo[:70, :80], tmp_path / "a" / "c.png")
+    assert [image.shape for image in read_photos(tmp_path)] == [(70, 80, 3), (173, 219, 3)]
+    save(photo[:62, :80], tmp_path / "small.png")
+    with pytest.raises(DataError, match=r"at least 63×63 pixels, .*small.png is 80×62"):
+        read_photos(tmp_path)
+
+
+def test_files_are_paired_by_name(photo: Pixels, tmp_path: Path) -> None:
+    degraded, clean = tmp_path / "in", tmp_path / "gt"
+    for name in ("x.png", "deep/y.png"):
+        save(photo, clean / name)
+        save(photo, (degraded / name).with_suffix(".jpg"))
+    save(photo, clean / "unused.png")
+    assert [pair.name for pair in pair_files(degraded, clean)] == ["deep/y", "x"]
+    save(photo, degraded / "z.png")
+    with pytest.raises(DataError, match="1 of 3 have none, for instance z"):
+        pair_files(degraded, clean)
+
+
+def test_two_files_of_one_name_are_refused(photo: Pixels, tmp_path: Path) -> None:
+    save(photo, tmp_path / "x.png")
+    save(photo, tmp_path / "x.jpg")
+    with pytest.raises(DataError, match=r"expected one image of each name, got .*x\.jpg and .*x\.png"):
+        pair_files(tmp_path, tmp_path)
+
+
+def test_a_pair_must_be_of_one_size(photo: Pixels, tmp_path: Path) -> None:
+    pair = FilePair("x", save(photo, tmp_path / "in.png"), save(photo[:-1], tmp_path / "gt.png"))
+    with pytest.raises(ImageError, match=r"in\.png is 219×173 and .*gt\.png 219×172"):
+        read_pair(pair)
+
+
+def test_an_array_file_is_read(photo: Pixels, tmp_path: Path) -> None:
+    pairs = generate([photo], MODERATE, 3)
+    path = tmp_path / "set.npz"
+    np.savez(path, input=pairs.degraded, gt=pairs.clean)
+    read = read_npz(path)
+    assert read.name == "set"
+    np.testing.assert_array_equal(read.degraded, pairs.degraded)
+    np.testing.assert_array_equal(read.clean, pairs.clean)
+
+
+PATCHES = np.zeros((2, 63, 63, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"input": PATCHES}, "expected arrays input and gt in .*, got input"),
+        ({}, "expected arrays input and gt in .*, got none"),
+        ({"input": PATCHES, "gt": PATCHES.astype(np.float32)}, r"array gt .* got float32 \(2, 63, 63, 3\)"),
+        ({"input": PATCHES[:, :62], "gt": PATCHES}, r"array input .* got uint8 \(2, 62, 63, 3\)"),
+        ({"input": PATCHES[0], "gt": PATCHES[0]}, r"array input .* got uint8 \(63, 63, 3\)"),
+        ({"input": PATCHES[:0], "gt": PATCHES[:0]}, "with N > 0"),
+        ({"input": PATCHES, "gt": PATCHES[:1]}, "has 2 and 1"),
+        ({"input": PATCHES.astype(object), "gt": PATCHES}, "cannot be read"),
+    ],
+)
+def test_wrong_arrays_are_refused(
+    arrays: dict[str, npt.NDArray[np.generic]], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy types the other keyword, not these
+    with pytest.raises(DataError, match=message):
+        read_npz(path)
+
+
+def test_a_file_without_arrays_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no .*missing\.npz"):
+        read_npz(tmp_path / "missing.npz")
+    path = tmp_path / "set.npz"
+    path.write_text("no arrays")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_npz(path)
+    np.savez(path, input=PATCHES, gt=PATCHES)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_npz(path)
+    with path.open("wb") as stream:
+        np.save(stream, PATCHES)
+    with pytest.raises(DataError, match="one array without a name"):
+        read_npz(path)
