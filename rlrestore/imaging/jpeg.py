@@ -44,10 +44,12 @@ CHROMA_TABLE = (
 """Table K.2 of ITU-T T.81."""
 
 RGB_TO_YCBCR = (
-    (0.299, 0.587, 0.114),
-    (-0.168735892, -0.331264108, 0.5),
-    (0.5, -0.418687589, -0.081312411),
+    (19595 / 65536, 38470 / 65536, 7471 / 65536),
+    (-11059 / 65536, -21709 / 65536, 32768 / 65536),
+    (32768 / 65536, -27439 / 65536, -5329 / 65536),
 )
+"""libjpeg's 16-bit fixed-point coefficients: float32 holds their sums of 8-bit samples exactly."""
+
 YCBCR_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
 
@@ -92,8 +94,13 @@ def _code_plane(plane: Tensor, table: Tensor) -> Tensor:
     basis = _constant(_dct_basis(), plane.device)
     blocks = (plane - 128).view(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(2, 3)
     blocks = blocks.reshape(batch, -1, BLOCK, BLOCK)  # (B, blocks, 8, 8)
-    coefficients = ((basis @ blocks @ basis.T) / table).round_().mul_(table)
-    samples = (basis.T @ coefficients @ basis).add_(128).round_().clamp_(0, 255)
+    # libjpeg's integer DCT gives eighths, and its quantiser rounds halves away from zero: ties are frequent,
+    # and one that falls the other way shifts a whole block by a step.
+    eighths = (8 * (basis @ blocks @ basis.T)).round_()
+    steps = (eighths.abs() / (8 * table) + 0.5).floor_()
+    coefficients = steps.copysign_(eighths).mul_(table)
+    # Halves are rounded up, and flat blocks are full of them: 1/1024 outweighs the error of the float sums.
+    samples = (basis.T @ coefficients @ basis).add_(128.5 + 1 / 1024).floor_().clamp_(0, 255)
     samples = samples.view(batch, height // BLOCK, width // BLOCK, BLOCK, BLOCK).transpose(2, 3)
     return samples.reshape(batch, height, width)
 
@@ -134,8 +141,9 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     colours = _constant(RGB_TO_YCBCR, images.device) @ padded.flatten(2)  # (B, 3, H·W)
     colours = colours.view(batch, 3, tall, wide)
     luma_table, chroma_table = quantisation_tables(quality)
-    luma = _code_plane(colours[:, 0].round(), luma_table)
-    chroma = _halve((colours[:, 1:] + 128).round_())
+    luma = _code_plane((colours[:, 0] + 0.5).floor_(), luma_table)
+    # libjpeg rounds halves of chroma down; every second pixel with R = G is such a half.
+    chroma = _halve((colours[:, 1:] + (128.5 - 1 / 65536)).floor_())
     chroma = _code_plane(chroma.flatten(0, 1), chroma_table.repeat_interleave(2, dim=0))
     chroma = _triangle_upsample(chroma.view(batch, 2, tall // 2, wide // 2)) - 128
     planes = torch.cat((luma[:, None], chroma), dim=1).flatten(2)
