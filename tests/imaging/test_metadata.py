@@ -89,7 +89,8 @@ def _add_orientation_tag(path: Path, orientation: int) -> None:
     entries = [bytes(content[i : i + 12]) for i in range(start + 2, start + 2 + 12 * count, 12)]
     kept: list[bytes] = [entry for entry in entries if entry[:2] != struct.pack("<H", 278)]
     kept.append(struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0))
-    content[start + 2 : start + 2 + 12 * count] = b"".join(sorted(kept, key=_tag))
+    ordered: list[bytes] = sorted(kept, key=_tag)
+    content[start + 2 : start + 2 + 12 * count] = b"".join(ordered)
     path.write_bytes(content)
 
 
