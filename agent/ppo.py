@@ -191,7 +191,7 @@ def fit_ppo(toolbox: Toolbox, source: PairSource, settings: PpoSettings, device:
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
-    with one_thread(), tqdm(desc="agent", total=settings.steps, leave=False) as bar:
+    with one_thread(), tqdm(desc="agent", total=settings.steps, leave=False, disable=None) as bar:
         model = make_ppo(toolbox, source, settings, device)
         try:
             model.learn(settings.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=Watch(settings, bar))

@@ -104,11 +104,12 @@ def future_values(policy: Policy, successors: Tensor, hidden: tuple[Tensor, Tens
         successors: `(B, A, 3, P, P)`: where each tool leads.
         hidden: The memory in the states that they follow.
     """
-    batch, tools = successors.shape[:2]
-    actions = torch.arange(tools, device=successors.device).repeat(batch)
-    repeated = (hidden[0].repeat_interleave(tools, dim=0), hidden[1].repeat_interleave(tools, dim=0))
-    values: Tensor = policy(successors.flatten(0, 1), actions, repeated)[0]
-    return values.amax(dim=1).view(batch, tools)
+    best = []
+    for tool, images in enumerate(successors.unbind(dim=1)):
+        taken = torch.full((len(images),), tool, device=images.device)
+        values, _ = policy(images, taken, hidden)
+        best.append(values.amax(dim=1))
+    return torch.stack(best, dim=1)
 
 
 def follow(state: EpisodeState, actions: Tensor, successors: Tensor, psnr_db: Tensor) -> EpisodeState:

@@ -8,6 +8,7 @@ import torch
 
 from rlrestore.agent.policy import Policy
 from rlrestore.errors import ModelError
+from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.storage import CARD, describe_toolbox, load_weights, read_card, read_part, write_model
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -46,4 +47,5 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
         raise ModelError(f"{folder / CARD}: expected patch_size and max_steps as whole numbers, got {sizes}")
     policy = Policy(len(toolbox.names), *sizes)
     load_weights(policy, tensors, str(folder / "agent.safetensors"))
+    channels_last(policy)
     return policy.to(device).eval().requires_grad_(False)

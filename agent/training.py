@@ -18,6 +18,7 @@ from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
+from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.toolbox import Toolbox
 
 CHECKPOINT = Path("training") / "agent.safetensors"
@@ -89,6 +90,7 @@ class QTrainer:
         settings: AgentSettings,
         device: torch.device,
     ) -> None:
+        channels_last(policy)
         self.policy, self.toolbox, self.source, self.settings = policy.to(device), toolbox, source, settings
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
@@ -111,7 +113,7 @@ class QTrainer:
         whole = math.inf if settings.minutes is None else settings.minutes * 60
         before, began, saved, slowest = self.seconds, time.monotonic(), time.monotonic(), 0.0
         self.policy.train()
-        with tqdm(desc="agent", initial=self.steps, total=settings.steps, leave=False) as bar:
+        with tqdm(desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None) as bar:
             while self.seconds + slowest < whole and self.steps < (settings.steps or math.inf):
                 done = self.seconds / whole if settings.steps is None else self.steps / settings.steps
                 loss = self.round(done)

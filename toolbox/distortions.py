@@ -25,17 +25,19 @@ def training_distortion(specs: list[ToolSpec], generator: torch.Generator) -> De
 
     Always its own distortion, uniformly in its range. For half of the samples the other two come at the
     strengths of the paper's moderate mixture, which is what a tool meets early in a chain; for the other half
-    lightly (noise up to 5, JPEG quality from 60, no blur), as late in a chain.
+    lightly, as late in a chain: no blur, and noise up to 5 and JPEG from quality 60 for every second one each.
+    Without the samples that no JPEG has touched, a tool fails on noise whose colours are still full.
 
     Source: paper, section 3.1 (slight noise and JPEG are added to every tool's training data); the share of
     moderate mixtures is ours.
     """
     device, count = generator.device, len(specs)
     own, mixed = own_distortion(specs, generator), MODERATE.sample(count, generator)
-    draws = torch.rand(3, count, generator=generator, device=device)
-    heavy = draws[0] < 0.5
-    noise = torch.where(heavy, mixed.noise_sigma_255, LIGHT_NOISE_255 * draws[1])
-    light_quality = LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[2]
+    draws = torch.rand(5, count, generator=generator, device=device)
+    heavy, has_noise, has_jpeg = draws[:3] < 0.5
+    light_noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[3], 0.0)
+    light_quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[4], 0.0)
+    noise = torch.where(heavy, mixed.noise_sigma_255, light_noise)
     quality = torch.where(heavy, mixed.jpeg_quality, light_quality)
     blur = torch.where(heavy, mixed.blur_sigma_px, 0.0)
     is_blur, is_noise, is_jpeg = _own_masks(specs, device)

@@ -233,7 +233,9 @@ class StageTrainer:
         whole = math.inf if seconds is None else before + seconds
         slowest = 0.0
         bar: tqdm[Any]
-        with tqdm(desc=self.stage.name, initial=self.steps, total=self.settings.steps, leave=False) as bar:
+        with tqdm(
+            desc=self.stage.name, initial=self.steps, total=self.settings.steps, leave=False, disable=None
+        ) as bar:
             while self.seconds + slowest < whole and self.steps != self.settings.steps:
                 done = (
                     self.seconds / whole if self.settings.steps is None else self.steps / self.settings.steps

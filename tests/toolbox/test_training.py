@@ -140,5 +140,7 @@ def test_half_of_the_training_is_as_mixed_as_the_moderate_mixture() -> None:
     assert float(drawn.blur_sigma_px[blurred].mean()) == pytest.approx(
         float(mixed.blur_sigma_px.mean()), abs=0.15
     )
-    assert float(drawn.jpeg_quality[~blurred].min()) >= 60
+    light = drawn.jpeg_quality[~blurred]
+    assert float((light == 0).float().mean()) == pytest.approx(0.5, abs=0.04)
+    assert float(light[light > 0].min()) >= 60
     assert float(drawn.noise_sigma_255.min()) >= 25
