@@ -119,8 +119,8 @@ class QTrainer:
                 loss = self.round(done)
                 if not math.isfinite(loss):
                     raise RlrestoreError(
-                        f"the agent's loss became {loss} after {self.steps} steps; the last good state is in "
-                        f"{checkpoint}: lower the learning rate and use --resume"
+                        f"the agent's loss became {loss} after {self.steps} steps; --resume goes on from "
+                        f"the last good checkpoint, if {checkpoint} exists"
                     )
                 now = time.monotonic()
                 slowest = max(slowest, before + now - began - self.seconds)
@@ -129,6 +129,7 @@ class QTrainer:
                 bar.set_postfix_str(f"loss {loss:.3f} dB²")
                 if now - saved > CHECKPOINT_SECONDS:
                     self.save(checkpoint)
+                    log.info("%d steps, %.1f min, loss %.3f dB²", self.steps, self.seconds / 60, loss)
                     saved = now
         self.policy.eval()
         self.save(checkpoint)
@@ -197,6 +198,8 @@ def train_q(
     trainer = QTrainer(policy, toolbox, training_source(bank), settings, bank.device)
     if resume:
         trainer.resume(out / CHECKPOINT)
+    else:
+        (out / CHECKPOINT).unlink(missing_ok=True)
     trainer.train(out / CHECKPOINT)
     return trainer.policy, validate(trainer.policy, toolbox, validation, settings.seed)
 

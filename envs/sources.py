@@ -2,7 +2,7 @@
 
 The pairs are `rlrestore.imaging.pairs`; those above 50 dB are dropped here, and others drawn instead.
 
-Source: paper, section 4.1; DESIGN: patches of 63×63, those above 50 dB at the input dropped.
+Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dropped.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rlrestore.errors import DataError
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
@@ -40,7 +41,11 @@ class Recipe(Protocol):
 def _draw_until(
     count: int, draw: Callable[[int], tuple[Tensor, Tensor]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Draw pairs until `count` of them are below the limit; those above it are dropped."""
+    """Draw pairs until `count` of them are below the limit; those above it are dropped.
+
+    Raises:
+        DataError: Nearly every pair is above the limit.
+    """
     degraded, clean = (torch.empty(0, 3, PATCH, PATCH, device=device) for _ in range(2))
     for _ in range(MAX_ROUNDS):
         missing = count - len(degraded)
@@ -49,9 +54,9 @@ def _draw_until(
         more, target = draw(missing)
         kept = psnr_db(more, target) <= LIMIT_DB
         degraded, clean = torch.cat((degraded, more[kept])), torch.cat((clean, target[kept]))
-    raise RuntimeError(
+    raise DataError(
         f"expected {count} pairs below {LIMIT_DB:g} dB, got {len(degraded)} in {MAX_ROUNDS} rounds: "
-        "the photographs are blank, or the degradations too weak"
+        "the photographs are blank, or the degradations too weak; give others"
     )
 
 

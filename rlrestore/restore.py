@@ -1,5 +1,6 @@
 """The main job: a photograph of any size in, the restored photograph and its trace out."""
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.chains import Chain, apply_tool, global_chain, local_chain
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, UsageError
-from rlrestore.imaging.files import write_photo
+from rlrestore.imaging.files import is_folder, write_photo
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.photo import Photo
 from rlrestore.photos import PhotoLike, as_photo, to_frame, to_tensor, with_tensor
@@ -137,6 +138,7 @@ class Restorer:
         Raises:
             ImageError: The photograph or the reference cannot be read.
             UsageError: Unknown mode, a limit below 1, or a reference of another size.
+            ModelError: The model's weights lead to a NaN or an infinity.
         """
         source = as_photo(photo)
         if mode not in CHAINS:
@@ -154,8 +156,15 @@ class Restorer:
             image = to_tensor(source, self.device)
             chain = CHAINS[mode](self.toolbox, self.policy, image, limit)
             clean = None if truth is None else to_tensor(truth, self.device)
-            trace = Trace(mode, self.name, source.width, source.height, steps=())
+            in_db = "values" not in self.card  # PPO's preferences are marked
+            trace = Trace(mode, self.name, source.width, source.height, steps=(), values_in_db=in_db)
             image, trace = _follow(chain, image, clean, trace, keep_steps)
+            gains_db = [step.expected_gain_db for step in trace.steps]
+            if not (torch.isfinite(image).all() and all(map(math.isfinite, gains_db))):
+                raise ModelError(
+                    f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
+                    "use another model"
+                )
             return Restoration(with_tensor(source, image), trace)
 
     @torch.inference_mode()
@@ -243,7 +252,7 @@ def find_model(name_or_folder: str) -> Path:
     if name_or_folder in shipped_models():
         return SHIPPED / name_or_folder
     folder = Path(name_or_folder)
-    if not folder.is_dir():
+    if not name_or_folder or not is_folder(folder):
         shipped: Iterable[str] = shipped_models() or ("none",)
         raise ModelError(
             f"no model {name_or_folder!r}: expected a model's folder or the name of a shipped model "

@@ -28,6 +28,12 @@ CODER_STEP = 16
 TOO_EASY_DB = 50.0
 DRAWS_PER_PATCH = 20
 
+UNREADABLE_NPZ = (
+    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(MemoryError, OverflowError, RuntimeError),
+)
+"""What a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
+
 Grid = Literal["any", "aligned"]
 
 
@@ -129,7 +135,7 @@ def generate(
     Raises:
         DataError: Nearly every patch is above 50 dB.
 
-    Source: paper, section 4.1; DESIGN, degradations.
+    Source: paper, section 4.1.
     """
     rng = np.random.default_rng((seed, mixture.lowest, mixture.highest))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -226,6 +232,8 @@ def read_npz(path: Path) -> PatchPairs:
         DataError: The file is missing or is no such file.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise DataError(f"expected an .npz file, {path} is not a regular file")
         with path.open("rb") as stream:
             arrays = np.load(stream, allow_pickle=False)
             if not isinstance(arrays, NpzFile):
@@ -235,7 +243,7 @@ def read_npz(path: Path) -> PatchPairs:
             degraded, clean = (_checked(arrays, key, path) for key in ("input", "gt"))
     except FileNotFoundError:
         raise DataError(f"expected an .npz file, there is no {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE_NPZ as error:
         raise DataError(
             f"expected an .npz file with arrays input and gt, {path} cannot be read: {error}"
         ) from error

@@ -18,7 +18,8 @@ class TraceStep:
     """One look of the agent, and what followed from it.
 
     Attributes:
-        tool: The tool that was applied, or `stop`. In local mode the one most regions chose.
+        tool: The tool that was applied, or `stop`. In local mode the tool that most regions chose; `stop`
+            where all of them did.
         expected_gain_db: What the agent expected to gain from here to the end by this choice, in dB; 0 for
             stop. In local mode the mean over the regions, each by its own choice.
         runners_up: The two next best choices and what the agent expected of them, in dB.
@@ -54,6 +55,8 @@ class Trace:
         steps: Every look in order. A chain that the agent ended has a last step named `stop`; one that met
             the limit has none.
         start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
+        values_in_db: Whether the agent's values are gains in dB; those of an agent trained by PPO only rank
+            the choices.
         frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
         reference: The reference like a frame, None without one or if frames were not kept.
     """
@@ -64,6 +67,7 @@ class Trace:
     height: int
     steps: tuple[TraceStep, ...]
     start_psnr_db: float | None = None
+    values_in_db: bool = True
     frames: tuple[NDArray[np.uint8], ...] = ()
     reference: NDArray[np.uint8] | None = None
 
@@ -100,6 +104,10 @@ class Trace:
             for start, step in zip(before, self.steps, strict=False)
         )
 
+    def value_text(self, value: float) -> str:
+        """Return one of the agent's values with its unit."""
+        return f"{value:+.2f} dB" if self.values_in_db else f"{value:+.2f}"
+
     def _numbered(self) -> list[tuple[int, TraceStep, float | None]]:
         """Return every step with its number, from 1, and its measured gain."""
         return list(zip(range(1, len(self.steps) + 1), self.steps, self.gains_db(), strict=True))
@@ -107,11 +115,12 @@ class Trace:
     def table(self) -> str:
         """Return the chain as a table for a terminal, one line a step."""
         measured = self.start_psnr_db is not None
-        head = ["step", "tool", "expected gain", "runner-up", "second runner-up", "time"]
+        value = "expected gain" if self.values_in_db else "preference"
+        head = ["step", "tool", value, "runner-up", "second runner-up", "time"]
         rows = [[*head, "PSNR", "measured gain"] if measured else head]
         if self.start_psnr_db is not None:
             rows.append(["0", "(input)", "", "", "", "", f"{self.start_psnr_db:.2f} dB", ""])
-        rows += [_row(number, step, gain_db) for number, step, gain_db in self._numbered()]
+        rows += [self._row(number, step, gain_db) for number, step, gain_db in self._numbered()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
@@ -128,6 +137,7 @@ class Trace:
             "height": self.height,
             "tools": list(self.tools),
             "stopped": self.stopped,
+            "values_in_db": self.values_in_db,
             "expected_gain_db": round(self.expected_gain_db, 4),
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
@@ -148,7 +158,7 @@ class Trace:
             raise UsageError("no frames were kept to draw: restore with keep_steps=True")
         panels = [Panel(self.frames[0], "input", self._start_caption())]
         for (number, step, gain_db), frame in zip(self._numbered(), self.frames[1:], strict=False):
-            panels.append(Panel(frame, f"{number}: {step.label}", _caption(step, gain_db)))
+            panels.append(Panel(frame, f"{number}: {step.label}", self._caption(step, gain_db)))
         if self.applied:
             last = panels[-1]
             panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
@@ -162,25 +172,24 @@ class Trace:
         size = f"{self.width} x {self.height} pixels"
         return (size,) if self.start_psnr_db is None else (size, f"PSNR {self.start_psnr_db:.2f} dB")
 
+    def _row(self, number: int, step: TraceStep, gain_db: float | None) -> list[str]:
+        runners_up = [f"{name} {self.value_text(value)}" for name, value in step.runners_up[:2]]
+        runners_up += [""] * (2 - len(runners_up))
+        cells = [
+            str(number),
+            step.label,
+            self.value_text(step.expected_gain_db),
+            *runners_up,
+            f"{step.time_ms:.0f} ms",
+        ]
+        if step.psnr_db is None or gain_db is None:
+            return cells
+        return [*cells, f"{step.psnr_db:.2f} dB", f"{gain_db:+.2f} dB"]
 
-def _row(number: int, step: TraceStep, gain_db: float | None) -> list[str]:
-    runners_up = [f"{name} {value_db:+.2f} dB" for name, value_db in step.runners_up[:2]]
-    runners_up += [""] * (2 - len(runners_up))
-    cells = [
-        str(number),
-        step.label,
-        f"{step.expected_gain_db:+.2f} dB",
-        *runners_up,
-        f"{step.time_ms:.0f} ms",
-    ]
-    if step.psnr_db is None or gain_db is None:
-        return cells
-    return [*cells, f"{step.psnr_db:.2f} dB", f"{gain_db:+.2f} dB"]
-
-
-def _caption(step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
-    expected = f"expected {step.expected_gain_db:+.2f} dB"
-    return (expected,) if gain_db is None else (expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+    def _caption(self, step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
+        word = "expected" if self.values_in_db else "preference"
+        expected = f"{word} {self.value_text(step.expected_gain_db)}"
+        return (expected,) if gain_db is None else (expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -34,15 +34,6 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The folder of shared photographs beside the source tree; a test that needs it is skipped without it."""
-    folder = ROOT.parent / "shared"
-    if not (folder / "data").is_dir():
-        pytest.skip(f"needs the shared photographs in {folder.name}/data beside the source tree")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def make_photograph() -> Callable[..., npt.NDArray[np.uint8]]:
     """A painter: `make_photograph(height, width, seed=0)` gives uint8 pixels `(height, width, 3)`."""
     return _photograph

@@ -1,5 +1,8 @@
 """The test sets: what lies in a patch, and what is refused."""
 
+import os
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,3 +201,20 @@ def test_a_file_without_arrays_is_refused(tmp_path: Path) -> None:
         np.save(stream, PATCHES)
     with pytest.raises(DataError, match="one array without a name"):
         read_npz(path)
+
+
+def test_an_array_of_an_absurd_shape_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000, 63, 63, 3), }"
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n123"
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as file:
+        file.writestr("input.npy", array)
+        file.writestr("gt.npy", array)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_npz(tmp_path / "set.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "set.npz")
+    with pytest.raises(DataError, match="is not a regular file"):
+        read_npz(tmp_path / "set.npz")

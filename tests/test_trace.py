@@ -1,6 +1,7 @@
 """The trace of a chain: its table, its JSON, its picture."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,14 @@ def test_a_toolbox_of_one_tool_has_one_runner_up() -> None:
         trace(single).table().splitlines()[2]
         == "1     denoise-3  +1.00 dB       stop +0.00 dB                    1 ms"
     )
+
+
+def test_preferences_of_a_ppo_agent_have_no_unit() -> None:
+    chain = replace(trace(step("denoise-3")), values_in_db=False)
+    table = chain.table()
+    assert "preference" in table.splitlines()[0]
+    assert "dB" not in table
+    assert chain.to_json()["values_in_db"] is False
 
 
 def test_where_regions_differ_the_largest_shares_are_named() -> None:

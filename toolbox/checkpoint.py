@@ -47,7 +47,7 @@ def load_checkpoint(
     """Put a checkpoint back where it came from, and return its progress.
 
     Raises:
-        ModelError: The file cannot be read or does not fit the network.
+        ModelError: The file cannot be read, does not fit the network, or comes from another kind of device.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -65,8 +65,18 @@ def load_checkpoint(
             state.setdefault(int(index), {})[moment] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     if generator is not None:
-        generator.set_state(tensors["generator"])
+        _restore_stream(generator, tensors, path)
     return progress
+
+
+def _restore_stream(generator: torch.Generator, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        generator.set_state(tensors["generator"])
+    except (KeyError, RuntimeError) as error:  # the state of each kind of device has its own length
+        raise ModelError(
+            f"{path}: expected the random stream of a training on {generator.device.type}, got another; "
+            "resume on the kind of device that it began on"
+        ) from error
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ def training_distortion(specs: list[ToolSpec], generator: torch.Generator) -> De
 
     Always its own distortion, uniformly in its range. For half of the samples the other two come at the
     strengths of the paper's moderate mixture, which is what a tool meets early in a chain; for the other half
-    lightly, as late in a chain: no blur, and noise up to 5 and JPEG from quality 60 for every second one each.
+    lightly, as late in a chain: no blur, and for every second one noise up to 5, JPEG from quality 60.
     Without the samples that no JPEG has touched, a tool fails on noise whose colours are still full.
 
     Source: paper, section 3.1 (slight noise and JPEG are added to every tool's training data); the share of

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors
 import safetensors.torch
@@ -15,11 +17,18 @@ from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.toolbox.networks import channels_last
-from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.specs import Distortion, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 FORMAT_VERSION = 1
 CARD = "card.json"
+LARGEST_WIDTH = 512
+"""Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
+UNUSABLE_ENTRY = (
+    *(AttributeError, KeyError, TypeError, ValueError),
+    *(OverflowError, RuntimeError, UsageError),
+)
+"""What building a toolbox from a damaged card raises."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -46,7 +55,9 @@ def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mappi
         data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         full[part] = {**full[part], "sha256": hashlib.sha256(data).hexdigest()}
         write_atomically(folder / f"{part}.safetensors", data)
-    write_atomically(folder / CARD, (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(full, indent=2, ensure_ascii=False) + "\n"
+    # A file name in the command that is no UTF-8 holds lone surrogates; escaped they are still JSON.
+    write_atomically(folder / CARD, text.encode(errors="backslashreplace"))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"no model in {folder}: expected {CARD} there ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: expected JSON ({error}); copy the model again") from error
     version = card.get("format_version") if isinstance(card, dict) else None
     if version != FORMAT_VERSION:
@@ -92,7 +103,7 @@ def read_part(folder: Path, card: Mapping[str, Any], part: str) -> dict[str, Ten
     except safetensors.SafetensorError as error:
         raise ModelError(f"{path} is damaged: {error}; copy the model again") from error
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.float()).all():
             raise ModelError(
                 f"{path}: the weight {name} holds a NaN or an infinity; this model cannot be used"
             )
@@ -127,6 +138,22 @@ def save_toolbox(folder: Path, toolbox: Toolbox, card: Mapping[str, Any]) -> Non
     )
 
 
+def _spec(tool: Mapping[str, Any]) -> ToolSpec:
+    """Return what a card says of one tool.
+
+    Raises:
+        ValueError: Its name could not be part of a file's, or its distortion or range is senseless.
+    """
+    name, distortion, ends = tool["name"], tool["distortion"], (tool["low"], tool["high"])
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(f"expected a tool's name of letters, digits, - and _, got {name!r}")
+    if distortion not in get_args(Distortion):
+        raise ValueError(f"expected a distortion of {', '.join(get_args(Distortion))}, got {distortion!r}")
+    if not all(isinstance(end, int | float) and math.isfinite(end) for end in ends):
+        raise ValueError(f"expected a range of two numbers, got {ends}")
+    return ToolSpec(**tool)
+
+
 def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
     """Read the tools of a model, ready for use.
 
@@ -137,10 +164,12 @@ def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
     tensors = read_part(folder, card, "toolbox")
     try:
         entry = card["toolbox"]
-        specs = [ToolSpec(**tool) for tool in entry["tools"]]
+        specs = [_spec(tool) for tool in entry["tools"]]
         widths = {int(depth): int(width) for depth, width in entry["widths"].items()}
+        if not all(1 <= width <= LARGEST_WIDTH for width in widths.values()):
+            raise ValueError(f"expected widths from 1 to {LARGEST_WIDTH}, got {widths}")
         toolbox = Toolbox(specs, entry["family"], widths=widths)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, UsageError) as error:
+    except UNUSABLE_ENTRY as error:
         raise ModelError(f"{folder / CARD}: the toolbox entry cannot be understood ({error})") from error
     load_weights(toolbox.networks, tensors, str(folder / "toolbox.safetensors"))
     channels_last(toolbox)

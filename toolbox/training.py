@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rlrestore.errors import RlrestoreError
+from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
@@ -25,7 +25,8 @@ from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import build_network, channels_last
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
+from rlrestore.toolbox.storage import CARD, load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
 CHECKPOINT_FOLDER = "training"
@@ -168,7 +169,7 @@ def train_tools(
 
     Raises:
         RlrestoreError: The loss became NaN or infinite.
-        ModelError: A checkpoint does not fit.
+        UsageError: The model or a checkpoint in `out` is of another kind.
     """
     began = time.monotonic()
     folder = out / CHECKPOINT_FOLDER
@@ -176,33 +177,42 @@ def train_tools(
     if not resume:
         for stage in stages:
             (folder / f"{stage.name}.safetensors").unlink(missing_ok=True)
+    toolbox = present_toolbox(out, settings.family)
     trainers = [StageTrainer(stage, settings, folder, bank.device) for stage in stages]
     spent = sum(trainer.seconds for trainer in trainers)
     reports = []
     for index, trainer in enumerate(trainers):
-        seconds = None
-        if settings.minutes is not None:
-            left = settings.minutes * 60 - spent - (time.monotonic() - began)
+        if trainer.done:
+            log.info("%s is trained already; without --resume it starts anew", trainer.stage.name)
+        else:
+            left = (settings.minutes or math.inf) * 60 - spent - (time.monotonic() - began)
             waiting = sum(later.stage.share for later in trainers[index:] if not later.done)
-            seconds = max(0.0, left) * trainer.stage.share / max(waiting, 1e-9)
-        if not trainer.done:
-            trainer.train(bank, seconds)
+            trainer.train(bank, max(0.0, left) * trainer.stage.share / waiting)
         reports.append(trainer.report(validation))
         log.info("%s", reports[-1].line())
-    return assemble(folder, settings.family, bank.device), reports
+        if not trainer.stage.is_base:
+            network = toolbox.networks[toolbox.names.index(trainer.stage.name)]
+            network.load_state_dict(trainer.network.state_dict())
+    return toolbox.to(bank.device).eval().requires_grad_(False), reports
 
 
-def assemble(folder: Path, family: str, device: torch.device | str) -> Toolbox:
-    """Return the toolbox of all tools whose checkpoints lie in a folder; the others are left untrained."""
-    toolbox = Toolbox(TOOLS, family)
-    paths = {spec.name: folder / f"{spec.name}.safetensors" for spec in TOOLS}
-    for path, network in zip(paths.values(), toolbox.networks, strict=True):
+def present_toolbox(out: Path, family: str) -> Toolbox:
+    """Return the tools as far as they are trained: those of the model in a folder, or of its checkpoints.
+
+    Raises:
+        UsageError: They are of another family, or not the tools of the table.
+    """
+    toolbox = load_toolbox(out) if (out / CARD).exists() else Toolbox(TOOLS, family)
+    if toolbox.family != family or toolbox.names != TOOL_NAMES:
+        raise UsageError(
+            f"{out} holds {toolbox.family} tools {', '.join(toolbox.names)}: "
+            f"expected the twelve of the table, family {family}; choose another --out"
+        )
+    for name, network in zip(toolbox.names, toolbox.networks, strict=True):
+        path = out / CHECKPOINT_FOLDER / f"{name}.safetensors"
         if path.exists():
             load_checkpoint(path, network)
-    untrained = [name for name, path in paths.items() if not path.exists()]
-    if untrained:
-        log.warning("not trained yet, and of no effect: %s", ", ".join(untrained))
-    return toolbox.to(device).eval().requires_grad_(False)
+    return toolbox
 
 
 class StageTrainer:
@@ -223,35 +233,37 @@ class StageTrainer:
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
             progress = load_checkpoint(self.path, self.network, self.optimizer, self.generator)
-            self.steps, self.seconds, self.done = progress["steps"], progress["seconds"], progress["done"]
+            self.steps, self.seconds = progress["steps"], progress["seconds"]
+            self.done = progress["done"] and self.steps >= (settings.steps or 0)
 
-    def train(self, bank: PhotoBank, seconds: float | None) -> None:
-        """Train until the steps or the seconds are used up."""
+    def train(self, bank: PhotoBank, seconds: float) -> None:
+        """Train until the steps of the settings or the seconds are used up.
+
+        Raises:
+            RlrestoreError: The loss became NaN or infinite; no checkpoint was written since.
+        """
         if self.steps == 0 and not self.stage.is_base:
             load_checkpoint(self.base_path, self.network)
         before, began, saved = self.seconds, time.monotonic(), time.monotonic()
-        whole = math.inf if seconds is None else before + seconds
+        whole, last = before + max(seconds, 1e-3), self.settings.steps or math.inf
         slowest = 0.0
         bar: tqdm[Any]
         with tqdm(
             desc=self.stage.name, initial=self.steps, total=self.settings.steps, leave=False, disable=None
         ) as bar:
-            while self.seconds + slowest < whole and self.steps != self.settings.steps:
-                done = (
-                    self.seconds / whole if self.settings.steps is None else self.steps / self.settings.steps
-                )
-                loss = self._step(bank, done)
+            while not self.done:
+                behind = self.seconds / whole if math.isfinite(whole) else self.steps / last
+                loss = self._step(bank, behind)
                 now = time.monotonic()
                 slowest = max(slowest, before + now - began - self.seconds)
                 self.seconds = before + now - began
                 bar.update()
-                if self.steps % 50 == 0:
+                self.done = self.seconds + slowest >= whole or self.steps >= last
+                if self.done or self.steps % 50 == 0 or now - saved > CHECKPOINT_SECONDS:
                     self._check(loss, bar)
-                if now - saved > CHECKPOINT_SECONDS:
+                if self.done or now - saved > CHECKPOINT_SECONDS:
                     self._save()
                     saved = now
-        self.done = True
-        self._save()
 
     def _step(self, bank: PhotoBank, done: float) -> Tensor:
         highest = self.settings.learning_rate * (1.0 if self.stage.is_base else TOOL_RATE)
@@ -281,7 +293,7 @@ class StageTrainer:
         if not math.isfinite(value):
             raise RlrestoreError(
                 f"the loss of {self.stage.name} became {value} after {self.steps} steps; "
-                f"the last good state is in {self.path}: lower the learning rate and use --resume"
+                f"--resume goes on from the last good checkpoint, if {self.path} exists"
             )
         bar.set_postfix_str(f"{-value:.2f} dB")
 

@@ -25,10 +25,16 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def natural_number(text: str) -> int:
-    """Read a whole number from zero."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+LARGEST_SEED = 2**32 - 1
+"""What numpy's global seed, which stable-baselines3 sets, can hold."""
+
+
+def seed_number(text: str) -> int:
+    """Read the seed of a training."""
+    if not (text.isdecimal() and len(text) <= len(str(LARGEST_SEED)) and int(text) <= LARGEST_SEED):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 0 to {LARGEST_SEED}, got {text[:20]!r}"
+        )
     return int(text)
 
 
@@ -42,7 +48,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     budget.add_argument("--minutes", type=positive_float, metavar="M", help="wall-clock time for all of it")
     budget.add_argument("--steps", type=positive_int, metavar="N", help=steps_help)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
-    parser.add_argument("--seed", type=natural_number, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
-from rlrestore.errors import UsageError
+from rlrestore.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LARGEST_BLUR_PX = 5.0
 """The protocol's kernel of 21×21 pixels holds no wider Gaussian."""
 LARGEST_NOISE_255 = 255.0
+LARGEST_JPEG_SIDE_PX = 65500
+"""What libjpeg can hold."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 DESCRIPTION = """\
 Blur an image, add noise, and compress it, in this order, as in the paper's protocol. The result is 8-bit
@@ -50,12 +52,17 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting, write_file
-    from rlrestore.imaging.files import Photo, read_rgb8, write_photo
+    from rlrestore.imaging.files import Photo, read_rgb8, shown, write_photo
     from rlrestore.imaging.libjpeg import blur_and_noise, degrade_pixels
     from rlrestore.imaging.photo import to_floats
 
     output, source = Path(args.out), Path(args.image)
     pixels = read_rgb8(source)
+    if args.jpeg is not None and max(pixels.shape[:2]) > LARGEST_JPEG_SIDE_PX:
+        raise ImageError(
+            f"expected an image of at most {LARGEST_JPEG_SIDE_PX} pixels a side for --jpeg, "
+            f"but {shown(source)} is {pixels.shape[1]}×{pixels.shape[0]}; crop it first"
+        )
     refuse_overwriting(output, source)
     prepare_output(output)
     rng = np.random.default_rng(args.seed)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: Not exactly one source, an option that does not go with it, or bad data.
-        RlrestoreError: The JSON file cannot be written.
+        RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
     _check(args)
     from rlrestore.evaluate import merge, summarise
@@ -101,8 +102,22 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"expected --patches to be at least 1, got {args.patches}")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"expected --seed to be at least 0, got {args.seed}")
-    if args.json is not None and (args.json.is_dir() or not args.json.parent.is_dir()):
-        raise UsageError(f"expected --json to name a file in an existing folder, got {args.json}")
+    if args.json is not None:
+        _check_output(args.json, args.npz)
+
+
+def _check_output(path: Path, npz: Path | None) -> None:
+    from rlrestore.cli.outputs import refuse_overwriting
+    from rlrestore.imaging.files import LISTED_SUFFIXES, is_folder, shown
+
+    if is_folder(path) or not is_folder(path.parent):
+        raise UsageError(f"expected --json to name a file in an existing folder, got {shown(path)}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise RlrestoreError(f"expected --json in a writable folder, got {shown(path)}; choose another")
+    if path.suffix.lower() in LISTED_SUFFIXES:
+        raise UsageError(f"expected --json to name a JSON file, got the name of an image, {shown(path)}")
+    if npz is not None:
+        refuse_overwriting(path, npz)
 
 
 def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores"]:

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rlrestore import __version__
 from rlrestore.cli import degrade, evaluate, restore, tools, train_agent, train_tools
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _have_streams()
     _print_any_name()
     args = build_parser().parse_args(argv)
     try:
@@ -73,6 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code
+
+
+def _have_streams() -> None:
+    """Print into nothing where the caller closed stdout or stderr, as by `>&-`: Python leaves None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # to the end
 
 
 def _print_any_name() -> None:

@@ -1,11 +1,12 @@
 """Writing results: the folder is made, what can go wrong is said, nothing is left half-written."""
 
 import io
+import os
 from pathlib import Path
 
 from PIL import Image
 
-from rlrestore.errors import ImageError, UsageError
+from rlrestore.errors import ImageError, RlrestoreError, UsageError
 from rlrestore.imaging.files import check_output, shown
 from rlrestore.toolbox.storage import write_atomically
 
@@ -16,7 +17,11 @@ def refuse_overwriting(output: Path, source: Path) -> None:
     Raises:
         UsageError: It is, under whatever name.
     """
-    if output.exists() and output.samefile(source):
+    try:
+        same = output.samefile(source)
+    except OSError:  # there is no such file
+        return
+    if same:
         raise UsageError(f"{shown(output)} is the input itself: choose another output with -o")
 
 
@@ -34,6 +39,24 @@ def prepare_output(output: Path) -> None:
             f"choose another output"
         ) from error
     check_output(output)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a model's folder and see that it can be written, before a training of hours.
+
+    Raises:
+        RlrestoreError: It cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cause = None if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        cause = error.strerror
+    if cause:
+        raise RlrestoreError(
+            f"expected a folder to write the model into, but {shown(folder)} cannot be written ({cause}); "
+            "choose another --out"
+        )
 
 
 def write_file(path: Path, content: bytes) -> None:

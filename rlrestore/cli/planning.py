@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlrestore.errors import DataError, ImageError, UsageError
-from rlrestore.imaging.files import list_photos, shown
+from rlrestore.imaging.files import is_folder, list_photos, shown
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
@@ -60,18 +60,21 @@ class Plan:
     clashes: tuple[tuple[Path, ImageError], ...]
 
 
-def make_plan(inputs: Sequence[str], out: str | None) -> Plan:
+def make_plan(inputs: Sequence[str], out: str | None, reference: str | None = None) -> Plan:
     """Find the images and name their results.
 
     Args:
         inputs: Files, folders (searched with all their subfolders) and patterns, as the user named them.
         out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
             folder. Without it each result stands beside its input.
+        reference: A further file that no result may overwrite.
 
     Raises:
         UsageError: A path is missing, a folder or pattern holds no image, or a result would overwrite an
-            input.
+            input or the reference.
     """
+    if out == "":
+        raise UsageError("expected a file or a folder after -o, got an empty name")
     found = find_images(inputs)
     jobs: dict[Path, Job] = {}
     clashes = []
@@ -85,7 +88,9 @@ def make_plan(inputs: Sequence[str], out: str | None) -> Plan:
             )
             clashes.append((job.source, ImageError(problem)))
     plan = Plan(tuple(jobs.values()), tuple(clashes))
-    _refuse_overwriting(plan, [image.path for image in found])
+    _refuse_overwriting(
+        plan, [image.path for image in found] + ([] if reference is None else [Path(reference)])
+    )
     return plan
 
 
@@ -104,14 +109,19 @@ def find_images(inputs: Sequence[str]) -> list[Found]:
 
 def _place(path: Path) -> Path:
     """Return where a file lies, however its folder was named; a link to a file is a file of its own."""
-    return path.parent.resolve() / path.name
+    try:
+        return Path(os.path.realpath(path.parent)) / path.name  # Path.resolve raises on a loop of links
+    except OSError:  # the working folder was removed
+        return path
 
 
 def _expand(text: str) -> Iterator[Found]:
+    if not text:
+        raise UsageError("expected an image, a folder or a pattern, got an empty name")
     path = Path(text)
-    if path.is_dir():
+    if is_folder(path):
         yield from _search(path)
-    elif path.exists():
+    elif _is_there(path):
         yield Found(path, Path(path.name), listed=False)
     elif glob.has_magic(text):
         matches = [Path(match) for match in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207  # any root
@@ -119,7 +129,7 @@ def _expand(text: str) -> Iterator[Found]:
         if not kept:
             raise DataError(f"no image matches {shown(text)}: expected at least one; check the pattern")
         for match in kept:
-            if not match.is_dir():
+            if not is_folder(match):
                 yield Found(match, Path(match.name), listed=False)
             elif "**" not in text:
                 yield from _search(match)
@@ -127,6 +137,17 @@ def _expand(text: str) -> Iterator[Found]:
         raise UsageError(
             f"expected an image, a folder or a pattern, but {shown(text)} does not exist; check the path"
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file, or an obstacle (permissions, a loop of links) that reading will name."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _search(folder: Path) -> Iterator[Found]:
@@ -157,20 +178,25 @@ def _output(image: Found, out: str | None, alone: bool) -> Path:
 
 def names_folder(out: str) -> bool:
     """Tell whether an output is a folder by its trailing slash or because it is one."""
-    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+    return out.endswith(("/", os.sep)) or is_folder(out)
 
 
 def _refuse_overwriting(plan: Plan, sources: Sequence[Path]) -> None:
     identities = {_identity(path): path for path in sources}
     for job in plan.jobs:
         for output in (job.output, job.trace_json, job.trace_picture):
-            if output.exists() and _identity(output) in identities:
-                source = shown(identities[_identity(output)])
+            identity = _identity(output)
+            if identity is not None and identity in identities:
+                source = shown(identities[identity])
                 raise UsageError(
                     f"{shown(output)} would be written over the input {source}: choose another output with -o"
                 )
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what a file is known by under all its names, None where there is none, as behind a dead link."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     return status.st_dev, status.st_ino

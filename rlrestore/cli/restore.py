@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.planning import make_plan
     from rlrestore.restore import Restorer
 
-    plan = make_plan(args.inputs, args.out)
+    plan = make_plan(args.inputs, args.out, args.reference)
     if args.reference is not None and len(plan.jobs) + len(plan.clashes) != 1:
         raise UsageError(f"--reference goes with one image, got {len(plan.jobs)}: restore them one by one")
     restorer = Restorer.from_pretrained(args.model, args.device)
@@ -179,7 +179,8 @@ def _summary(restoration: "Restoration") -> str:
         done = "unchanged, no tool would help"
     else:
         chain = " > ".join(step.label for step in trace.applied)
-        done = f"{chain} (expected {trace.expected_gain_db:+.2f} dB)"
+        word = "expected" if trace.values_in_db else "preference"
+        done = f"{chain} ({word} {trace.value_text(trace.expected_gain_db)})"
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done
     gain_db = trace.psnr_db - trace.start_psnr_db

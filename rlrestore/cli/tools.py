@@ -83,9 +83,9 @@ def _apply(args: argparse.Namespace) -> int:
     from rlrestore.toolbox.storage import load_toolbox
 
     source = Path(args.image)
-    output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
     toolbox = load_toolbox(find_model(args.model or "default"), resolve_device(args.device))
     restored = apply_by_hand(toolbox, args.tool, read_photo(source))
+    output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
     refuse_overwriting(output, source)
     prepare_output(output)
     write_photo(output, restored)

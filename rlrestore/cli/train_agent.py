@@ -1,7 +1,9 @@
 """`rlrestore train-agent`: train the agent on a toolbox."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_training_arguments, training_record
@@ -36,33 +38,41 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: An unknown device, a damaged toolbox, or no usable photograph.
-        RlrestoreError: The training diverged.
+        RlrestoreError: The training diverged, or `--out` cannot be written.
     """
     if args.algo == "ppo" and args.resume:
         raise UsageError("--resume goes with --algo q: a PPO training starts anew")
     from rlrestore.agent.storage import save_model
+    from rlrestore.cli.outputs import prepare_folder
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.toolbox.devices import resolve_device
     from rlrestore.toolbox.storage import load_toolbox, read_card
 
     show_log()
     device = resolve_device(args.device)
-    toolbox, card = load_toolbox(args.tools, device), read_card(args.tools)
+    toolbox, old_card = load_toolbox(args.tools, device), read_card(args.tools)
+    prepare_folder(args.out)
     bank = PhotoBank.from_folder(args.data, "train", device=device)
     validation = PhotoBank.from_folder(args.data, "validation", device=device)
+    values: dict[str, str] = {}
     if args.algo == "ppo":
         from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
 
         policy, report = train_ppo(
             bank, validation, toolbox, PpoSettings(args.minutes, args.steps, seed=args.seed)
         )
-        card["values"] = VALUES
+        values = {"values": VALUES}
     else:
         from rlrestore.agent.training import AgentSettings, train_q
 
         settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
         policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume)
     record = training_record("agent", args, len(bank), validation=report.record())
-    save_model(args.out, toolbox, policy, {**card, "training": [*card["training"], record]})
+    save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})
     say(f"wrote {args.out}")
     return 0
+
+
+def tool_records(card: Mapping[str, Any]) -> list[Any]:
+    """Return what a card says of the training of its tools: all that stays true of another agent's model."""
+    return [record for record in card.get("training", []) if record.get("stage") == "tools"]

@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: An unknown tool or device, or no usable photograph.
-        RlrestoreError: The training diverged.
+        RlrestoreError: The training diverged, or `--out` cannot be written.
     """
+    from rlrestore.cli.outputs import prepare_folder
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.toolbox.devices import resolve_device
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     side = context_side(settings.patch)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
+    prepare_folder(args.out)
     toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume)
     networks = [report.record() for report in reports]
     save_toolbox(

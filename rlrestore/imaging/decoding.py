@@ -4,7 +4,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -57,7 +57,9 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
         _check_header(image, name)
         with _no_pillow_limits():
             turn = orientation(image)
-        image.load()
+        # Pillow checks its limit again while it loads TIFF; other formats may hold a larger image inside.
+        with _no_pillow_limits() if image.format == "TIFF" else nullcontext():
+            image.load()
         notes: list[str] = []
         samples = deep_colour_samples(image, stream)
         if samples is None:
@@ -67,7 +69,7 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
             samples = _oriented(samples, turn)
         with _no_pillow_limits():
             return _photo(samples, image, tuple(notes))
-    except (ImageError, KeyboardInterrupt):
+    except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(f"expected {name} to fit into memory; it does not: make it smaller") from error

@@ -44,7 +44,7 @@ def degrade(images: Tensor, degradations: Degradations, generator: torch.Generat
     Returns:
         `(B, 3, H, W)` in [0, 1].
 
-    Source: paper, section 3.1; DESIGN: blur σ 21×21 replicated, noise clipped, JPEG 4:2:0.
+    Source: paper, section 3.1: blur by a 21×21 kernel with replicated border, noise clipped, JPEG 4:2:0.
     """
     blurred = gaussian_blur(images, degradations.blur_sigma_px)
     noisy = gaussian_noise(blurred, degradations.noise_sigma_255, generator)

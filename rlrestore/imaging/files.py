@@ -17,7 +17,16 @@ from rlrestore.imaging.decoding import decode_photo
 from rlrestore.imaging.encoding import ENCODERS, JPEG_QUALITY, encode_photo
 from rlrestore.imaging.photo import Photo, to_integers
 
-__all__ = ["Photo", "check_output", "list_photos", "read_photo", "read_rgb8", "shown", "write_photo"]
+__all__ = [
+    "Photo",
+    "check_output",
+    "is_folder",
+    "list_photos",
+    "read_photo",
+    "read_rgb8",
+    "shown",
+    "write_photo",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -49,6 +58,11 @@ _logger = logging.getLogger(__name__)
 def shown(path: PathLike) -> str:
     """Return a path for a one-line message: quoted, and with line breaks and the like escaped."""
     return repr(os.fspath(path))
+
+
+def is_folder(path: PathLike) -> bool:
+    """Tell whether a path is a folder; it is none where that cannot be asked, as with too long a name."""
+    return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises there
 
 
 def read_photo(path: PathLike) -> Photo:
@@ -110,20 +124,31 @@ def check_output(path: PathLike) -> None:
     """Make sure that a photo could be written to a path, to be asked before the work is done.
 
     Raises:
-        ImageError: The suffix is unknown, the path is a folder, or its folder is missing or not writable.
+        ImageError: The suffix is unknown, the path is a folder, a device or a pipe, or cannot be a file's
+            name, or its folder is missing or not writable.
     """
     target, name = Path(path), shown(path)
     if target.suffix.lower() not in ENCODERS:
         raise ImageError(
             f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one of these"
         )
-    if target.is_dir():
+    if is_folder(target):
         raise ImageError(f"expected the name of a file to write, but {name} is a folder; add a file name")
     folder = target.parent
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ImageError(f"expected a folder to write into, but {shown(folder)} is none; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ImageError(f"expected a writable folder, but {shown(folder)} is not; choose another output")
+    try:
+        replaceable = stat.S_ISREG(target.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ImageError(
+            f"expected a name for a file, but {name} cannot be one ({_cause(error)}); choose another output"
+        ) from error
+    if not replaceable:
+        raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
 
 
 def write_photo(path: PathLike, photo: Photo, quality: int = JPEG_QUALITY) -> None:
@@ -172,7 +197,7 @@ def list_photos(folder: PathLike) -> list[Path]:
         DataError: The folder does not exist or holds no photograph.
     """
     name = shown(folder)
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         raise DataError(f"expected a folder of photographs, but {name} is none; check the path")
     photos = sorted(_walk(Path(folder)))
     if not photos:

@@ -74,12 +74,12 @@ def quantisation_tables(quality: Tensor) -> tuple[Tensor, Tensor]:
     """Scale the standard tables to each image's quality, as libjpeg does.
 
     Args:
-        quality: `(B,)` from 1 to 100; fractions are cut off.
+        quality: `(B,)` from 1 to 100, rounded to whole numbers.
 
     Returns:
         Luma and chroma steps, each `(B, 1, 8, 8)`, whole numbers from 1 to 255.
     """
-    whole = quality.floor().clamp(1, 100)
+    whole = quality.round().clamp(1, 100)
     percent = torch.where(whole < 50, (5000 / whole).floor(), 200 - 2 * whole)[:, None, None]
     luma, chroma = (
         ((_constant(table, quality.device) * percent + 50) / 100).floor().clamp(1, 255)[:, None]

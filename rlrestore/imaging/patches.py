@@ -1,6 +1,7 @@
 """Random crops of photographs that were decoded once and lie in the device's memory as bytes."""
 
 import logging
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,15 @@ VALIDATION_SHARE = 16
 log = logging.getLogger(__name__)
 
 
-def in_part(path: Path, part: Part) -> bool:
-    """Tell whether a file belongs to a part; the name alone decides, so that adding files moves none."""
-    held_out = zlib.crc32(path.name.encode()) % VALIDATION_SHARE == 0
-    return part == "all" or held_out == (part == "validation")
+def choose_part(paths: Sequence[Path], part: Part) -> list[Path]:
+    """Return the files of a part; the name alone decides, so that adding files moves none.
+
+    Where no name of a small folder asks to be held out, the one with the lowest checksum is.
+    """
+    checksums = {path: zlib.crc32(os.fsencode(path.name)) for path in paths}
+    held_out = {path for path in paths if checksums[path] % VALIDATION_SHARE == 0}
+    held_out = held_out or set(sorted(paths, key=checksums.__getitem__)[:1])
+    return [path for path in paths if part == "all" or (path in held_out) == (part == "validation")]
 
 
 class PhotoBank:
@@ -81,9 +87,7 @@ class PhotoBank:
             DataError: The folder holds no photograph of this part that can be used.
         """
         photos = []
-        for path in list_photos(folder):
-            if not in_part(path, part):
-                continue
+        for path in choose_part(list_photos(folder), part):
             try:
                 photo = Image.fromarray(read_rgb8(path))
             except ImageError as error:
@@ -97,7 +101,8 @@ class PhotoBank:
         if not photos:
             raise DataError(
                 f"no usable photograph in the {part} part of {folder}: "
-                f"expected readable images of at least {smallest_side}×{smallest_side} pixels"
+                f"expected readable images of at least {smallest_side}×{smallest_side} pixels, "
+                "two or more where one is held out"
             )
         return cls(photos, device)
 

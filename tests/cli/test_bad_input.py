@@ -1,6 +1,7 @@
 """Bad input: one clear line, the right exit code, no traceback, no half-written file."""
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -109,6 +110,48 @@ def test_the_input_is_never_overwritten(
     assert "would be written over the input" in refused(2, photo, "-o", tmp_path / "link.png")
 
 
+def test_the_reference_is_never_overwritten(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write
+) -> None:
+    photo, reference = write_image("photo.png"), write_image("truth.png")
+    line = refused(2, photo, "--reference", reference, "-o", reference)
+    assert "truth.png' would be written over the input" in line
+    (tmp_path / "link.png").symlink_to(reference)
+    line = refused(2, photo, "--reference", tmp_path / "link.png", "-o", reference)
+    assert "would be written over the input" in line
+
+
+def test_an_empty_name_is_not_the_working_folder(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image("photo.png")
+    monkeypatch.chdir(tmp_path)
+    assert "expected an image, a folder or a pattern, got an empty name" in refused(2, "")
+    assert "after -o, got an empty name" in refused(2, "photo.png", "-o", "")
+
+
+def test_a_name_that_is_too_long(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
+    photo, name = write_image("photo.png"), "y" * 300
+    assert "(File name too long)" in refused(1, tmp_path / name)
+    assert "cannot be one (File name too long)" in refused(1, photo, "-o", tmp_path / f"{name}.png")
+    assert "expected a model's folder" in refused(2, photo, model=Path(name))
+
+
+def test_a_loop_of_links(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
+    photo = write_image("photo.png")
+    (tmp_path / "loop").symlink_to("loop")
+    assert "Too many levels of symbolic links" in refused(1, tmp_path / "loop")
+    assert "loop' cannot be made" in refused(1, photo, "-o", tmp_path / "loop" / "a.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_replaced_by_the_result(
+    refused: Callable[..., str], tmp_path: Path, write_image: Write
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "is a device or pipe" in refused(1, write_image("photo.png"), "-o", tmp_path / "pipe.png")
+
+
 def test_a_reference_goes_with_one_image_of_its_size(
     refused: Callable[..., str], tmp_path: Path, write_image: Write
 ) -> None:
@@ -168,6 +211,34 @@ def test_one_bad_image_does_not_stop_the_others(
     assert summary == "rlrestore: 2 of 3 images restored, 1 failed"
 
 
+def test_a_dead_link_or_too_long_a_result_does_not_stop_the_others(
+    toy_model: Path, tmp_path: Path, write_image: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("in/a.png")
+    write_image(f"in/{'x' * 250}.png")
+    (tmp_path / "in" / "dead.png").symlink_to("nowhere.png")
+
+    assert main(["restore", str(tmp_path / "in"), "--model", str(toy_model)]) == 1
+    assert (tmp_path / "in" / "a_restored.png").exists()
+    *errors, summary = capsys.readouterr().err.splitlines()
+    assert [words in error for words, error in zip(("dead.png", "too long"), errors, strict=True)] == [
+        True
+    ] * 2
+    assert summary == "rlrestore: 1 of 3 images restored, 2 failed"
+
+
+def test_weights_that_are_finite_and_lead_to_no_number(
+    refused: Callable[..., str], toy_model: Path, tmp_path: Path, write_image: Write
+) -> None:
+    photo, model = write_image("photo.png"), tmp_path / "model"
+    card = json.loads((toy_model / "card.json").read_text("utf-8"))
+    parts = {
+        part: safetensors.torch.load_file(toy_model / f"{part}.safetensors") for part in ("toolbox", "agent")
+    }
+    write_model(model, card, {**parts, "toolbox": {k: v * 1e30 for k, v in parts["toolbox"].items()}})
+    assert "got a NaN or an infinity; use another model" in refused(2, photo, model=model)
+
+
 def test_an_error_nobody_foresaw_names_the_file_and_the_cure(
     toy_model: Path,
     write_image: Write,
@@ -209,3 +280,13 @@ def test_as_a_process(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.png", "photo.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_closed_streams(toy_model: Path, tmp_path: Path, write_image: Write) -> None:
+    command = f"'{sys.executable}' -m rlrestore restore photo.png --model '{toy_model}' >&- 2>&-"
+    write_image("photo.png")
+    done = subprocess.run(command, shell=True, cwd=tmp_path, check=False)  # noqa: S602  # what is tested
+
+    assert done.returncode == 0
+    assert (tmp_path / "photo_restored.png").exists()

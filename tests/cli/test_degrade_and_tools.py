@@ -11,6 +11,8 @@ from PIL import Image
 from rlrestore.cli.main import main
 from rlrestore.imaging.libjpeg import degrade_pixels
 from rlrestore.toolbox.networks import FAST_WIDTHS
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.toolbox import Toolbox
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -145,3 +147,38 @@ def test_what_cannot_be_done_by_hand(
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_an_image_that_no_jpeg_can_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (65_501, 8)).save(tmp_path / "wide.png")
+    arguments = ["degrade", str(tmp_path / "wide.png"), "--jpeg", "50", "-o", str(tmp_path / "out.png")]
+
+    assert main(arguments) == 1
+    assert "expected an image of at most 65500 pixels a side for --jpeg" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "image", "code", "words"),
+    [
+        ("../x", "photo.png", 2, "unknown tool '../x'"),
+        ("deblur-1", "", 1, "is a folder; name a file in it"),
+        ("deblur-1", "/", 1, "is a folder; name a file in it"),
+    ],
+)
+def test_a_tool_or_image_that_makes_no_name(
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tool: str,
+    image: str,
+    code: int,
+    words: str,
+) -> None:
+    toolbox = Toolbox(TOOLS[:1])
+    monkeypatch.setattr("rlrestore.toolbox.storage.load_toolbox", lambda *_: toolbox)
+    monkeypatch.setattr("rlrestore.restore.find_model", Path)
+    monkeypatch.chdir(photo.parent)
+
+    assert main(["tools", tool, image]) == code
+    assert words in capsys.readouterr().err

@@ -140,3 +140,18 @@ def test_an_unreadable_photograph_is_an_error_and_not_left_out(
     )
     assert "x.png" in capsys.readouterr().err
     assert not (tmp_path / "scores.json").exists()
+
+
+def test_the_json_file_never_replaces_what_is_measured(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patches = np.zeros((1, 63, 63, 3), np.uint8)
+    np.savez(tmp_path / "set.npz", input=patches, gt=patches)
+    before = (tmp_path / "set.npz").read_bytes()
+    source = str(tmp_path / "set.npz")
+
+    assert main(["evaluate", "--npz", source, "--model", model, "--json", source]) == 2
+    assert "is the input itself" in capsys.readouterr().err
+    assert (tmp_path / "set.npz").read_bytes() == before
+    assert main(["evaluate", "--data", photos, "--model", model, "--json", f"{photos}/0.png"]) == 2
+    assert "got the name of an image" in capsys.readouterr().err

@@ -78,3 +78,10 @@ def test_a_reader_that_left_is_no_reason_for_a_traceback(
 
     assert process.returncode == 1
     assert err == b""
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "4294967296", "9" * 5000])
+def test_a_seed_that_no_generator_takes(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train-tools", "--data", "d", "--out", "o", "--steps", "1", f"--seed={seed}"])
+    assert "expected a whole number from 0 to 4294967295" in capsys.readouterr().err

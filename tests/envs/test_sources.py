@@ -15,6 +15,7 @@ from rlrestore.envs.sources import (
     SingleDistortions,
     SingleSource,
 )
+from rlrestore.errors import DataError
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.mixtures import MODERATE
@@ -89,7 +90,7 @@ def test_pairs_above_the_limit_are_drawn_again(bank: PhotoBank) -> None:
 
 
 def test_a_source_that_never_degrades_is_refused(bank: PhotoBank) -> None:
-    with pytest.raises(RuntimeError, match="expected 2 pairs below 50 dB, got 0 in 100 rounds"):
+    with pytest.raises(DataError, match="expected 2 pairs below 50 dB, got 0 in 100 rounds"):
         MixtureSource(bank, Nothing())(2, seeded())
 
 

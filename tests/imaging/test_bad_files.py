@@ -296,3 +296,10 @@ def test_an_output_can_be_checked_beforehand(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ImageError, match="is none; create it first"):
         check_output(tmp_path / "nowhere" / "a.png")
+
+
+def test_pillows_own_limit_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow checks it a second time while it loads an uncompressed TIFF."""
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_photo(tmp_path / "a.tif").pixels.shape == (40, 40, 3)

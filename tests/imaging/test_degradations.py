@@ -23,8 +23,8 @@ from rlrestore.imaging.noise import gaussian_noise
 Pixels = npt.NDArray[np.uint8]
 
 QUALITIES = (10, 20, 35, 60, 90)
-KODAK_FILES = ("kodim01.png", "kodim04.png", "kodim12.png", "kodim20.png", "kodim23.png")
-"""Texture (01), a portrait (04), flat colours (23), and greyish sand and sky (12, 20), full of halves."""
+PHOTOGRAPHS = ("street", "coffee", "chelsea")
+"""In `examples/clean`: greyish sky and snow, full of halves; flat colours; fur."""
 
 
 def _tensor(pixels: Pixels) -> Tensor:
@@ -79,9 +79,9 @@ def test_jpeg_is_pillows_at_sizes_that_fill_no_block(
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-@pytest.mark.parametrize("name", KODAK_FILES)
-def test_jpeg_is_pillows_on_photographs(shared_dir: Path, name: str, quality: int) -> None:
-    _check_jpeg(read_rgb8(shared_dir / "data" / "test" / "kodak24" / name), quality)
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_jpeg_is_pillows_on_photographs(root: Path, name: str, quality: int) -> None:
+    _check_jpeg(read_rgb8(root / "examples" / "clean" / f"{name}.png"), quality)
 
 
 @pytest.mark.parametrize("level", [(7, 7, 7), (200, 200, 30), (100, 100, 101), (255, 0, 0), (3, 250, 128)])

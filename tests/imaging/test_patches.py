@@ -11,7 +11,7 @@ from PIL import Image
 from rlrestore.errors import DataError
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.pairs import context_side, degraded_pairs, take_patches
-from rlrestore.imaging.patches import Part, PhotoBank, in_part
+from rlrestore.imaging.patches import Part, PhotoBank, choose_part
 
 HEIGHT, WIDTH = 12, 17
 PARTS: tuple[Part, ...] = ("train", "validation", "all")
@@ -69,11 +69,19 @@ def write(folder: Path, pixels: NDArray[np.uint8], *names: str) -> None:
 
 def test_the_split_goes_by_name(tmp_path: Path, make_photograph: Callable[..., NDArray[np.uint8]]) -> None:
     every = [f"{number}.png" for number in range(1600)]
-    held_out = [name for name in every if in_part(Path(name), "validation")]
+    held_out = [path.name for path in choose_part([Path(name) for name in every], "validation")]
     assert 70 < len(held_out) < 130
     write(tmp_path, make_photograph(100, 120), *held_out[:3], *(set(every[:9]) - set(held_out)))
     sizes = {part: len(PhotoBank.from_folder(tmp_path, part, scales=(1.0,))) for part in PARTS}
     assert sizes == {"train": 9, "validation": 3, "all": 12}
+
+
+def test_a_small_folder_holds_one_out_all_the_same() -> None:
+    paths = [Path("street.png"), Path("coffee.png"), Path("chelsea.png")]
+    train, validation = choose_part(paths, "train"), choose_part(paths, "validation")
+    assert (len(train), len(validation)) == (2, 1)
+    assert set(train + validation) == set(paths)
+    assert choose_part(paths[::-1], "validation") == validation
 
 
 def test_scales_that_leave_too_little_are_left_out(

@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 
 from rlrestore.errors import ModelError
+from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import (
     CARD,
@@ -135,3 +136,53 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_weights_are_plain_safetensors(folder: Path) -> None:
     tensors = safetensors.torch.load_file(folder / "toolbox.safetensors")
     assert tensors["0.head.weight"].shape == (48, 12, 3, 3)
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_refused(tmp_path: Path) -> None:
+    network, generator = torch.nn.Linear(2, 2), torch.Generator()
+    optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, network, optimizer, generator, {"steps": 1})
+    tensors = safetensors.torch.load_file(path)
+    tensors["generator"] = torch.zeros(16, dtype=torch.uint8)  # what CUDA's generator is kept in
+    safetensors.torch.save_file(tensors, path, {"progress": '{"steps": 1}'})
+    with pytest.raises(ModelError, match="the random stream of a training on cpu, got another; resume on"):
+        load_checkpoint(path, network, optimizer, generator)
+
+
+def test_a_card_nested_without_end(folder: Path) -> None:
+    (folder / CARD).write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="is damaged: expected JSON"):
+        read_card(folder)
+
+
+@pytest.mark.parametrize("width", [0, -4, 20_000, float("inf")])
+def test_absurd_widths(folder: Path, width: float) -> None:
+    entry = json.loads((folder / CARD).read_text())["toolbox"]
+    rewrite_card(folder, toolbox={**entry, "widths": {"3": width}})
+    with pytest.raises(ModelError, match="the toolbox entry cannot be understood"):
+        load_toolbox(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../x"},
+        {"name": "a\nb"},
+        {"name": 5},
+        {"distortion": "rain"},
+        {"distortion": []},
+        {"low": "0"},
+    ],
+)
+def test_absurd_tools(folder: Path, change: dict[str, object]) -> None:
+    entry = json.loads((folder / CARD).read_text())["toolbox"]
+    entry["tools"][0] |= change
+    rewrite_card(folder, toolbox=entry)
+    with pytest.raises(ModelError, match=r"the toolbox entry cannot be understood \(expected a "):
+        load_toolbox(folder)
+
+
+def test_a_command_with_a_name_that_is_no_text(tmp_path: Path, toolbox: Toolbox) -> None:
+    command = "rlrestore train-tools --data " + b"\xff".decode(errors="surrogateescape")
+    save_toolbox(tmp_path / "model", toolbox, {"training": [{"command": command}]})
+    assert read_card(tmp_path / "model")["training"][0]["command"] == command

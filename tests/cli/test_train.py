@@ -1,0 +1,119 @@
+"""`rlrestore train-tools` and `train-agent`: what they write, and what they refuse."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from rlrestore.agent import ppo, training
+from rlrestore.agent.ppo import VALUES, PpoSettings
+from rlrestore.agent.training import AgentSettings
+from rlrestore.cli.main import main
+from rlrestore.cli.train_agent import tool_records
+from rlrestore.restore import Restorer
+from rlrestore.toolbox import training as tool_training
+from rlrestore.toolbox.specs import TOOL_NAMES
+from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.toolbox.training import TrainingSettings
+from tests.toys import save_toy
+
+
+@pytest.fixture(scope="module")
+def photos(
+    make_photograph: Callable[..., npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(2):
+        Image.fromarray(make_photograph(100, 120, seed)).save(folder / f"{seed}.png")
+    return str(folder)
+
+
+def test_tools_are_trained_and_told_of_in_the_card(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 12)
+    monkeypatch.setattr(tool_training, "TrainingSettings", partial(TrainingSettings, batch=1, patch=16))
+    out = tmp_path / "model"
+    command = ["train-tools", "--data", photos, "--out", str(out), "--tools", "denoise-1", "--steps", "1"]
+    assert main(command) == 0
+    assert load_toolbox(out).names == TOOL_NAMES
+    (record,) = read_card(out)["training"]
+    assert (record["stage"], record["seed"]) == ("tools", 0)
+    assert [network["network"] for network in record["networks"]] == ["base-3", "denoise-1"]
+    assert [network["steps"] for network in record["networks"]] == [1, 1]
+    assert "denoise-1  alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algo", ["q", "ppo"])
+def test_an_agent_is_trained_into_a_model_that_restores(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str
+) -> None:
+    monkeypatch.setattr(training, "VALIDATION_EPISODES", 8)
+    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
+    monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
+    tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
+    card = json.loads((tools / "card.json").read_text("utf-8"))
+    card |= {"scores": "of another agent", "training": [{"stage": "tools"}, {"stage": "agent"}]}
+    (tools / "card.json").write_text(json.dumps(card), "utf-8")
+
+    command = ["train-agent", "--data", photos, "--tools", str(tools), "--out", str(out), "--steps", "1"]
+    assert main([*command, "--algo", algo]) == 0
+    card = read_card(out)
+    assert [record["stage"] for record in card["training"]] == ["tools", "agent"]
+    assert "policy_db" in card["training"][1]["validation"]
+    assert "scores" not in card
+    assert card.get("values") == (VALUES if algo == "ppo" else None)
+    pixels = np.full((70, 80, 3), 0.5, np.float32)
+    assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
+
+
+def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
+    assert tool_records({}) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train-tools", "--tools", "sharpen"], 2, "unknown tool 'sharpen': expected one of deblur-1"),
+        (["train-tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
+        (["train-tools", "--out", "file/model"], 1, "expected a folder to write the model into"),
+        (["train-agent", "--tools", "nowhere"], 2, "no model in nowhere: expected card.json there"),
+        (["train-agent", "--tools", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume goes with --algo q"),
+    ],
+)
+def test_what_cannot_be_trained(
+    photos: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    save_toy(tmp_path / "tools", [0, 1])
+    before = sorted(tmp_path.rglob("*"))
+
+    command, *options = arguments
+    assert main([command, "--data", photos, "--steps", "1", "--out", "model", *options]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["train-tools", "train-agent"])
+def test_a_folder_without_photographs_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = ["--tools", str(save_toy(tmp_path / "tools", [0, 1]))] if command == "train-agent" else []
+    (tmp_path / "empty").mkdir()
+    arguments = ["--data", str(tmp_path / "empty"), "--out", str(tmp_path / "model"), "--steps", "1"]
+    assert main([command, *arguments, *tools]) == 2
+    assert "expected photographs" in capsys.readouterr().err
