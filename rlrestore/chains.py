@@ -78,8 +78,8 @@ def local_chain(toolbox: Toolbox, policy: Policy, image: Tensor, max_steps: int)
     actions = torch.full((len(grid),), NO_ACTION, device=image.device)
     for _ in range(max_steps):
         started = time.perf_counter()
-        values = smooth(view.look(image, actions), len(grid.tops), len(grid.lefts))
         active = actions != toolbox.stop
+        values = smooth(view.look(image, actions), active, len(grid.tops), len(grid.lefts))
         actions = torch.where(active, values.argmax(dim=1), toolbox.stop)
         chosen = actions[active]
         image = _apply_locally(toolbox, actions.view(len(grid.tops), len(grid.lefts)), image, down, across)
@@ -113,23 +113,25 @@ def blending_weights(length: int, starts: Sequence[int], size: int) -> Tensor:
     return bumps / bumps.sum(dim=1, keepdim=True)
 
 
-def smooth(values: Tensor, rows: int, columns: int) -> Tensor:
+def smooth(values: Tensor, active: Tensor, rows: int, columns: int) -> Tensor:
     """Average each window's values with its eight neighbours', weighted 1-2-1 down and across.
 
     Args:
         values: `(rows * columns, choices)` in reading order.
+        active: `(rows * columns,)` bool; a window that has stopped does not count.
         rows: Rows of windows.
         columns: Columns of windows.
 
     Returns:
-        The same shape; beyond the border the outermost windows repeat.
+        The same shape, 0 where no window near counts; beyond the border the outermost windows repeat.
     """
     choices = values.shape[1]
-    grid = values.T.reshape(choices, 1, rows, columns)
+    weighted = torch.cat((values, torch.ones_like(values[:, :1])), dim=1) * active[:, None]
+    grid = weighted.T.reshape(choices + 1, 1, rows, columns)
     padded = F.pad(grid, (1, 1, 1, 1), mode="replicate")
     line = torch.tensor([0.25, 0.5, 0.25], device=values.device)
-    smoothed = F.conv2d(padded, torch.outer(line, line)[None, None])
-    return smoothed.reshape(choices, rows * columns).T
+    sums = F.conv2d(padded, torch.outer(line, line)[None, None]).reshape(choices + 1, rows * columns).T
+    return sums[:, :-1] / sums[:, -1:].clamp(min=1 / 16)
 
 
 def _apply_locally(toolbox: Toolbox, actions: Tensor, image: Tensor, down: Tensor, across: Tensor) -> Tensor:

@@ -58,6 +58,11 @@ def _from_array(array: NDArray[Any]) -> Photo:
         raise UsageError(f"expected uint8, uint16 or floats in [0, 1], got {array.dtype}")
     if not np.isfinite(samples).all():
         raise UsageError("expected finite values in [0, 1], got a NaN or an infinity")
+    low, high = float(samples.min()), float(samples.max())
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"expected floats in [0, 1], got {low:g} to {high:g}; scale them, or hand in whole numbers"
+        )
     return Photo(np.array(samples, dtype=np.float32), greyscale=greyscale)
 
 

@@ -55,7 +55,15 @@ def test_values_are_smoothed_over_the_neighbours() -> None:
     values = torch.zeros(9, 2)
     values[4, 0] = 16.0
     values[:, 1] = 3.0
-    smoothed = smooth(values, 3, 3)
+    smoothed = smooth(values, torch.ones(9, dtype=torch.bool), 3, 3)
 
     torch.testing.assert_close(smoothed[:, 0], torch.tensor([1.0, 2, 1, 2, 4, 2, 1, 2, 1]))
     torch.testing.assert_close(smoothed[:, 1], torch.full((9,), 3.0))
+
+
+def test_a_window_that_stopped_has_no_say() -> None:
+    values = torch.full((9, 2), 3.0)
+    values[4] = 1e6
+    smoothed = smooth(values, torch.arange(9) != 4, 3, 3)
+
+    torch.testing.assert_close(smoothed, torch.full((9, 2), 3.0))

@@ -14,6 +14,7 @@ from rlrestore.photos import PhotoLike, as_photo, to_frame, to_tensor, with_tens
         (np.zeros((20, 30, 4), np.uint8), UsageError, r"array \(H, W, 3\) or \(H, W\), got \(20, 30, 4\)"),
         (np.zeros((20, 30, 3), np.int64), UsageError, "expected uint8, uint16 or floats .* got int64"),
         (np.full((20, 30, 3), np.nan), UsageError, "got a NaN or an infinity"),
+        (np.full((20, 30, 3), 255.0), UsageError, r"floats in \[0, 1\], got 255 to 255"),
         (np.zeros((7, 30, 3), np.uint8), ImageError, "at least 8×8 pixels, got 30×7"),
         (torch.zeros(2, 3, 20, 20), UsageError, r"tensor \(3, H, W\).* got \(2, 3, 20, 20\)"),
         (3, UsageError, "expected a path, a Photo, an array or a tensor, got int"),

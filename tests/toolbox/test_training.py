@@ -91,11 +91,11 @@ def test_training_stops_at_the_minute(bank: PhotoBank, tmp_path: Path) -> None:
 
 
 def test_a_tool_learns_its_distortion(bank: PhotoBank, tmp_path: Path) -> None:
-    """From a network that changes nothing to 3 dB over the input."""
-    settings = TrainingSettings(steps=150, batch=4, patch=32, learning_rate=3e-3)
-    _, reports = train_tools(bank, bank, tmp_path, [TOOLS[5]], settings)
-    before, after = reports[-1].own_db
-    assert after > before + 3
+    """From a network that changes nothing to most of a dB over the input, in seconds."""
+    settings = TrainingSettings(steps=120, batch=4, patch=32)
+    _, reports = train_tools(bank, bank, tmp_path, [DENOISE_3], settings)
+    before, after = reports[-1].mixed_db
+    assert after > before + 0.7
 
 
 @pytest.mark.parametrize("steps", [3, 60])
