@@ -47,8 +47,8 @@ class Trunk(nn.Module):
 class Policy(nn.Module):
     """The agent: from a patch, the last action and its memory to the value of every action.
 
-    A value is the gain in PSNR, in dB, that is expected from now to the end of the episode when the action is
-    taken now and the best ones after it. Stopping gains nothing: its value is 0 by definition.
+    A value is the gain in PSNR, in dB, that is expected of the action, plus, by the discount of the training,
+    that of the best ones after it. Stopping gains nothing: its value is 0 by definition.
     """
 
     def __init__(self, tools: int, patch_size: int = PATCH_SIZE, max_steps: int = MAX_STEPS) -> None:

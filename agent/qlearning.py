@@ -60,12 +60,13 @@ def collect(
     source: PairSource,
     count: int,
     exploration: float,
+    discount: float,
     generator: torch.Generator,
 ) -> Episodes:
     """Play whole episodes and value every action on the way.
 
     The agent plays its best tool, or a random one; it never stops, so that every episode has all its steps.
-    The value of a tool is its reward plus the agent's own value of where it leads.
+    The value of a tool is its reward plus the agent's own value, discounted, of where it leads.
 
     Args:
         policy: The agent.
@@ -73,6 +74,7 @@ def collect(
         source: Where the pairs come from.
         count: Episodes to play.
         exploration: Probability of a random tool at each step.
+        discount: How much later gains count; with 0 they are not computed.
         generator: Source of all draws, on the device.
     """
     state = start(*source(count, generator))
@@ -82,8 +84,8 @@ def collect(
         values, hidden = policy(state.images, state.last_action, hidden)
         successors, psnr_db = expand(toolbox, state)
         targets = psnr_db - state.psnr_db[:, None]  # (B, A)
-        if step + 1 < policy.max_steps:
-            targets = targets + future_values(policy, successors, hidden)
+        if discount and step + 1 < policy.max_steps:
+            targets = targets + discount * future_values(policy, successors, hidden)
         targets = targets.clamp(min=WORST_VALUE_DB)
         steps.append(
             (to_bytes(state.images), state.last_action, torch.cat((targets, targets.new_zeros(count, 1)), 1))

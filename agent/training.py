@@ -47,6 +47,8 @@ class AgentSettings:
         batch: Episodes per gradient step.
         capacity: Episodes kept, the newest ones.
         exploration: Probability of a random tool while collecting.
+        discount: How much a later gain counts beside one now. At 1 a harmless tool costs no more than the
+            last of the steps, which is less than young values err; at 0 the best tool of the step stands out.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
         seed: Of the weights and of all draws.
     """
@@ -58,6 +60,7 @@ class AgentSettings:
     batch: int = 32
     capacity: int = 32768
     exploration: float = 0.3
+    discount: float = 0.0
     learning_rate: float = 1e-3
     seed: int = 0
 
@@ -144,7 +147,13 @@ class QTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         new = collect(
-            self.policy, self.toolbox, self.source, settings.episodes, settings.exploration, self.generator
+            self.policy,
+            self.toolbox,
+            self.source,
+            settings.episodes,
+            settings.exploration,
+            settings.discount,
+            self.generator,
         )
         self.kept = new if self.kept is None else join(self.kept, new, settings.capacity)
         losses = [self._fit(self.kept) for _ in range(settings.fits)]

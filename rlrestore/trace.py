@@ -20,8 +20,8 @@ class TraceStep:
     Attributes:
         tool: The tool that was applied, or `stop`. In local mode the tool that most regions chose; `stop`
             where all of them did.
-        expected_gain_db: What the agent expected to gain from here to the end by this choice, in dB; 0 for
-            stop. In local mode the mean over the regions, each by its own choice.
+        expected_gain_db: What the agent expected to gain by this choice, in dB; 0 for stop. In local mode the
+            mean over the regions, each by its own choice.
         runners_up: The two next best choices and what the agent expected of them, in dB.
         time_ms: How long looking and applying took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.
@@ -88,8 +88,8 @@ class Trace:
 
     @property
     def expected_gain_db(self) -> float:
-        """What the agent expected of the whole chain at its first look, in dB."""
-        return self.steps[0].expected_gain_db if self.steps else 0.0
+        """What the agent expected of the steps together, in dB."""
+        return sum(step.expected_gain_db for step in self.steps)
 
     @property
     def psnr_db(self) -> float | None:

@@ -89,7 +89,7 @@ def test_what_was_done_is_summed_up() -> None:
     assert not limited.stopped
     assert limited.tools == ("denoise-3", "deblur-1")
     assert limited.psnr_db is None
-    assert limited.expected_gain_db == 1.5
+    assert limited.expected_gain_db == 3.0
 
 
 def test_the_json_holds_everything() -> None:

@@ -23,7 +23,7 @@ otherwise; an input is never overwritten.
 EPILOG = """\
 --trace shows what was done and why: a table, NAME_restored.json, and
 NAME_restored_trace.png with every step side by side. The gain that the agent
-expects is from that step to the end of the chain; stopping gains 0.
+expects is in dB of PSNR, without a reference; stopping gains 0.
 
 A search of a folder or pattern leaves out names ending in _restored and
 _restored_trace: the results of earlier runs.
@@ -179,8 +179,8 @@ def _summary(restoration: "Restoration") -> str:
         done = "unchanged, no tool would help"
     else:
         chain = " > ".join(step.label for step in trace.applied)
-        word = "expected" if trace.values_in_db else "preference"
-        done = f"{chain} ({word} {trace.value_text(trace.expected_gain_db)})"
+        expected = f" (expected {trace.value_text(trace.expected_gain_db)})" if trace.values_in_db else ""
+        done = f"{chain}{expected}"
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done
     gain_db = trace.psnr_db - trace.start_psnr_db

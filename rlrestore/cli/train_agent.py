@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, training_record
+from rlrestore.cli.arguments import add_training_arguments, share, training_record
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
@@ -30,6 +30,13 @@ def add_parser(subparsers: Subparsers) -> None:
         choices=("q", "ppo"),
         default="q",
         help="q: from all actions of every visited state (default); ppo: recurrent PPO",
+    )
+    parser.add_argument(
+        "--discount",
+        type=share,
+        default=0.0,
+        metavar="G",
+        help="how much later gains count, 0 to 1; with q only (default: 0, the values are gains of the step)",
     )
 
 
@@ -65,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         from rlrestore.agent.training import AgentSettings, train_q
 
-        settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
+        settings = AgentSettings(args.minutes, args.steps, discount=args.discount, seed=args.seed)
         policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume)
     record = training_record("agent", args, len(bank), validation=report.record())
     save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})

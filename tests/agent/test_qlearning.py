@@ -158,7 +158,7 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
         return clean + torch.tensor([0.31, 0.01, 0.01])[:, None, None], clean
 
     policy = Policy(3, SIDE, max_steps=1)
-    episodes = collect(policy, toolbox, first_channel, 4, 0.5, torch.Generator().manual_seed(0))
+    episodes = collect(policy, toolbox, first_channel, 4, 0.5, 1.0, torch.Generator().manual_seed(0))
     reward = 10 * np.log10((0.31**2 + 2e-4) / 3e-4)
     assert episodes.values_db[0, 0].tolist() == pytest.approx([reward, -2, -2, 0], abs=1e-3)
     assert episodes.last_actions.tolist() == [[-1]] * 4

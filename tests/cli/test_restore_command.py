@@ -40,7 +40,7 @@ def test_the_result_stands_beside_the_input(
     assert photo.read_bytes() == before
     assert levels(tmp_path / "photo_restored.png") <= {176, 177}
     out, err = capsys.readouterr()
-    assert "deblur-1 > deblur-1 > deblur-1 (expected +1.00 dB)" in out
+    assert "deblur-1 > deblur-1 > deblur-1 (expected +3.00 dB)" in out
     assert err == ""
 
 
