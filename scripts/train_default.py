@@ -61,7 +61,8 @@ def summary(scores: dict[str, Any]) -> dict[str, Any]:
 def rlrestore(*arguments: str) -> None:
     """Run one command of the command line; stop where it fails."""
     print("rlrestore", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "rlrestore", *arguments], check=True)
+    # The installed command, for `-m` would find the source folder first, which is not the whole package.
+    subprocess.run([str(Path(sys.executable).with_name("rlrestore")), *arguments], check=True)
 
 
 if __name__ == "__main__":
