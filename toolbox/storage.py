@@ -24,10 +24,7 @@ FORMAT_VERSION = 1
 CARD = "card.json"
 LARGEST_WIDTH = 512
 """Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
-UNUSABLE_ENTRY = (
-    *(AttributeError, KeyError, TypeError, ValueError),
-    *(OverflowError, RuntimeError, UsageError),
-)
+UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
 """What building a toolbox from a damaged card raises."""
 
 
