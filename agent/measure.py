@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.qlearning import follow
 from rlrestore.envs.transition import EpisodeState, expand, start
 from rlrestore.toolbox.toolbox import Toolbox
@@ -46,7 +46,7 @@ class PolicyReport:
         )
 
 
-def play(policy: Policy, toolbox: Toolbox, state: EpisodeState) -> tuple[Tensor, Tensor]:
+def play(policy: AnyPolicy, toolbox: Toolbox, state: EpisodeState) -> tuple[Tensor, Tensor]:
     """Let the agent act greedily.
 
     Returns:
@@ -95,7 +95,7 @@ def fixed_chain(toolbox: Toolbox, state: EpisodeState, max_steps: int) -> tuple[
 
 
 @torch.no_grad()
-def measure_policy(policy: Policy, toolbox: Toolbox, images: Tensor, clean: Tensor) -> PolicyReport:
+def measure_policy(policy: AnyPolicy, toolbox: Toolbox, images: Tensor, clean: Tensor) -> PolicyReport:
     """Measure a policy on held-out pairs `(B, 3, P, P)`."""
     state = start(images, clean)
     gains, actions = play(policy, toolbox, state)

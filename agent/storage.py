@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import POLICIES, AnyPolicy, Policy
 from rlrestore.errors import ModelError
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.storage import CARD, describe_toolbox, load_weights, read_card, read_part, write_model
 from rlrestore.toolbox.toolbox import Toolbox
 
 
-def save_model(folder: Path, toolbox: Toolbox, policy: Policy, card: Mapping[str, Any]) -> None:
+def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: Mapping[str, Any]) -> None:
     """Write a whole model: tools, agent and card.
 
     Args:
@@ -22,12 +22,17 @@ def save_model(folder: Path, toolbox: Toolbox, policy: Policy, card: Mapping[str
         policy: The agent that was trained on these tools.
         card: What is said about them.
     """
-    agent = {"tools": list(toolbox.names), "patch_size": policy.patch_size, "max_steps": policy.max_steps}
+    agent = {
+        "family": policy.family,
+        "tools": list(toolbox.names),
+        "patch_size": policy.patch_size,
+        "max_steps": policy.max_steps,
+    }
     parts = {"toolbox": toolbox.networks.state_dict(), "agent": policy.state_dict()}
     write_model(folder, {**card, "toolbox": describe_toolbox(toolbox), "agent": agent}, parts)
 
 
-def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu") -> Policy:
+def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu") -> AnyPolicy:
     """Read the agent of a model, ready for use.
 
     Raises:
@@ -45,7 +50,13 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
     sizes = entry.get("patch_size"), entry.get("max_steps")
     if not all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
         raise ModelError(f"{folder / CARD}: expected patch_size and max_steps as whole numbers, got {sizes}")
-    policy = Policy(len(toolbox.names), *sizes)
+    family = entry.get("family", Policy.family)  # cards from before there were two do not say
+    if not isinstance(family, str) or family not in POLICIES:
+        raise ModelError(
+            f"{folder / CARD}: expected an agent of family {' or '.join(POLICIES)}, got {family!r}; "
+            "update rlrestore"
+        )
+    policy = POLICIES[family](len(toolbox.names), *sizes)
     load_weights(policy, tensors, str(folder / "agent.safetensors"))
     channels_last(policy)
     return policy.to(device).eval().requires_grad_(False)

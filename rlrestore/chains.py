@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import AnyPolicy
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.tiling import apply_tiled
 from rlrestore.looking import View, WindowGrid
@@ -28,7 +28,7 @@ Chain = Iterator[tuple[Tensor, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, and what was done."""
 
 
-def global_chain(toolbox: Toolbox, policy: Policy, image: Tensor, max_steps: int) -> Chain:
+def global_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int) -> Chain:
     """Apply one tool at a time to the whole photograph.
 
     Every window is valued by itself; the mean value over the windows decides.
@@ -60,7 +60,7 @@ def global_chain(toolbox: Toolbox, policy: Policy, image: Tensor, max_steps: int
             return
 
 
-def local_chain(toolbox: Toolbox, policy: Policy, image: Tensor, max_steps: int) -> Chain:
+def local_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int) -> Chain:
     """Let every region follow its own chain, and blend the regions.
 
     The values of neighbouring windows are smoothed before each chooses, so that neighbours seldom differ

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import AnyPolicy
 from rlrestore.imaging.tiling import windows
 
 BATCH = 256
@@ -79,7 +79,7 @@ def _even_subset(values: tuple[int, ...], count: int) -> tuple[int, ...]:
 class View:
     """One photograph through the agent's eyes. It remembers, window by window, what it has seen before."""
 
-    def __init__(self, policy: Policy, grid: WindowGrid) -> None:
+    def __init__(self, policy: AnyPolicy, grid: WindowGrid) -> None:
         self._policy = policy
         self._grid = grid
         self._starts = range(0, len(grid), BATCH)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.chains import Chain, apply_tool, global_chain, local_chain
 from rlrestore.envs.transition import NO_ACTION
@@ -73,7 +73,7 @@ class Restorer:
     def __init__(
         self,
         toolbox: Toolbox,
-        policy: Policy,
+        policy: AnyPolicy,
         name: str = "custom",
         card: Mapping[str, Any] | None = None,
     ) -> None:

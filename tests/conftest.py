@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.releases import Release, make_release
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,6 +33,31 @@ def _one_torch_thread() -> None:
 def root() -> Path:
     """The top of the source tree."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release of the authors' kind with random weights, on disk; not to be changed."""
+    return make_release(tmp_path_factory.mktemp("releases") / "random")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The authors' released checkpoints, where they stand beside the source tree."""
+    return _beside("reference/rl-restore")
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The authors' twelve sample pairs and four whole images, likewise."""
+    return _beside("data/test/rl-restore-samples")
+
+
+def _beside(place: str) -> Path:
+    folder = ROOT.parent / "shared" / place
+    if not folder.is_dir():
+        pytest.skip(f"needs the authors' files in {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")

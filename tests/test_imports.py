@@ -13,7 +13,8 @@ VERSION = "import rlrestore; rlrestore.__version__"
 HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
-for arguments in (["--help"], ["restore", "--help"], ["train-tools", "--help"], ["train-agent", "--help"]):
+commands = ("restore", "train-tools", "train-agent", "import-paper")
+for arguments in (["--help"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)
 """

@@ -11,7 +11,7 @@ import pytest
 from rlrestore import __version__
 from rlrestore.cli.main import build_parser, main
 
-COMMANDS = ("restore", "train-tools", "train-agent", "evaluate", "degrade", "tools")
+COMMANDS = ("restore", "train-tools", "train-agent", "evaluate", "degrade", "tools", "import-paper")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
