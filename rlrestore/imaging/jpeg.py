@@ -59,15 +59,20 @@ def _constant(values: tuple[tuple[float, ...], ...], device: torch.device) -> Te
 
 
 @functools.cache
-def _dct_basis() -> tuple[tuple[float, ...], ...]:
-    """Return the orthonormal 8-point DCT: row k is the k-th cosine."""
-    return tuple(
-        tuple(
+def _dct(device: torch.device) -> Tensor:
+    """Return the orthonormal DCT of a whole block as one matrix `(64, 64)`: row 8u + v is a coefficient.
+
+    One product with 64 columns runs many times faster than two with 8 for every block.
+    """
+    cosines = [
+        [
             math.sqrt((1 if k == 0 else 2) / BLOCK) * math.cos((2 * n + 1) * k * math.pi / (2 * BLOCK))
             for n in range(BLOCK)
-        )
+        ]
         for k in range(BLOCK)
-    )
+    ]
+    basis = torch.tensor(cosines, dtype=torch.float64)
+    return torch.kron(basis, basis).float().to(device)
 
 
 def quantisation_tables(quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,16 +96,17 @@ def quantisation_tables(quality: Tensor) -> tuple[Tensor, Tensor]:
 def _code_plane(plane: Tensor, table: Tensor) -> Tensor:
     """Return what a plane `(B, H, W)` of samples in 0–255 becomes by DCT, quantisation and back, rounded."""
     batch, height, width = plane.shape
-    basis = _constant(_dct_basis(), plane.device)
+    dct = _dct(plane.device)
     blocks = (plane - 128).view(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(2, 3)
-    blocks = blocks.reshape(batch, -1, BLOCK, BLOCK)  # (B, blocks, 8, 8)
+    blocks = blocks.reshape(batch, -1, BLOCK * BLOCK)  # (B, blocks, 64)
+    steps = table.view(batch, 1, BLOCK * BLOCK)
     # libjpeg's integer DCT gives eighths, and its quantiser rounds halves away from zero: ties are frequent,
     # and one that falls the other way shifts a whole block by a step.
-    eighths = (8 * (basis @ blocks @ basis.T)).round_()
-    steps = (eighths.abs() / (8 * table) + 0.5).floor_()
-    coefficients = steps.copysign_(eighths).mul_(table)
+    eighths = (8 * (blocks @ dct.T)).round_()
+    levels = (eighths.abs() / (8 * steps) + 0.5).floor_()
+    coefficients = levels.copysign_(eighths).mul_(steps)
     # Halves are rounded up, and flat blocks are full of them: 1/1024 outweighs the error of the float sums.
-    samples = (basis.T @ coefficients @ basis).add_(128.5 + 1 / 1024).floor_().clamp_(0, 255)
+    samples = (coefficients @ dct).add_(128.5 + 1 / 1024).floor_().clamp_(0, 255)
     samples = samples.view(batch, height // BLOCK, width // BLOCK, BLOCK, BLOCK).transpose(2, 3)
     return samples.reshape(batch, height, width)
 

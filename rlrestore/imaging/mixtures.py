@@ -7,6 +7,7 @@ uniformly inside its interval.
 Source: paper, section 4.1 (mild and severe are never trained on; moderate is the training mixture).
 """
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Mixture:
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
         device = generator.device
-        triples = torch.tensor(self.triples(), device=device)
+        triples = _on_device(self, device)
         drawn = triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
         inside = torch.rand(count, 3, generator=generator, device=device)
         ends = torch.tensor(JPEG_ENDS, device=device)
@@ -48,6 +49,12 @@ class Mixture:
             noise_sigma_255=(drawn[:, 1] - inside[:, 1]) * NOISE_STEP_255,
             jpeg_quality=below + (above - below) * inside[:, 2],
         )
+
+
+@functools.cache
+def _on_device(mixture: Mixture, device: torch.device) -> torch.Tensor:
+    """Return the triples `(T, 3)` where they are drawn: kept there, for they are asked for in every step."""
+    return torch.tensor(mixture.triples(), device=device)
 
 
 MILD = Mixture("mild", 9, 11)

@@ -4,18 +4,22 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.blur import RADIUS_PX
-from rlrestore.imaging.degradations import Degradations, degrade
-from rlrestore.imaging.jpeg import BLOCK, MCU
+from rlrestore.imaging.degradations import Degradations, degrade_inside
+from rlrestore.imaging.jpeg import MCU
 from rlrestore.imaging.patches import PhotoBank
+
+
+def _coded_side(size: int) -> int:
+    """Return the side that is compressed to make a patch: one that can begin at any phase of the coder."""
+    return -(-(size + MCU - 1) // MCU) * MCU
 
 
 def context_side(size: int) -> int:
     """Return the side of the crop that is degraded to make a patch of `size` pixels.
 
-    The patch keeps the blur's radius from every border, can begin at any phase of the 8×8 JPEG grid, and the
-    whole is a multiple of the coder's 16 pixels.
+    It is what is compressed, and around it the blur's radius.
     """
-    return -(-(size + 2 * RADIUS_PX + BLOCK - 1) // MCU) * MCU
+    return _coded_side(size) + 2 * RADIUS_PX
 
 
 def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
@@ -31,8 +35,8 @@ def degraded_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Draw clean patches and their degraded versions.
 
-    Each is cut out of a larger crop after that was degraded, so the blur saw real surroundings and the JPEG
-    grid lies at any phase in the patch.
+    Each is cut out of a larger crop after that was degraded, so the blur saw real surroundings and the coder's
+    16-pixel grid lies at any phase in the patch.
 
     Args:
         bank: The photographs.
@@ -43,11 +47,11 @@ def degraded_pairs(
     Returns:
         Degraded and clean patches, each `(B, 3, size, size)` in [0, 1].
     """
-    count, side = len(degradations), context_side(size)
-    clean = bank.crops(count, side, generator)
-    degraded = degrade(clean, degradations, generator)
-    spread = side - size - 2 * RADIUS_PX + 1
+    count = len(degradations)
+    clean = bank.crops(count, context_side(size), generator)
+    degraded = degrade_inside(clean, degradations, generator)
     top, left = torch.randint(
-        RADIUS_PX, RADIUS_PX + spread, (2, count), generator=generator, device=clean.device
+        _coded_side(size) - size + 1, (2, count), generator=generator, device=clean.device
     )
-    return take_patches(degraded, top, left, size), take_patches(clean, top, left, size)
+    inside = clean[..., RADIUS_PX:-RADIUS_PX, RADIUS_PX:-RADIUS_PX]
+    return take_patches(degraded, top, left, size), take_patches(inside, top, left, size)

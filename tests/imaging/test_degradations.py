@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.blur import gaussian_blur
-from rlrestore.imaging.degradations import Degradations, degrade
+from rlrestore.imaging.blur import gaussian_blur, gaussian_blur_inside
+from rlrestore.imaging.degradations import Degradations, degrade, degrade_inside
 from rlrestore.imaging.files import read_rgb8
 from rlrestore.imaging.jpeg import jpeg
 from rlrestore.imaging.libjpeg import degrade_pixels, jpeg_round_trip
@@ -56,6 +56,20 @@ def test_blur_of_an_image_smaller_than_the_kernel_is_opencvs(make_photograph: Ca
     expected = cv2.GaussianBlur(image, (21, 21), 3.0, borderType=cv2.BORDER_REPLICATE)
     ours = gaussian_blur(_tensor(pixels), torch.tensor([3.0]))
     np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), expected, atol=2e-6)
+
+
+def test_the_inside_is_degraded_as_the_whole(make_photograph: Callable[..., Pixels]) -> None:
+    """Blur as in the middle of the whole; noise and JPEG as of what the blur left."""
+    images = _tensor(make_photograph(84, 68))
+    sigma = torch.tensor([3.0])
+    inside = gaussian_blur_inside(images, sigma)
+    assert inside.shape == (1, 3, 64, 48)
+    assert torch.allclose(inside, gaussian_blur(images, sigma)[..., 10:-10, 10:-10], atol=1e-6)
+    none = torch.zeros(1)
+    noise_and_jpeg = Degradations(none, torch.tensor([20.0]), torch.tensor([30.0]))
+    everything = Degradations(sigma, torch.tensor([20.0]), torch.tensor([30.0]))
+    degraded = degrade_inside(images, everything, _generator())
+    assert torch.equal(degraded, degrade(inside, noise_and_jpeg, _generator()))
 
 
 def test_every_image_of_a_batch_has_its_own_blur(photograph: Pixels) -> None:

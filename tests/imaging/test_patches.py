@@ -132,8 +132,9 @@ def test_the_jpeg_grid_lies_at_any_phase(bank: PhotoBank) -> None:
 
 
 def test_the_context_leaves_room_for_blur_and_phase() -> None:
-    assert context_side(63) == 96
-    assert all(context_side(size) >= size + 27 and context_side(size) % 16 == 0 for size in range(1, 200))
+    assert context_side(63) == 100
+    coded = [context_side(size) - 20 for size in range(1, 200)]
+    assert all(side >= size + 15 and side % 16 == 0 for size, side in enumerate(coded, start=1))
 
 
 def test_each_patch_is_cut_at_its_own_place() -> None:
