@@ -142,15 +142,15 @@ def measure_patches(
 def _measure_batch(
     restorer: Restorer, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    restored = restorer.restore_patches(_to_images(degraded).to(restorer.device))
-    target = _to_images(clean).to(restorer.device)
+    restored = restorer.restore_patches(to_images(degraded).to(restorer.device))
+    target = to_images(clean).to(restorer.device)
     psnr = torch.stack([psnr_db(images, target) for images in restored.images], dim=1)  # (B, steps + 1)
     similarity = torch.stack([ssim(images, target) for images in restored.images], dim=1)
     return psnr.cpu(), similarity.cpu(), _until_stop(restored.actions.cpu(), restorer.toolbox.stop)
 
 
-def _to_images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Bytes `(B, H, W, 3)` to float `(B, 3, H, W)` in [0, 1]."""
+def to_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """Turn bytes `(B, H, W, 3)` into images `(B, 3, H, W)` in [0, 1], laid out channels last."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
 
 
@@ -189,7 +189,7 @@ def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, prog
 def _measure_photo(
     restorer: Restorer, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    image, target = (_to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
+    image, target = (to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
     psnr, similarity, actions = [psnr_db(image, target)], [ssim(image, target)], []
     names = action_names(restorer)
     for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
@@ -239,12 +239,17 @@ def summarise(scores: Scores) -> Report:
         psnr_db=tuple(scores.psnr_db.mean(dim=0).tolist()),
         ssim=tuple(scores.ssim.mean(dim=0).tolist()),
         gain_db=gains.mean().item(),
-        gain_standard_error_db=(gains.std() / count**0.5).item() if count > 1 else 0.0,
+        gain_standard_error_db=standard_error(gains),
         worse_share=(gains < 0).double().mean().item(),
         stop_shares=tuple(step[scores.action_names[-1]] / count for step in by_step),
         actions={name: sum(step[name] for step in by_step) for name in scores.action_names},
         actions_by_step=by_step,
     )
+
+
+def standard_error(values: Tensor) -> float:
+    """Return the standard error of the mean of `(N,)` values, 0 for a single one."""
+    return (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
 
 
 def _count(actions: Tensor, names: tuple[str, ...]) -> dict[str, int]:

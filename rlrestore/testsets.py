@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,13 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.files import list_photos, read_rgb8
 from rlrestore.imaging.libjpeg import degrade_pixels
 from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
 from rlrestore.imaging.mixtures import Mixture
+from rlrestore.toolbox.distortions import own_distortion
+from rlrestore.toolbox.specs import ToolSpec
 
 PATCH = 63
 GRID = 8
@@ -35,6 +38,8 @@ UNREADABLE_NPZ = (
 """What a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
 
 Grid = Literal["any", "aligned"]
+Sampler = Callable[[int, torch.Generator], Degradations]
+"""Draws the degradations of that many images, on the generator's device."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,23 @@ def _draw_corner(photo: NDArray[np.uint8], grid: Grid, rng: np.random.Generator)
     return top, left
 
 
+def _sampler(source: Mixture | ToolSpec) -> tuple[Sampler, tuple[int, ...]]:
+    """Return what draws a set's amounts, and the seeds that set its draws apart from those of other sets.
+
+    Tools of one distortion and range share their draws, whatever they are called.
+    """
+    if isinstance(source, Mixture):
+        return source.sample, (source.lowest, source.highest)
+    job = f"{source.distortion} {float(source.low)} {float(source.high)}"
+    return lambda count, generator: own_distortion([source] * count, generator), (zlib.crc32(job.encode()),)
+
+
 def generate(
-    photos: list[NDArray[np.uint8]], mixture: Mixture, count: int, seed: int = 0, grid: Grid = "any"
+    photos: list[NDArray[np.uint8]],
+    source: Mixture | ToolSpec,
+    count: int,
+    seed: int = 0,
+    grid: Grid = "any",
 ) -> PatchPairs:
     """Make a test set of the protocol: photographs in turn, places and amounts at random.
 
@@ -126,7 +146,7 @@ def generate(
 
     Args:
         photos: Clean photographs `(H, W, 3)`, each at least 63 pixels high and wide.
-        mixture: Which amounts are drawn.
+        source: Which amounts are drawn: those of a mixture, or of a tool's own distortion alone.
         count: How many patches.
         seed: The same seed gives the same set.
         grid: At which phases of the JPEG grid a patch may begin: `any`, or `aligned` on a block like the
@@ -137,13 +157,14 @@ def generate(
 
     Source: paper, section 4.1.
     """
-    rng = np.random.default_rng((seed, mixture.lowest, mixture.highest))
+    sample, seeds = _sampler(source)
+    rng = np.random.default_rng((seed, *seeds))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     order = rng.permutation(len(photos))
     pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
     for draw in range(DRAWS_PER_PATCH * count):
         photo = photos[order[draw % len(photos)]]
-        amounts = mixture.sample(1, generator)
+        amounts = sample(1, generator)
         top, left = corner = _draw_corner(photo, grid, rng)
         clean = photo[top : top + PATCH, left : left + PATCH]
         values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
@@ -151,7 +172,7 @@ def generate(
         if _pixels_psnr_db(degraded, clean) <= TOO_EASY_DB:
             pairs.append((degraded, clean))
         if len(pairs) == count:
-            return PatchPairs(mixture.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
+            return PatchPairs(source.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
     raise DataError(
         f"expected {count} patches below {TOO_EASY_DB:g} dB, got {len(pairs)} "
         f"in {DRAWS_PER_PATCH * count} draws: the photographs are nearly empty, give others"

@@ -13,9 +13,10 @@ from PIL import Image
 
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging.libjpeg import degrade_pixels
-from rlrestore.imaging.mixtures import MILD, MODERATE, SEVERE, Mixture
+from rlrestore.imaging.mixtures import JPEG_ENDS, MILD, MODERATE, SEVERE, Mixture
 from rlrestore.testsets import (
     FilePair,
+    Grid,
     PatchPairs,
     degraded_patch,
     generate,
@@ -24,6 +25,7 @@ from rlrestore.testsets import (
     read_pair,
     read_photos,
 )
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -76,13 +78,83 @@ def places_of(pairs: PatchPairs) -> list[list[int]]:
 
 
 def test_the_grid_lies_at_any_phase_or_is_aligned() -> None:
-    rows, columns = np.mgrid[0:181, 0:213].astype(np.uint8)
-    map_of_places = np.stack([rows, columns, rows], axis=-1)
-    aligned = places_of(generate([map_of_places], MILD, 60, grid="aligned"))
+    photo = map_of_places(181, 213)
+    aligned = places_of(generate([photo], MILD, 60, grid="aligned"))
     assert {place % 8 for corner in aligned for place in corner} == {0}
     assert {top for top, _ in aligned} == set(range(0, 181 - 62, 8))
-    anywhere = places_of(generate([map_of_places], MILD, 60))
+    anywhere = places_of(generate([photo], MILD, 60))
     assert {top % 8 for top, _ in anywhere} == {left % 8 for _, left in anywhere} == set(range(8))
+
+
+def map_of_places(height: int, width: int) -> Pixels:
+    """A photograph whose first two channels say where a pixel is."""
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.uint8)
+    return np.stack([rows, columns, rows], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("mixture", "seed", "grid", "places", "psnr_db"),
+    [
+        (MILD, 0, "any", [[14, 18], [74, 54], [11, 7], [113, 134]], 31.992),
+        (MODERATE, 0, "any", [[27, 88], [20, 13], [6, 6], [27, 0]], 27.083),
+        (MODERATE, 7, "aligned", [[24, 104], [24, 32], [56, 16], [24, 8]], 26.273),
+        (SEVERE, 0, "any", [[19, 30], [12, 147], [12, 37], [9, 121]], 23.396),
+    ],
+)
+def test_the_mixtures_stay_the_sets_that_scores_were_published_on(
+    mixture: Mixture, seed: int, grid: Grid, places: list[list[int]], psnr_db: float
+) -> None:
+    pairs = generate([map_of_places(181, 213), map_of_places(90, 100)], mixture, 4, seed=seed, grid=grid)
+    assert places_of(pairs) == places
+    # Other versions of numpy, OpenCV and libjpeg may round differently, but draw the same amounts.
+    assert mean_psnr_db(pairs) == pytest.approx(psnr_db, abs=0.02)
+
+
+def amounts_of(source: ToolSpec, photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> npt.NDArray[np.float64]:
+    """What 60 patches are degraded by: blur in px, noise in 1/255, JPEG quality."""
+    drawn: list[tuple[float, float, float]] = []
+
+    def recorded(
+        photo: Pixels,
+        corner: tuple[int, int],
+        amounts: tuple[float, float, float],
+        rng: np.random.Generator,
+    ) -> Pixels:
+        drawn.append(amounts)
+        return np.zeros((63, 63, 3), np.uint8)
+
+    monkeypatch.setattr("rlrestore.testsets.degraded_patch", recorded)
+    generate([photo], source, 60)
+    return np.array(drawn)
+
+
+@pytest.mark.parametrize("spec", [TOOLS[0], TOOLS[6], TOOLS[11]], ids=lambda spec: spec.name)
+def test_a_tool_gets_its_own_distortion_alone(
+    spec: ToolSpec, photo: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = amounts_of(spec, photo, monkeypatch)
+    own = ("blur", "noise", "jpeg").index(spec.distortion)
+    assert spec.low <= drawn[:, own].min() < spec.low + 0.1 * (spec.high - spec.low)
+    assert spec.high - 0.1 * (spec.high - spec.low) < drawn[:, own].max() <= spec.high
+    assert not np.delete(drawn, own, axis=1).any()
+
+
+def test_a_tool_for_a_mixture_gets_that_mixture(photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = amounts_of(ToolSpec("single", "mixture", 12.0, 17.0, depth=8), photo, monkeypatch)
+    below = np.array(JPEG_ENDS[1:])  # level j lies above below[j - 1]
+    jpeg_level = 1 + (drawn[:, 2:] < below).sum(axis=1)
+    sums = np.ceil(drawn[:, 0] / 0.5) + np.ceil(drawn[:, 1] / 5) + jpeg_level - 2
+    assert set(sums.tolist()) == set(range(12, 18))
+
+
+def test_a_job_gives_the_same_set_under_any_name_and_another_job_another(photo: Pixels) -> None:
+    first, renamed, other = (
+        generate([photo], ToolSpec(name, "noise", 10, high, depth=3), 4)
+        for name, high in (("a", 20.0), ("b", 20), ("a", 21.0))
+    )
+    np.testing.assert_array_equal(first.degraded, renamed.degraded)
+    assert (first.name, renamed.name) == ("a", "b")
+    assert not np.array_equal(first.clean, other.clean)
 
 
 def test_every_photograph_is_used_equally(make_photograph: Callable[..., Pixels]) -> None:

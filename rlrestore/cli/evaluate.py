@@ -26,9 +26,15 @@ over images of the unrounded result, and what the agent did. It never trains. Gi
   --pairs IN_DIR GT_DIR  degraded images and their originals of the same name, of any size; each is restored
                          as `rlrestore restore` does, or as one patch if it is exactly 63×63
   --npz FILE             uint8 arrays `input` and `gt`, (N, 63, 63, 3), RGB
+
+With --tools it measures the tools instead, without the agent: each by itself, on patches made from --data by
+its own distortion alone, and what it costs in parameters, multiply-adds and time. --against sets the tools of
+other models beside those of the same name, on the same patches and timed in turn; a model that has none of a
+name takes part with whichever of its tools does best on each patch. Times are only good on an idle machine.
 """
 SPLITS = ("mild", "moderate", "severe")
 PATCHES = 1000
+TOOL_PATCHES = 500
 SEED = 0
 GRID = "any"
 
@@ -50,7 +56,10 @@ def add_parser(subparsers: Subparsers) -> None:
     made = parser.add_argument_group("how test sets are made from --data")
     made.add_argument("--split", choices=SPLITS, help="the mixture of distortions (default: all three)")
     made.add_argument(
-        "--patches", type=int, metavar="N", help=f"patches of each mixture (default: {PATCHES})"
+        "--patches",
+        type=int,
+        metavar="N",
+        help=f"patches of each mixture (default: {PATCHES}) or, with --tools, tool (default: {TOOL_PATCHES})",
     )
     made.add_argument("--seed", type=int, metavar="N", help=f"which patches (default: {SEED})")
     made.add_argument(
@@ -61,18 +70,43 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
+    parser.add_argument("--tools", action="store_true", help="measure each tool on its own distortion")
+    parser.add_argument(
+        "--against", nargs="+", metavar="M", help="with --tools: names or folders of models to compare with"
+    )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table for each set, and write the JSON file if asked to.
+    """Measure, print the tables, and write the JSON file if asked to.
 
     Raises:
         UsageError: Not exactly one source, an option that does not go with it, or bad data.
         RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
     _check(args)
+    content = _evaluate_tools(args) if args.tools else _evaluate_sets(args)
+    if args.json is not None:
+        _write(args.json, content)
+    return 0
+
+
+def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
+    """Print the tools' table; returns what the JSON file holds."""
+    from rlrestore.evaluate_tools import Contender, compare_tools
+    from rlrestore.testsets import read_photos
+
+    models = [args.model, *(args.against or ())]
+    contenders = [Contender.load(model, args.device) for model in models]
+    made = _made(args)
+    report = compare_tools(read_photos(args.data), contenders, **made, progress=sys.stderr.isatty())
+    print(report.table())
+    return {"model": models[0], "against": models[1:], "data": str(args.data), **made, **report.to_json()}
+
+
+def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
+    """Print a table for each set; returns what the JSON file holds."""
     from rlrestore.evaluate import merge, summarise
     from rlrestore.restore import Restorer
 
@@ -83,13 +117,12 @@ def run(args: argparse.Namespace) -> int:
         reports.append(summarise(scores))
         print(reports[-1].table(), end="\n\n")
     whole = reports[0] if len(reports) == 1 else summarise(merge(all_scores, "all"))
-    if args.json is not None:
-        _write(args.json, _content(args, restorer.name, whole, reports))
-    return 0
+    return _content(args, restorer.name, whole, reports)
 
 
 def _check(args: argparse.Namespace) -> None:
     sources = [name for name in ("data", "pairs", "npz") if getattr(args, name) is not None]
+    _check_tools(args, sources)
     if len(sources) != 1:
         came = " and ".join(f"--{name}" for name in sources) or "none of them"
         raise UsageError(f"expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got {came}")
@@ -104,6 +137,18 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"expected --seed to be at least 0, got {args.seed}")
     if args.json is not None:
         _check_output(args.json, args.npz)
+
+
+def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
+    if not args.tools and args.against is not None:
+        raise UsageError("--against compares tools; give --tools with it")
+    if args.tools and sources != ["data"]:
+        came = " and ".join(f"--{name}" for name in sources) or "no source"
+        raise UsageError(f"--tools makes its patches from photographs: expected --data DIR, got {came}")
+    if args.tools and args.split is not None:
+        raise UsageError(
+            "--tools gives each tool its own distortion; leave out --split, which names a mixture"
+        )
 
 
 def _check_output(path: Path, npz: Path | None) -> None:
@@ -142,7 +187,7 @@ def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores
 
 
 def _made(args: argparse.Namespace) -> dict[str, Any]:
-    defaults = {"patches": PATCHES, "seed": SEED, "grid": GRID}
+    defaults = {"patches": TOOL_PATCHES if args.tools else PATCHES, "seed": SEED, "grid": GRID}
     return {
         name: getattr(args, name) if getattr(args, name) is not None else defaults[name] for name in defaults
     }

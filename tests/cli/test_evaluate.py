@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
-from tests.toys import save_toy
+from rlrestore.toolbox.storage import save_toolbox
+from tests.toys import make_toolbox, save_toy
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -87,6 +88,34 @@ def test_an_array_file_is_measured(model: str, tmp_path: Path, capsys: pytest.Ca
     assert "set, 3 images" in capsys.readouterr().out
 
 
+def test_tools_are_measured_beside_those_of_another_model(
+    model: str,
+    photos: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rlrestore.tool_costs.ROUNDS", 1)
+    monkeypatch.setattr("rlrestore.tool_costs.PHOTO_SIDE", 100)
+    save_toolbox(tmp_path / "other", make_toolbox(), {})  # tools without an agent
+    options = ["--patches", "3", "--against", str(tmp_path / "other"), "--json", str(tmp_path / "x.json")]
+    assert main(["evaluate", "--tools", "--data", photos, "--model", model, *options]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("gain in dB on 3 patches of each tool's own distortion alone")
+    content = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert (content["model"], content["against"]) == (model, [str(tmp_path / "other")])
+    assert (content["patches"], content["seed"], content["grid"]) == (3, 0, "any")
+    assert [job["name"] for job in content["own"]] == ["brighten", "darken", "keep"]
+    assert set(content["own"][0]) == {"name", "spec", "n", "psnr_db", "gains"}
+    assert content["own"][0]["gains"][1]["lead_db"] == 0
+    assert (content["mean"]["name"], content["others"]) == ("mean", [])
+    costs = content["costs"][1]
+    assert set(costs) == {"model", "tools", "mean", "speedup"}
+    assert list(costs["tools"]) == ["brighten", "darken", "keep"]
+    network = make_toolbox().networks[0]
+    assert costs["tools"]["keep"]["parameters"] == sum(part.numel() for part in network.parameters())
+
+
 def test_pairs_of_files_are_measured(
     model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +146,14 @@ def test_pairs_of_files_are_measured(
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--npz", "no/such.npz"], "expected an .npz file, there is no no/such.npz"),
         (["--npz", "a", "--model", "no/such/model"], "no/such/model"),
+        (["--data", "a", "--against", "b"], "--against compares tools; give --tools with it"),
+        (["--tools"], "--tools makes its patches from photographs: expected --data DIR, got no source"),
+        (["--tools", "--npz", "a"], "expected --data DIR, got --npz"),
+        (["--tools", "--data", "a", "--pairs", "b", "c"], "expected --data DIR, got --data and --pairs"),
+        (["--tools", "--data", "a", "--split", "mild"], "leave out --split"),
+        (["--tools", "--data", "a", "--patches", "0"], "expected --patches to be at least 1, got 0"),
+        (["--tools", "--data", "a", "--against", "default", "no/such/model"], "no model 'no/such/model'"),
+        (["--tools", "--data", "no/such/folder"], "no/such/folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
