@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from rlrestore.errors import ModelError
-from rlrestore.toolbox.storage import load_weights, write_atomically
+from rlrestore.errors import ModelError, RlrestoreError
+from rlrestore.toolbox.storage import check_shapes, load_weights, write_atomically
 
 
 def save_checkpoint(
@@ -25,17 +25,26 @@ def save_checkpoint(
     Args:
         path: The file; its folder is made when it does not exist.
         network: Whose weights.
-        optimizer: Whose moments, one group of parameters.
+        optimizer: Adam, whose moments; one group of parameters.
         generator: The random stream of data.
         progress: Anything JSON can hold, such as steps and seconds.
+
+    Raises:
+        RlrestoreError: It cannot be written; the one before it is still there.
     """
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     tensors["generator"] = generator.get_state()
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(data, metadata={"progress": json.dumps(progress)}))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, safetensors.torch.save(data, metadata={"progress": json.dumps(progress)}))
+    except OSError as error:
+        raise RlrestoreError(
+            f"cannot write {path} ({error.strerror}); the checkpoint before it is whole: "
+            "make room and go on with --resume"
+        ) from error
 
 
 def load_checkpoint(
@@ -59,14 +68,24 @@ def load_checkpoint(
         ) from error
     load_weights(network, _under("network.", tensors), str(path))
     if optimizer is not None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer.", tensors).items():
-            index, moment = name.split(".")
-            state.setdefault(int(index), {})[moment] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        _restore_moments(optimizer, _under("optimizer.", tensors), path)
     if generator is not None:
         _restore_stream(generator, tensors, path)
     return progress
+
+
+def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted: dict[str, tuple[int, ...]] = {}
+    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        shape = tuple(parameter.shape)
+        wanted |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_shapes(wanted, given, f"{path}: moments of Adam")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index_text, moment = name.split(".")
+        state.setdefault(int(index_text), {})[moment] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _restore_stream(generator: torch.Generator, tensors: dict[str, Tensor], path: Path) -> None:

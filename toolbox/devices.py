@@ -1,6 +1,10 @@
 """Choosing where to compute."""
 
+import functools
+import time
+
 import torch
+import torch.nn.functional as F
 
 from rlrestore.errors import UsageError
 
@@ -25,3 +29,28 @@ def resolve_device(name: str) -> torch.device:
     if full not in there:
         raise UsageError(f"device {name!r} is not available: expected one of {', '.join(there)}")
     return device
+
+
+@functools.cache
+def bfloat16_pays(device: torch.device) -> bool:
+    """Return whether convolutions are trained faster in bfloat16 on this device than in float32.
+
+    A GPU is asked; a processor is measured, once, in a fifth of a second: with the instructions for it (AMX,
+    AVX-512 BF16) bfloat16 takes half the time of float32, without them ten times.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _convolution_seconds(torch.bfloat16) < _convolution_seconds(torch.float32)
+
+
+@torch.enable_grad()
+def _convolution_seconds(dtype: torch.dtype) -> float:
+    """Return the shortest time of a tool's layer, forward and backward, on the CPU."""
+    images = torch.zeros(4, 48, 32, 32, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight = torch.zeros(48, 48, 3, 3, dtype=dtype, requires_grad=True)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        F.conv2d(images, weight, padding=1).sum().backward()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -4,28 +4,38 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.degradations import Degradations
-from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.mixtures import MODERATE, Mixture
 from rlrestore.toolbox.specs import ToolSpec
 
 LIGHT_NOISE_255 = 5.0
 LIGHT_JPEG_QUALITY = 60.0
+MIXED_SHARE = 0.5
+"""Share of a tool's training samples that the other two distortions have damaged as much as its own."""
 
 
 def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
-    """Draw, for each of B tools, its own distortion alone, uniformly in its range."""
+    """Draw, for each of B tools, its own distortion alone, uniformly in its range, or its own mixture."""
     device = generator.device
     low = torch.tensor([spec.low for spec in specs], device=device)
     high = torch.tensor([spec.high for spec in specs], device=device)
     amount = low + (high - low) * torch.rand(len(specs), generator=generator, device=device)
-    return Degradations(*(torch.where(mask, amount, 0.0) for mask in _own_masks(specs, device)))
+    drawn = Degradations(*(torch.where(mask, amount, 0.0) for mask in _own_masks(specs, device)))
+    for spec in dict.fromkeys(spec for spec in specs if spec.distortion == "mixture"):
+        mixture = Mixture(spec.name, round(spec.low), round(spec.high)).sample(len(specs), generator)
+        chosen = torch.tensor([other == spec for other in specs], device=device)
+        drawn = _where(chosen, mixture, drawn)
+    return drawn
 
 
-def training_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
+def training_distortion(
+    specs: list[ToolSpec], generator: torch.Generator, mixed_share: float = MIXED_SHARE
+) -> Degradations:
     """Draw what each of B tools trains on.
 
-    Always its own distortion, uniformly in its range. For half of the samples the other two come at the
-    strengths of the paper's moderate mixture, which is what a tool meets early in a chain; for the other half
-    lightly, as late in a chain: no blur, and for every second one noise up to 5, JPEG from quality 60.
+    Always its own distortion, uniformly in its range; a tool for a mixture draws nothing else. For
+    `mixed_share` of the samples the other two come at the strengths of the paper's moderate mixture, which is
+    what a tool meets early in a chain; for the rest lightly, as late in a chain: no blur, and for every
+    second one noise up to 5, JPEG from quality 60.
     Without the samples that no JPEG has touched, a tool fails on noise whose colours are still full.
 
     With its own amount exchanged, a moderate triple may add up to a mild or a severe one: tools trained so
@@ -37,17 +47,26 @@ def training_distortion(specs: list[ToolSpec], generator: torch.Generator) -> De
     device, count = generator.device, len(specs)
     own, mixed = own_distortion(specs, generator), MODERATE.sample(count, generator)
     draws = torch.rand(5, count, generator=generator, device=device)
-    heavy, has_noise, has_jpeg = draws[:3] < 0.5
+    heavy, (has_noise, has_jpeg) = draws[0] < mixed_share, draws[1:3] < 0.5
     light_noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[3], 0.0)
     light_quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[4], 0.0)
     noise = torch.where(heavy, mixed.noise_sigma_255, light_noise)
     quality = torch.where(heavy, mixed.jpeg_quality, light_quality)
     blur = torch.where(heavy, mixed.blur_sigma_px, 0.0)
     is_blur, is_noise, is_jpeg = _own_masks(specs, device)
-    return Degradations(
+    among_others = Degradations(
         blur_sigma_px=torch.where(is_blur, own.blur_sigma_px, blur),
         noise_sigma_255=torch.where(is_noise, own.noise_sigma_255, noise),
         jpeg_quality=torch.where(is_jpeg, own.jpeg_quality, quality),
+    )
+    return _where(is_blur | is_noise | is_jpeg, among_others, own)
+
+
+def _where(chosen: Tensor, these: Degradations, others: Degradations) -> Degradations:
+    return Degradations(
+        torch.where(chosen, these.blur_sigma_px, others.blur_sigma_px),
+        torch.where(chosen, these.noise_sigma_255, others.noise_sigma_255),
+        torch.where(chosen, these.jpeg_quality, others.jpeg_quality),
     )
 
 

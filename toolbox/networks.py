@@ -16,7 +16,9 @@ from rlrestore.errors import UsageError
 Family = Literal["fast", "paper"]
 FAMILIES: tuple[Family, ...] = ("fast", "paper")
 DEPTHS = (3, 8)
-FAST_WIDTHS: dict[int, int] = {3: 48, 8: 32}
+SLOPE = 0.0
+"""Of a `fast` network's activations below zero."""
+FAST_WIDTHS: dict[int, int] = {3: 64, 8: 48}
 """Channels of a `fast` network at half resolution, by depth."""
 
 
@@ -27,14 +29,17 @@ def _convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
 class ResidualPair(nn.Module):
     """Two pre-activation 3×3 convolutions added to their input; `(B, C, H, W)` to the same shape."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, slope: float = 0.0) -> None:
+        """Make a pair whose ReLUs have this slope below zero."""
         super().__init__()
+        self.slope = slope
         self.first = _convolution(width, width, 3)
         self.second = _convolution(width, width, 3)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the features with the pair's correction added."""
-        correction: Tensor = self.second(F.relu(self.first(F.relu(features))))
+        inner = self.first(F.leaky_relu(features, self.slope))
+        correction: Tensor = self.second(F.leaky_relu(inner, self.slope))
         return features + correction
 
 
@@ -90,8 +95,9 @@ class Fast(nn.Module):
         super().__init__()
         self.head = _convolution(12, width, 3)
         pairs, single = divmod(depth - 2, 2)
-        middle: list[nn.Module] = [ResidualPair(width) for _ in range(pairs)]
-        self.middle = nn.Sequential(*middle, *([nn.ReLU(), _convolution(width, width, 3)] if single else []))
+        middle: list[nn.Module] = [ResidualPair(width, SLOPE) for _ in range(pairs)]
+        middle += [nn.LeakyReLU(SLOPE), _convolution(width, width, 3)] * single
+        self.middle = nn.Sequential(*middle)
         self.tail = _convolution(width, 12, 3)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has a bias
@@ -101,7 +107,7 @@ class Fast(nn.Module):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
         features = self.middle(self.head(F.pixel_unshuffle(padded, 2)))
-        residual = F.pixel_shuffle(self.tail(F.relu(features)), 2)
+        residual = F.pixel_shuffle(self.tail(F.leaky_relu(features, SLOPE)), 2)
         return images + residual[..., :height, :width]
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rlrestore.errors import UsageError
 
-Distortion = Literal["blur", "noise", "jpeg"]
+Distortion = Literal["blur", "noise", "jpeg", "mixture"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class ToolSpec:
 
     Attributes:
         name: What people call it, for instance `denoise-3`.
-        distortion: The distortion it undoes.
-        low: Where its range begins: blur in px, noise in units of 255, JPEG as quality.
+        distortion: The distortion it undoes; `mixture` for all three at once, as in a protocol's test set.
+        low: Where its range begins: blur in px, noise in units of 255, JPEG as quality, a mixture as the sum
+            of its levels (`Mixture.lowest`).
         high: Where its range ends, same unit, above `low`.
         depth: Convolution layers of its network, 3 or 8.
     """

@@ -30,16 +30,24 @@ UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeErr
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a temporary name beside it, then rename: a reader sees the old or the new, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together under temporary names, and rename them only when all are whole."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        for path, data in files.items():
+            temporary[path].write_bytes(data)
+        for path, written in temporary.items():
+            written.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
 
 
 def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write weights and card, each file atomically, the card last.
+    """Write weights and card, all of them or none, the card last.
 
     Args:
         folder: The model's folder; made when it does not exist.
@@ -48,13 +56,15 @@ def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mappi
     """
     folder.mkdir(parents=True, exist_ok=True)
     full: dict[str, Any] = {**card, "format_version": FORMAT_VERSION}
+    files: dict[Path, bytes] = {}
     for part, tensors in parts.items():
         data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         full[part] = {**full[part], "sha256": hashlib.sha256(data).hexdigest()}
-        write_atomically(folder / f"{part}.safetensors", data)
+        files[folder / f"{part}.safetensors"] = data
     text = json.dumps(full, indent=2, ensure_ascii=False) + "\n"
     # A file name in the command that is no UTF-8 holds lone surrogates; escaped they are still JSON.
-    write_atomically(folder / CARD, text.encode(errors="backslashreplace"))
+    files[folder / CARD] = text.encode(errors="backslashreplace")
+    write_together(files)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -107,6 +117,20 @@ def read_part(folder: Path, card: Mapping[str, Any], part: str) -> dict[str, Ten
     return tensors
 
 
+def check_shapes(
+    wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Compare the shapes of tensors, by name.
+
+    Raises:
+        ModelError: A tensor is missing, is one too many, or has the wrong shape.
+    """
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            expected, got = wanted.get(name, "no such tensor"), given.get(name, "none")
+            raise ModelError(f"{source}: tensor {name}: expected {expected}, got {got}")
+
+
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Put tensors into a module.
 
@@ -114,11 +138,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         ModelError: A tensor is missing, is one too many, or has the wrong shape.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(wanted.keys() | given.keys()):
-        if wanted.get(name) != given.get(name):
-            expected, got = wanted.get(name, "no such tensor"), given.get(name, "none")
-            raise ModelError(f"{source}: tensor {name}: expected {expected}, got {got}")
+    check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
     module.load_state_dict(dict(tensors))
 
 

@@ -1,7 +1,9 @@
-"""Training the tools: first one network per depth on everything, then each tool from it on its own.
+"""Training the tools, each on its own distortion among the others.
 
-A `Stage` is one network's training. Stages run one after another and share the time by what their networks
-cost. Each writes a checkpoint of its own, so a training that was stopped goes on where it was.
+Tools are trained one after another and share the time by what their networks cost. Each writes a checkpoint
+of its own, so a training that was stopped goes on where it was.
+
+Source: paper, section 3.1; what is ours was measured, row by row, in `docs/toolbox.md`.
 """
 
 import logging
@@ -15,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from rlrestore.errors import RlrestoreError, UsageError
@@ -23,10 +26,11 @@ from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
+from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import build_network, channels_last
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
-from rlrestore.toolbox.storage import CARD, load_toolbox
+from rlrestore.toolbox.storage import CARD, load_toolbox, load_weights
 from rlrestore.toolbox.toolbox import Toolbox
 
 CHECKPOINT_FOLDER = "training"
@@ -34,10 +38,12 @@ CHECKPOINT_SECONDS = 60.0
 VALIDATION_PATCHES = 64
 TIME_SHARES = {3: 0.4, 8: 1.0}
 """How a tool's training time depends on its depth."""
-BASE_FACTOR = 4.0
-"""How much longer the common start of a depth is trained than one of its tools."""
-TOOL_RATE = 0.5
-"""A tool's learning rate, relative to that of its common start."""
+ERROR_FLOOR = 1e-4
+"""Mean squared error at which an image begins to count less: that of 40 dB."""
+WARM_UP = 0.05
+"""Part of a training over which the learning rate rises: at full rate from the start a tool may die."""
+AVERAGE_DECAY = 0.999
+"""Of the average over the weights of all steps, which is what becomes the tool."""
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +55,17 @@ class TrainingSettings:
     Attributes:
         family: Which networks, `fast` or `paper`.
         minutes: Wall-clock time for the whole training, over all runs that resume it; or None.
-        steps: Steps of each stage; or None. Exactly one of the two is given.
+        steps: Steps of each tool; or None. Exactly one of the two is given.
         batch: Patches per step.
         patch: Side of a training patch in pixels.
-        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
     """
 
     family: str = "fast"
     minutes: float | None = None
     steps: int | None = None
-    batch: int = 16
+    batch: int = 4
     patch: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
@@ -70,36 +76,11 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One network's training: a tool's, or that of the common start of a depth.
+class ToolReport:
+    """What the training of a tool came to, on the validation photographs.
 
     Attributes:
-        name: The tool's name, or `base-3`, `base-8`.
-        depth: Layers of its network.
-        specs: The tools whose distortions it sees.
-    """
-
-    name: str
-    depth: int
-    specs: tuple[ToolSpec, ...]
-
-    @property
-    def share(self) -> float:
-        """Its part of the time, relative to that of an 8-layer tool."""
-        return TIME_SHARES[self.depth] * (BASE_FACTOR if self.is_base else 1.0)
-
-    @property
-    def is_base(self) -> bool:
-        """Whether it is the common start of a depth."""
-        return len(self.specs) > 1
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """What a stage came to, on the validation photographs.
-
-    Attributes:
-        name: The stage's name.
+        name: The tool's name.
         steps: Steps trained.
         seconds: Wall-clock time trained.
         own_db: PSNR before and after on the tool's own distortion alone.
@@ -134,19 +115,32 @@ class StageReport:
         )
 
 
-def plan_stages(specs: Sequence[ToolSpec]) -> list[Stage]:
-    """Return the stages that train these tools, in order: the common starts, then the tools."""
-    bases = [Stage(f"base-{depth}", depth, TOOLS) for depth in sorted({spec.depth for spec in specs})]
-    return bases + [Stage(spec.name, spec.depth, (spec,)) for spec in specs]
-
-
 def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
     """Return the negative mean PSNR in dB of `(B, 3, H, W)`: the number by which the result is judged.
 
-    The error is kept from vanishing (60 dB), where its logarithm would outweigh every other image.
+    The error is kept from vanishing (40 dB), where its logarithm would outweigh every other image.
     """
     error = (restored - clean).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(error + 1e-6).mean()
+    return 10 * torch.log10(error + ERROR_FLOOR).mean()
+
+
+def rate_factor(done: float) -> float:
+    """Return what the learning rate is multiplied by when `done` of a training, 0 to 1, is over."""
+    if done < WARM_UP:
+        return done / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+def average_weights(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """Return the exponential moving average of a weight, whose memory is short as long as the training is.
+
+    Args:
+        average: As it was after `count` steps.
+        current: The weight now, of the same shape.
+        count: Scalar; the memory reaches back over about a ninth of the steps, at most 1000.
+    """
+    weight = torch.as_tensor(9 / (count + 10)).clamp(min=1 - AVERAGE_DECAY)
+    return torch.lerp(average, current, weight.to(average.dtype))
 
 
 def train_tools(
@@ -156,8 +150,9 @@ def train_tools(
     specs: Sequence[ToolSpec],
     settings: TrainingSettings,
     resume: bool = False,
-) -> tuple[Toolbox, list[StageReport]]:
-    """Train tools and return them with a report of each stage.
+    start: Toolbox | None = None,
+) -> tuple[Toolbox, list[ToolReport]]:
+    """Train tools and return them with a report of each.
 
     Args:
         bank: Photographs to train on; training runs on its device.
@@ -166,33 +161,35 @@ def train_tools(
         specs: The tools to train; the others of the table stay as they are in `out`, or untrained.
         settings: How.
         resume: Go on from the checkpoints in `out`.
+        start: Tools to begin with, all of `specs` among them, by name. Without it a tool begins with its
+            milder sibling, if that has the same depth and is trained here before it, or untrained.
 
     Raises:
-        RlrestoreError: The loss became NaN or infinite.
+        RlrestoreError: The loss became NaN or infinite, or a checkpoint cannot be written.
         UsageError: The model or a checkpoint in `out` is of another kind.
+        ModelError: The tools to begin with have other networks.
     """
     began = time.monotonic()
     folder = out / CHECKPOINT_FOLDER
-    stages = plan_stages(specs)
     if not resume:
-        for stage in stages:
-            (folder / f"{stage.name}.safetensors").unlink(missing_ok=True)
+        for spec in specs:
+            (folder / f"{spec.name}.safetensors").unlink(missing_ok=True)
     toolbox = present_toolbox(out, settings.family)
-    trainers = [StageTrainer(stage, settings, folder, bank.device) for stage in stages]
+    trainers = [ToolTrainer(spec, settings, folder, bank.device) for spec in specs]
     spent = sum(trainer.seconds for trainer in trainers)
     reports = []
     for index, trainer in enumerate(trainers):
         if trainer.done:
-            log.info("%s is trained already; without --resume it starts anew", trainer.stage.name)
+            log.info("%s is trained already; without --resume it starts anew", trainer.spec.name)
         else:
+            _begin(trainer, trainers[:index], start)
             left = (settings.minutes or math.inf) * 60 - spent - (time.monotonic() - began)
-            waiting = sum(later.stage.share for later in trainers[index:] if not later.done)
-            trainer.train(bank, max(0.0, left) * trainer.stage.share / waiting)
+            waiting = sum(TIME_SHARES[later.spec.depth] for later in trainers[index:] if not later.done)
+            trainer.train(bank, max(0.0, left) * TIME_SHARES[trainer.spec.depth] / waiting)
         reports.append(trainer.report(validation))
         log.info("%s", reports[-1].line())
-        if not trainer.stage.is_base:
-            network = toolbox.networks[toolbox.names.index(trainer.stage.name)]
-            network.load_state_dict(trainer.network.state_dict())
+        network = toolbox.networks[toolbox.names.index(trainer.spec.name)]
+        network.load_state_dict(trainer.network.state_dict())
     return toolbox.to(bank.device).eval().requires_grad_(False), reports
 
 
@@ -211,45 +208,65 @@ def present_toolbox(out: Path, family: str) -> Toolbox:
     for name, network in zip(toolbox.names, toolbox.networks, strict=True):
         path = out / CHECKPOINT_FOLDER / f"{name}.safetensors"
         if path.exists():
-            load_checkpoint(path, network)
+            average = AveragedModel(network)
+            load_checkpoint(path, nn.ModuleDict({"trained": network, "average": average}))
+            network.load_state_dict(average.module.state_dict())
     return toolbox
 
 
-class StageTrainer:
-    """Trains one network, with a checkpoint every minute."""
+def _begin(trainer: "ToolTrainer", earlier: Sequence["ToolTrainer"], start: Toolbox | None) -> None:
+    """Give a tool that is not begun yet the weights that it begins with."""
+    spec = trainer.spec
+    if start is None:
+        kind = spec.distortion, spec.depth
+        others = [other.network for other in earlier if (other.spec.distortion, other.spec.depth) == kind]
+    else:
+        others = [start.networks[start.names.index(spec.name)]]
+    if trainer.steps == 0 and others:
+        load_weights(trainer.trained, others[-1].state_dict(), f"the weights that {spec.name} begins with")
 
-    def __init__(self, stage: Stage, settings: TrainingSettings, folder: Path, device: torch.device) -> None:
-        self.stage, self.settings = stage, settings
-        self.path = folder / f"{stage.name}.safetensors"
-        self.base_path = folder / f"base-{stage.depth}.safetensors"
-        stream = settings.seed + zlib.crc32(stage.name.encode())
+
+class ToolTrainer:
+    """Trains one tool, with a checkpoint every minute."""
+
+    def __init__(
+        self, spec: ToolSpec, settings: TrainingSettings, folder: Path, device: torch.device
+    ) -> None:
+        self.spec, self.settings = spec, settings
+        self.path = folder / f"{spec.name}.safetensors"
+        stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream)
-            self.network: nn.Module = build_network(settings.family, stage.depth)
-        channels_last(self.network)
-        self.network.to(device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+            self.trained = build_network(settings.family, spec.depth)
+        channels_last(self.trained)
+        self.trained.to(device)
+        self.average = AveragedModel(self.trained, avg_fn=average_weights)
+        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator(device).manual_seed(stream)
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
-            progress = load_checkpoint(self.path, self.network, self.optimizer, self.generator)
+            progress = load_checkpoint(self.path, self._modules(), self.optimizer, self.generator)
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.done = progress["done"] and self.steps >= (settings.steps or 0)
+
+    @property
+    def network(self) -> nn.Module:
+        """The tool: the average of the weights that were trained."""
+        return self.average.module if self.steps else self.trained
 
     def train(self, bank: PhotoBank, seconds: float) -> None:
         """Train until the steps of the settings or the seconds are used up.
 
         Raises:
-            RlrestoreError: The loss became NaN or infinite; no checkpoint was written since.
+            RlrestoreError: The loss became NaN or infinite, and no checkpoint was written since; or none can
+                be written.
         """
-        if self.steps == 0 and not self.stage.is_base:
-            load_checkpoint(self.base_path, self.network)
         before, began, saved = self.seconds, time.monotonic(), time.monotonic()
         whole, last = before + max(seconds, 1e-3), self.settings.steps or math.inf
         slowest = 0.0
         bar: tqdm[Any]
         with tqdm(
-            desc=self.stage.name, initial=self.steps, total=self.settings.steps, leave=False, disable=None
+            desc=self.spec.name, initial=self.steps, total=self.settings.steps, leave=False, disable=None
         ) as bar:
             while not self.done:
                 behind = self.seconds / whole if math.isfinite(whole) else self.steps / last
@@ -266,19 +283,18 @@ class StageTrainer:
                     saved = now
 
     def _step(self, bank: PhotoBank, done: float) -> Tensor:
-        highest = self.settings.learning_rate * (1.0 if self.stage.is_base else TOOL_RATE)
         for group in self.optimizer.param_groups:
-            group["lr"] = highest * 0.5 * (1 + math.cos(math.pi * done))
-        # All tools of a base in turn, so that it sees each equally often.
-        tools = self.stage.specs
-        first = self.steps * self.settings.batch
-        specs = [tools[(first + sample) % len(tools)] for sample in range(self.settings.batch)]
+            group["lr"] = self.settings.learning_rate * rate_factor(done)
+        specs = [self.spec] * self.settings.batch
         degraded, clean = self._pairs(bank, training_distortion(specs, self.generator), self.generator)
-        loss = restoration_loss(self.network(degraded), clean)
+        with torch.autocast(bank.device.type, torch.bfloat16, enabled=bfloat16_pays(bank.device)):
+            restored = self.trained(degraded)
+        loss = restoration_loss(restored.float(), clean)
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.trained.parameters(), 5.0)
         self.optimizer.step()
+        self.average.update_parameters(self.trained)
         self.steps += 1
         return loss.detach()
 
@@ -288,27 +304,30 @@ class StageTrainer:
         degraded, clean = degraded_pairs(bank, amounts, self.settings.patch, generator)
         return degraded.contiguous(memory_format=torch.channels_last), clean
 
+    def _modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"trained": self.trained, "average": self.average})
+
     def _check(self, loss: Tensor, bar: "tqdm[Any]") -> None:
         value = float(loss)
         if not math.isfinite(value):
             raise RlrestoreError(
-                f"the loss of {self.stage.name} became {value} after {self.steps} steps; "
+                f"the loss of {self.spec.name} became {value} after {self.steps} steps; "
                 f"--resume goes on from the last good checkpoint, if {self.path} exists"
             )
         bar.set_postfix_str(f"{-value:.2f} dB")
 
     def _save(self) -> None:
         progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done}
-        save_checkpoint(self.path, self.network, self.optimizer, self.generator, progress)
+        save_checkpoint(self.path, self._modules(), self.optimizer, self.generator, progress)
 
     @torch.no_grad()
-    def report(self, validation: PhotoBank) -> StageReport:
-        """Measure the network on the validation photographs, always on the same patches."""
+    def report(self, validation: PhotoBank) -> ToolReport:
+        """Measure the tool on the validation photographs, always on the same patches."""
         pairs = []
-        specs = list(self.stage.specs) * (VALIDATION_PATCHES // len(self.stage.specs))
+        specs = [self.spec] * VALIDATION_PATCHES
         for distort in (own_distortion, training_distortion):
             generator = torch.Generator(validation.device).manual_seed(self.settings.seed)
             degraded, clean = self._pairs(validation, distort(specs, generator), generator)
             restored = self.network(degraded)
             pairs.append((float(psnr_db(degraded, clean).mean()), float(psnr_db(restored, clean).mean())))
-        return StageReport(self.stage.name, self.steps, self.seconds, *pairs)
+        return ToolReport(self.spec.name, self.steps, self.seconds, *pairs)

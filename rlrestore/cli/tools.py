@@ -12,6 +12,7 @@ DISTORTIONS = {
     "blur": ("Gaussian blur", "σ {low:g} to {high:g} px"),
     "noise": ("Gaussian noise", "σ {low:g} to {high:g} of 255"),
     "jpeg": ("JPEG", "quality {low:g} to {high:g}"),
+    "mixture": ("all three", "levels {low:g} to {high:g}"),
 }
 """By distortion: what it is called, and how its range is written."""
 

@@ -5,11 +5,13 @@ import argparse
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_training_arguments, training_record
 from rlrestore.cli.reporting import say, show_log
+from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
 
 DESCRIPTION = """\
-Train the tools: first one network per depth on everything, then each tool from it. One file in sixteen is
-held out by its name, and every network is measured on those.
+Train the tools, one after another, each on its own distortion among the others. One file in sixteen is held
+out by its name, and every tool is measured on those. A tool begins untrained, with its milder sibling of the
+same depth, or, with --start, where another model's tool of its name stands.
 """
 
 
@@ -18,15 +20,16 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "train-tools", help="train the tools on a folder of photographs", description=DESCRIPTION
     )
-    add_training_arguments(parser, "gradient steps of every network")
+    add_training_arguments(parser, "gradient steps of every tool")
     parser.add_argument(
         "--tools", default=",".join(TOOL_NAMES), metavar="NAME,...", help="which (default: all twelve)"
     )
+    parser.add_argument("--start", metavar="M", help="begin with the tools of this model, a name or folder")
     parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, log a validation line per network, and write the model.
+    """Train, log a validation line per tool, and write the model.
 
     Raises:
         UsageError: An unknown tool or device, or no usable photograph.
@@ -35,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.restore import find_model
     from rlrestore.toolbox.devices import resolve_device
-    from rlrestore.toolbox.storage import save_toolbox
+    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
     from rlrestore.toolbox.training import TrainingSettings, train_tools
 
     show_log()
@@ -46,8 +50,14 @@ def run(args: argparse.Namespace) -> int:
     side = context_side(settings.patch)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
+    start = None if args.start is None else load_toolbox(find_model(args.start))
+    missing = [spec.name for spec in specs if start is not None and spec.name not in start.names]
+    if missing:
+        raise UsageError(
+            f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
+        )
     prepare_folder(args.out)
-    toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume)
+    toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume, start)
     networks = [report.record() for report in reports]
     save_toolbox(
         args.out, toolbox, {"training": [training_record("tools", args, len(bank), networks=networks)]}

@@ -35,8 +35,8 @@ def degraded_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Draw clean patches and their degraded versions.
 
-    Each is cut out of a larger crop after that was degraded, so the blur saw real surroundings and the coder's
-    16-pixel grid lies at any phase in the patch.
+    Each is cut out of a larger crop after that was degraded, so the blur saw real surroundings and the
+    coder's 16-pixel grid lies at any phase in the patch.
 
     Args:
         bank: The photographs.

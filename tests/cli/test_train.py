@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from rlrestore.agent import ppo, training
@@ -44,8 +45,8 @@ def test_tools_are_trained_and_told_of_in_the_card(
     assert load_toolbox(out).names == TOOL_NAMES
     (record,) = read_card(out)["training"]
     assert (record["stage"], record["seed"]) == ("tools", 0)
-    assert [network["network"] for network in record["networks"]] == ["base-3", "denoise-1"]
-    assert [network["steps"] for network in record["networks"]] == [1, 1]
+    assert [network["network"] for network in record["networks"]] == ["denoise-1"]
+    assert [network["steps"] for network in record["networks"]] == [1]
     assert "denoise-1  alone" in capsys.readouterr().err
 
 
@@ -72,6 +73,19 @@ def test_an_agent_is_trained_into_a_model_that_restores(
     assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
 
 
+def test_an_agent_begins_where_another_stands(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "VALIDATION_EPISODES", 8)
+    few = partial(AgentSettings, episodes=2, fits=1, batch=2, learning_rate=1e-9)
+    monkeypatch.setattr(training, "AgentSettings", few)
+    tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
+    command = ["train-agent", "--data", photos, "--tools", str(tools), "--out", str(out), "--steps", "1"]
+    assert main([*command, "--start", str(tools)]) == 0
+    before, after = (Restorer.from_pretrained(folder).policy.state_dict() for folder in (tools, out))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
 def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
     assert tool_records({}) == []
 
@@ -85,6 +99,14 @@ def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
         (["train-agent", "--tools", "nowhere"], 2, "no model in nowhere: expected card.json there"),
         (["train-agent", "--tools", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
         (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume goes with --algo q"),
+        (
+            ["train-agent", "--tools", "tools", "--algo", "ppo", "--start", "x"],
+            2,
+            "--start goes with --algo q",
+        ),
+        (["train-agent", "--tools", "tools", "--start", "nowhere"], 2, "expected a model"),
+        (["train-agent", "--tools", "tools", "--start", "default"], 2, "train the agent on this toolbox"),
+        (["train-tools", "--start", "tools", "--tools", "denoise-1"], 2, "no tool denoise-1"),
     ],
 )
 def test_what_cannot_be_trained(

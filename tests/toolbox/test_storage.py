@@ -1,12 +1,15 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from rlrestore.errors import ModelError
+from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
+from rlrestore.toolbox.networks import FAST_WIDTHS
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import (
     CARD,
@@ -135,12 +138,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_weights_are_plain_safetensors(folder: Path) -> None:
     tensors = safetensors.torch.load_file(folder / "toolbox.safetensors")
-    assert tensors["0.head.weight"].shape == (48, 12, 3, 3)
+    assert tensors["0.head.weight"].shape == (FAST_WIDTHS[3], 12, 3, 3)
 
 
 def test_a_checkpoint_of_another_kind_of_device_is_refused(tmp_path: Path) -> None:
     network, generator = torch.nn.Linear(2, 2), torch.Generator()
     optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
     save_checkpoint(path, network, optimizer, generator, {"steps": 1})
     tensors = safetensors.torch.load_file(path)
     tensors["generator"] = torch.zeros(16, dtype=torch.uint8)  # what CUDA's generator is kept in
@@ -186,3 +191,67 @@ def test_a_command_with_a_name_that_is_no_text(tmp_path: Path, toolbox: Toolbox)
     command = "rlrestore train-tools --data " + b"\xff".decode(errors="surrogateescape")
     save_toolbox(tmp_path / "model", toolbox, {"training": [{"command": command}]})
     assert read_card(tmp_path / "model")["training"][0]["command"] == command
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"network.bias": None}, r"tensor bias: expected \(2,\), got none"),
+        ({"network.extra": torch.zeros(3)}, r"tensor extra: expected no such tensor, got \(3,\)"),
+        ({"network.weight": torch.zeros(2, 3)}, r"tensor weight: expected \(2, 2\), got \(2, 3\)"),
+        ({"optimizer.0.exp_avg": None}, r"moments of Adam: tensor 0.exp_avg: expected \(2, 2\), got none"),
+        ({"optimizer.1.exp_avg_sq": torch.zeros(5)}, r"tensor 1.exp_avg_sq: expected \(2,\), got \(5,\)"),
+        ({"optimizer.7.step": torch.zeros(())}, r"tensor 7.step: expected no such tensor, got \(\)"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_names_the_tensor(
+    tmp_path: Path, change: dict[str, torch.Tensor | None], words: str
+) -> None:
+    network, generator = torch.nn.Linear(2, 2), torch.Generator()
+    optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    save_checkpoint(path, network, optimizer, generator, {"steps": 1})
+    tensors = safetensors.torch.load_file(path) | change
+    whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    safetensors.torch.save_file(whole, path, {"progress": '{"steps": 1}'})
+    with pytest.raises(ModelError, match=words):
+        load_checkpoint(path, network, optimizer, generator)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, generator = torch.nn.Linear(2, 2), torch.Generator()
+    optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, network, optimizer, generator, {"steps": 1})
+    whole, write = path.read_bytes(), Path.write_bytes
+
+    def write_half(self: Path, data: bytes) -> int:
+        write(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(
+        RlrestoreError, match=r"cannot write .*No space left.*make room and go on with --resume"
+    ):
+        save_checkpoint(path, network, optimizer, generator, {"steps": 2})
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_model_is_replaced_whole_or_not_at_all(
+    folder: Path, toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after the weights, before the card: the old pair must still belong together."""
+    before, write = {path: path.read_bytes() for path in folder.iterdir()}, Path.write_bytes
+
+    def write_no_card(self: Path, data: bytes) -> int:
+        if CARD in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_no_card)
+    with torch.no_grad():
+        next(toolbox.parameters()).add_(1)
+    with pytest.raises(OSError, match="No space left"):
+        save_toolbox(folder, toolbox, {})
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
