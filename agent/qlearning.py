@@ -16,13 +16,14 @@ from torch import Tensor
 from rlrestore.agent.policy import Policy
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, expand, start
+from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.toolbox import Toolbox
 
 WORST_VALUE_DB = -2.0
 """Values below this are all the same to an agent that will never choose them."""
 CLOSENESS_DB = 0.5
 """How near a value must be to the best one of its state to matter fully."""
-LEVEL_WEIGHT = 0.1
+LEVEL_WEIGHT = 0.5
 """Weight of the error that all actions of a state share; the rest is what decides."""
 
 
@@ -77,12 +78,14 @@ def collect(
         discount: How much later gains count; with 0 they are not computed.
         generator: Source of all draws, on the device.
     """
+    device = generator.device
     state = start(*source(count, generator))
     hidden = policy.initial_state(count)
     steps: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in range(policy.max_steps):
         values, hidden = policy(state.images, state.last_action, hidden)
-        successors, psnr_db = expand(toolbox, state)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
+            successors, psnr_db = expand(toolbox, state)
         targets = psnr_db - state.psnr_db[:, None]  # (B, A)
         if discount and step + 1 < policy.max_steps:
             targets = targets + discount * future_values(policy, successors, hidden)
@@ -90,8 +93,8 @@ def collect(
         steps.append(
             (to_bytes(state.images), state.last_action, torch.cat((targets, targets.new_zeros(count, 1)), 1))
         )
-        random = torch.randint(toolbox.stop, (count,), generator=generator, device=generator.device)
-        explore = torch.rand(count, generator=generator, device=generator.device) < exploration
+        random = torch.randint(toolbox.stop, (count,), generator=generator, device=device)
+        explore = torch.rand(count, generator=generator, device=device) < exploration
         actions = torch.where(explore, random, values[:, :-1].argmax(dim=1))
         state = follow(state, actions, successors, psnr_db)
     images, last_actions, values_db = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))

@@ -94,7 +94,8 @@ class QTrainer:
         device: torch.device,
     ) -> None:
         channels_last(policy)
-        self.policy, self.toolbox, self.source, self.settings = policy.to(device), toolbox, source, settings
+        self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
+        self.toolbox, self.source, self.settings = toolbox, source, settings
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.kept: Episodes | None = None
@@ -186,6 +187,7 @@ def train_q(
     out: Path,
     settings: AgentSettings,
     resume: bool = False,
+    policy: Policy | None = None,
 ) -> tuple[Policy, PolicyReport]:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
 
@@ -196,14 +198,16 @@ def train_q(
         out: Folder for the checkpoint.
         settings: How.
         resume: Go on from the checkpoint in `out`.
+        policy: The agent to begin with; an untrained one without it.
 
     Raises:
         RlrestoreError: The loss became NaN or infinite.
         ModelError: The checkpoint does not fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        policy = Policy(toolbox.stop)
+    if policy is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            policy = Policy(toolbox.stop)
     trainer = QTrainer(policy, toolbox, training_source(bank), settings, bank.device)
     if resume:
         trainer.resume(out / CHECKPOINT)

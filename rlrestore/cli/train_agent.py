@@ -26,6 +26,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--tools", type=Path, required=True, metavar="DIR", help="a model folder with trained tools"
     )
     parser.add_argument(
+        "--start", metavar="M", help="begin with the agent of this model, a name or folder; with q only"
+    )
+    parser.add_argument(
         "--algo",
         choices=("q", "ppo"),
         default="q",
@@ -47,17 +50,23 @@ def run(args: argparse.Namespace) -> int:
         UsageError: An unknown device, a damaged toolbox, or no usable photograph.
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
-    if args.algo == "ppo" and args.resume:
-        raise UsageError("--resume goes with --algo q: a PPO training starts anew")
-    from rlrestore.agent.storage import save_model
+    if args.algo == "ppo" and (args.resume or args.start):
+        given = "--resume" if args.resume else "--start"
+        raise UsageError(f"{given} goes with --algo q: a PPO training starts anew")
+    from rlrestore.agent.policy import Policy
+    from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.restore import find_model
     from rlrestore.toolbox.devices import resolve_device
     from rlrestore.toolbox.storage import load_toolbox, read_card
 
     show_log()
     device = resolve_device(args.device)
     toolbox, old_card = load_toolbox(args.tools, device), read_card(args.tools)
+    start = None if args.start is None else load_agent(find_model(args.start), toolbox, device)
+    if start is not None and not isinstance(start, Policy):
+        raise UsageError(f"expected an agent of family {Policy.family} to begin with, got {start.family}")
     prepare_folder(args.out)
     bank = PhotoBank.from_folder(args.data, "train", device=device)
     validation = PhotoBank.from_folder(args.data, "validation", device=device)
@@ -73,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         from rlrestore.agent.training import AgentSettings, train_q
 
         settings = AgentSettings(args.minutes, args.steps, discount=args.discount, seed=args.seed)
-        policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume)
+        policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume, start)
     record = training_record("agent", args, len(bank), validation=report.record())
     save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})
     say(f"wrote {args.out}")

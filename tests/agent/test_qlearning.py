@@ -165,9 +165,9 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    """Two actions of one value: all that they share weighs a tenth, all that parts them weighs fully."""
+    """Two actions of one value: all that they share weighs half, all that parts them weighs fully."""
     targets = torch.zeros(1, 2)
-    assert float(value_loss(torch.tensor([[0.4, 0.4]]), targets)) == pytest.approx(0.1 * 0.16)
+    assert float(value_loss(torch.tensor([[0.4, 0.4]]), targets)) == pytest.approx(0.5 * 0.16)
     assert float(value_loss(torch.tensor([[0.4, -0.4]]), targets)) == pytest.approx(0.16)
 
 
