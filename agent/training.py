@@ -82,7 +82,7 @@ def training_source(bank: PhotoBank) -> PairSource:
 class QTrainer:
     """Trains a policy by Q-learning from all actions, with a checkpoint every minute.
 
-    A resumed training has its weights, optimiser and random stream back, and collects its episodes anew.
+    A resumed training has its weights and optimiser back, and collects its episodes anew.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class QTrainer:
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
         self.toolbox, self.source, self.settings = toolbox, source, settings
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
-        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.generator = torch.Generator(device)
         self.kept: Episodes | None = None
         self.steps, self.seconds = 0, 0.0
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one."""
         if path.exists():
-            progress = load_checkpoint(path, self.policy, self.optimizer, self.generator)
+            progress = load_checkpoint(path, self.policy, self.optimizer)
             self.steps, self.seconds = progress["steps"], progress["seconds"]
 
     def train(self, checkpoint: Path) -> None:
@@ -145,6 +145,7 @@ class QTrainer:
             done: How much of the training is behind, from 0 to 1; sets the learning rate.
         """
         settings = self.settings
+        self.generator.manual_seed(settings.seed + (self.steps << 33))  # a round depends on its number alone
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         new = collect(
@@ -177,7 +178,7 @@ class QTrainer:
     def save(self, checkpoint: Path) -> None:
         """Write a checkpoint."""
         progress = {"steps": self.steps, "seconds": self.seconds}
-        save_checkpoint(checkpoint, self.policy, self.optimizer, self.generator, progress)
+        save_checkpoint(checkpoint, self.policy, self.optimizer, progress)
 
 
 def train_q(

@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--data-name", default="", help="what the card says they are")
     parser.add_argument("--test", required=True, help="folder of photographs to measure on")
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
-    parser.add_argument("--tools-minutes", default="72")
-    parser.add_argument("--agent-minutes", default="30")
+    parser.add_argument("--tools-minutes", default="50")
+    parser.add_argument("--agent-minutes", default="25")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     common = ["--data", args.data, "--out", str(args.out), "--device", args.device, "--resume"]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: weights, optimiser and random stream in one safetensors file."""
+"""Checkpoints of a training: weights and optimiser in one safetensors file."""
 
 import json
 from pathlib import Path
@@ -14,19 +14,14 @@ from rlrestore.toolbox.storage import check_shapes, load_weights, write_atomical
 
 
 def save_checkpoint(
-    path: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    progress: dict[str, Any],
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
 ) -> None:
-    """Write all that a training needs to go on as if it had never stopped.
+    """Write all that a training needs to go on where it was, on whichever device.
 
     Args:
         path: The file; its folder is made when it does not exist.
         network: Whose weights.
         optimizer: Adam, whose moments; one group of parameters.
-        generator: The random stream of data.
         progress: Anything JSON can hold, such as steps and seconds.
 
     Raises:
@@ -35,7 +30,6 @@ def save_checkpoint(
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    tensors["generator"] = generator.get_state()
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,15 +42,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
-    generator: torch.Generator | None = None,
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> dict[str, Any]:
     """Put a checkpoint back where it came from, and return its progress.
 
     Raises:
-        ModelError: The file cannot be read, does not fit the network, or comes from another kind of device.
+        ModelError: The file cannot be read, or does not fit the network.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -69,8 +60,6 @@ def load_checkpoint(
     load_weights(network, _under("network.", tensors), str(path))
     if optimizer is not None:
         _restore_moments(optimizer, _under("optimizer.", tensors), path)
-    if generator is not None:
-        _restore_stream(generator, tensors, path)
     return progress
 
 
@@ -86,16 +75,6 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
         index_text, moment = name.split(".")
         state.setdefault(int(index_text), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _restore_stream(generator: torch.Generator, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        generator.set_state(tensors["generator"])
-    except (KeyError, RuntimeError) as error:  # the state of each kind of device has its own length
-        raise ModelError(
-            f"{path}: expected the random stream of a training on {generator.device.type}, got another; "
-            "resume on the kind of device that it began on"
-        ) from error
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,6 +40,8 @@ TIME_SHARES = {3: 0.4, 8: 1.0}
 """How a tool's training time depends on its depth."""
 ERROR_FLOOR = 1e-4
 """Mean squared error at which an image begins to count less: that of 40 dB."""
+DRAWN_STEPS = 8
+"""Steps whose data is made at once: a batch is too small to keep a device busy with it."""
 WARM_UP = 0.05
 """Part of a training over which the learning rate rises: at full rate from the start a tool may die."""
 AVERAGE_DECAY = 0.999
@@ -234,18 +236,18 @@ class ToolTrainer:
     ) -> None:
         self.spec, self.settings = spec, settings
         self.path = folder / f"{spec.name}.safetensors"
-        stream = settings.seed + zlib.crc32(spec.name.encode())
+        self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream)
+            torch.manual_seed(self.stream)
             self.trained = build_network(settings.family, spec.depth)
         channels_last(self.trained)
         self.trained.to(device)
         self.average = AveragedModel(self.trained, avg_fn=average_weights)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
-        self.generator = torch.Generator(device).manual_seed(stream)
+        self.drawn: list[tuple[Tensor, Tensor]] = []
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
-            progress = load_checkpoint(self.path, self._modules(), self.optimizer, self.generator)
+            progress = load_checkpoint(self.path, self._modules(), self.optimizer)
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.done = progress["done"] and self.steps >= (settings.steps or 0)
 
@@ -285,8 +287,7 @@ class ToolTrainer:
     def _step(self, bank: PhotoBank, done: float) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * rate_factor(done)
-        specs = [self.spec] * self.settings.batch
-        degraded, clean = self._pairs(bank, training_distortion(specs, self.generator), self.generator)
+        degraded, clean = self._batch(bank)
         with torch.autocast(bank.device.type, torch.bfloat16, enabled=bfloat16_pays(bank.device)):
             restored = self.trained(degraded)
         loss = restoration_loss(restored.float(), clean)
@@ -297,6 +298,17 @@ class ToolTrainer:
         self.average.update_parameters(self.trained)
         self.steps += 1
         return loss.detach()
+
+    def _batch(self, bank: PhotoBank) -> tuple[Tensor, Tensor]:
+        """Return the pairs of this step, which depend on nothing but the seed and its number."""
+        turn, place = divmod(self.steps, DRAWN_STEPS)
+        if place == 0 or not self.drawn:
+            generator = torch.Generator(bank.device).manual_seed(self.stream + (turn << 33))
+            specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
+            pairs = self._pairs(bank, training_distortion(specs, generator), generator)
+            batches = (side.split(self.settings.batch) for side in pairs)
+            self.drawn = list(zip(*batches, strict=True))
+        return self.drawn[place]
 
     def _pairs(
         self, bank: PhotoBank, amounts: Degradations, generator: torch.Generator
@@ -318,7 +330,7 @@ class ToolTrainer:
 
     def _save(self) -> None:
         progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done}
-        save_checkpoint(self.path, self._modules(), self.optimizer, self.generator, progress)
+        save_checkpoint(self.path, self._modules(), self.optimizer, progress)
 
     @torch.no_grad()
     def report(self, validation: PhotoBank) -> ToolReport:

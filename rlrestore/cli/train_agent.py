@@ -12,7 +12,7 @@ from rlrestore.errors import UsageError
 
 DESCRIPTION = """\
 Train the agent on a toolbox that stays as it is, and write the whole model. A resumed training has its
-weights, optimiser and random stream back, and collects its episodes anew.
+weights and optimiser back, and collects its episodes anew.
 """
 
 

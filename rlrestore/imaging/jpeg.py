@@ -104,7 +104,7 @@ def _code_plane(plane: Tensor, table: Tensor) -> Tensor:
     # and one that falls the other way shifts a whole block by a step.
     eighths = (8 * (blocks @ dct.T)).round_()
     levels = (eighths.abs() / (8 * steps) + 0.5).floor_()
-    coefficients = levels.copysign_(eighths).mul_(steps)
+    coefficients = levels.mul_(eighths.sign_()).mul_(steps)
     # Halves are rounded up, and flat blocks are full of them: 1/1024 outweighs the error of the float sums.
     samples = (coefficients @ dct).add_(128.5 + 1 / 1024).floor_().clamp_(0, 255)
     samples = samples.view(batch, height // BLOCK, width // BLOCK, BLOCK, BLOCK).transpose(2, 3)

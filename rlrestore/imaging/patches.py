@@ -50,13 +50,12 @@ class PhotoBank:
         if not photos:
             raise DataError("expected at least one photograph, got none")
         self.device = torch.device(device)
-        self._pixels = torch.from_numpy(np.concatenate([photo.reshape(-1) for photo in photos])).to(
-            self.device
-        )
+        pixels = np.concatenate([photo.reshape(-1, 3) for photo in photos])  # (pixels, 3)
+        self._pixels = torch.from_numpy(pixels).to(self.device)
         shapes = torch.tensor([photo.shape[:2] for photo in photos])
         areas = shapes.prod(dim=1)
         self._heights, self._widths = shapes.to(self.device).unbind(dim=1)
-        self._starts = (3 * (areas.cumsum(0) - areas)).to(self.device)
+        self._starts = (areas.cumsum(0) - areas).to(self.device)
         self._areas = areas.double().to(self.device)
         self.smallest_side: int = int(shapes.min())
 
@@ -137,9 +136,6 @@ class PhotoBank:
             transpose, 1, widths[:, None]
         )  # how far one step down the crop moves in the photograph
         across = torch.where(transpose, widths[:, None], 1)
-        corner = self._starts[chosen] + 3 * (top * widths + left)
-        pixel = corner[:, None, None] + 3 * ((rows * down)[:, :, None] + (columns * across)[:, None, :])
-        samples = (
-            pixel[:, None] + torch.arange(3, device=self.device)[:, None, None]
-        )  # (count, 3, size, size)
-        return self._pixels[samples].float().div_(255)
+        corner = self._starts[chosen] + top * widths + left
+        pixel = corner[:, None, None] + (rows * down)[:, :, None] + (columns * across)[:, None, :]
+        return self._pixels[pixel].permute(0, 3, 1, 2).contiguous().float().div_(255)
