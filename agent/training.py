@@ -18,6 +18,7 @@ from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
+from rlrestore.toolbox.devices import numbered_generator
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -145,7 +146,7 @@ class QTrainer:
             done: How much of the training is behind, from 0 to 1; sets the learning rate.
         """
         settings = self.settings
-        self.generator.manual_seed(settings.seed + (self.steps << 33))  # a round depends on its number alone
+        self.generator = numbered_generator(self.generator.device, settings.seed, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         new = collect(

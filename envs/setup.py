@@ -15,6 +15,7 @@ from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
 from rlrestore.envs.transition import EpisodeState, observe
 from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -83,5 +84,7 @@ def given_or_moderate_source(
     """
     if source is not None:
         return source
-    bank = dead_leaves(device) if data is None else PhotoBank.from_folder(Path(data), device=device)
+    if data is None:
+        return MixtureSource(dead_leaves(device), MODERATE)
+    bank = PhotoBank.from_folder(Path(data), smallest_side=context_side(PATCH), device=device)
     return MixtureSource(bank, MODERATE)

@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,10 +18,10 @@ from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.distortions import training_distortion
-from rlrestore.toolbox.specs import TOOLS, tool_index
+from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
 from rlrestore.toolbox.training import DRAWN_STEPS, ToolTrainer, TrainingSettings
 
-WARM_UP_STEPS, STEPS = 20, 200
+WARM_UP_STEPS, STEPS = 16, 160
 
 
 def seconds_per_call(device: torch.device, call: Callable[[], object]) -> float:
@@ -36,6 +37,11 @@ def seconds_per_call(device: torch.device, call: Callable[[], object]) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return (clock() - began) / STEPS
+
+
+def make_data(bank: PhotoBank, specs: list[ToolSpec], generator: torch.Generator) -> None:
+    """Make the pairs of several steps."""
+    degraded_pairs(bank, training_distortion(specs, generator), TrainingSettings.patch, generator)
 
 
 def main() -> None:
@@ -58,12 +64,10 @@ def main() -> None:
             trainer = ToolTrainer(spec, settings, Path(folder), bank.device)
         generator, count = torch.Generator(bank.device).manual_seed(0), settings.batch * DRAWN_STEPS
 
-        def make_data() -> None:
-            amounts = training_distortion([spec] * count, generator)  # noqa: B023  # called in this turn only
-            degraded_pairs(bank, amounts, settings.patch, generator)  # noqa: B023
-
-        whole = seconds_per_call(bank.device, lambda: trainer._step(bank, 0.5))  # noqa: B023
-        data = seconds_per_call(bank.device, make_data) / DRAWN_STEPS
+        step = partial(trainer._step, bank, 0.5)
+        data_of_steps = partial(make_data, bank, [spec] * count, generator)
+        whole = seconds_per_call(bank.device, step)
+        data = seconds_per_call(bank.device, data_of_steps) / DRAWN_STEPS
         side = settings.patch
         print(
             f"{spec.depth} layers: {settings.batch / whole:.0f} patches of {side}×{side} a second, "

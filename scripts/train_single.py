@@ -9,8 +9,11 @@ The network is that of an 8-layer tool, and so is everything about its training 
 import argparse
 import logging
 import math
+import shlex
+import sys
 from pathlib import Path
 
+from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.imaging.mixtures import MODERATE
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
@@ -30,8 +33,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float)
-    budget.add_argument("--steps", type=int)
+    budget.add_argument("--minutes", type=positive_float)
+    budget.add_argument("--steps", type=positive_int)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -44,8 +47,9 @@ def main() -> None:
     trainer.train(bank, (args.minutes or math.inf) * 60 - trainer.seconds)
     report = trainer.report(validation)
     print(report.line())
+    record = {"stage": "tools", "command": shlex.join(sys.argv), "networks": [report.record()]}
     toolbox = Toolbox([SINGLE], networks=[trainer.network])
-    save_toolbox(args.out, toolbox, {"name": "single", "training": [report.record()]})
+    save_toolbox(args.out, toolbox, {"name": "single", "training": [record]})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ photographs of the folder.
 """
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -17,8 +18,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from rlrestore.cli.arguments import positive_float
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import context_side, degraded_pairs
@@ -26,7 +27,7 @@ from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import FAST_WIDTHS, SLOPE, build_network, channels_last
 from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
-from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP, average_weights, rate_factor
+from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP, average_weights, rate_factor, restoration_loss
 
 LOSSES = ("psnr", "mse", "l1", "charbonnier")
 SCHEDULES = ("cosine", "constant", "abrupt")
@@ -47,6 +48,7 @@ class Variant(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.tail = nn.Conv2d(width, 3 * fold**2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has a bias
 
     def activation(self, features: Tensor) -> Tensor:
         """Return the features, those below zero multiplied by the slope."""
@@ -68,9 +70,9 @@ def loss_function(name: str, floor: float) -> Callable[[Tensor, Tensor], Tensor]
     """Return a loss of restored and clean `(B, 3, H, W)`; `psnr` is minus the mean PSNR in dB."""
 
     def loss(restored: Tensor, clean: Tensor) -> Tensor:
-        difference = restored - clean
         if name == "psnr":
-            return 10 * torch.log10(difference.square().mean(dim=(1, 2, 3)) + floor).mean()
+            return restoration_loss(restored, clean, floor)
+        difference = restored - clean
         if name == "mse":
             return 100 * difference.square().mean()
         if name == "l1":
@@ -119,7 +121,8 @@ def train(
     args: argparse.Namespace, bank: PhotoBank, network: nn.Module, tools: list[ToolSpec], minutes: float
 ) -> tuple[nn.Module, int]:
     """Train on some tools' distortions; return the network, averaged if asked for, and the steps taken."""
-    average = AveragedModel(network, avg_fn=average_weights) if args.average else None
+    average = copy.deepcopy(network)
+    network.train()
     optimizer = torch.optim.Adam(network.parameters(), lr=args.rate)
     generator = torch.Generator(bank.device).manual_seed(args.seed)
     loss_of = loss_function(args.loss, args.floor)
@@ -137,22 +140,21 @@ def train(
         loss_of(restored.float(), clean).backward()
         nn.utils.clip_grad_norm_(network.parameters(), args.clip)
         optimizer.step()
+        average_weights(average, network, steps)
         steps += 1
-        if average is not None:
-            average.update_parameters(network)
-    return (network if average is None else average.module).eval(), steps
+    return (average if args.average else network).eval(), steps
 
 
-def main() -> None:
-    """Train, measure, print one line of JSON."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line: every default is what `rlrestore train-tools` does, but for the average."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tool", default="denoise-3")
-    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--minutes", type=positive_float, default=2)
     parser.add_argument("--start", default="", help="tools, or all: what it is trained on before")
-    parser.add_argument("--start-minutes", type=float, default=4)
+    parser.add_argument("--start-minutes", type=positive_float, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--family", choices=("fast", "paper"), default="fast")
@@ -169,10 +171,19 @@ def main() -> None:
     parser.add_argument("--clip", type=float, default=5.0, help="largest norm of a gradient")
     parser.add_argument("--schedule", choices=SCHEDULES, default="cosine", help="abrupt: cosine without rise")
     parser.add_argument("--average", action="store_true", help="measure the average of the weights")
-    parser.add_argument("--mixed", type=float, default=0.5, help="share of samples among heavy others")
+    parser.add_argument("--mixed", type=float, help="share of samples among strong others")
     parser.add_argument("--pure", action="store_true", help="its own distortion alone")
     parser.add_argument("--float32", action="store_true")
+    return parser
+
+
+def main() -> None:
+    """Train, measure, print one line of JSON."""
+    parser = build_parser()
     args = parser.parse_args()
+    shaped = ("width", "fold", "plain", "dropout", "slope")
+    if args.family == "paper" and any(getattr(args, name) != parser.get_default(name) for name in shaped):
+        parser.error("the paper's networks have one shape: leave out --" + ", --".join(shaped))
     torch.set_num_threads(1)
     spec = TOOLS[tool_index(args.tool)]
     bank, held_out = (

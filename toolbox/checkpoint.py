@@ -1,6 +1,7 @@
 """Checkpoints of a training: weights and optimiser in one safetensors file."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def save_checkpoint(
         path: The file; its folder is made when it does not exist.
         network: Whose weights.
         optimizer: Adam, whose moments; one group of parameters.
-        progress: Anything JSON can hold, such as steps and seconds.
+        progress: The steps and seconds trained, and anything else that JSON can hold.
 
     Raises:
         RlrestoreError: It cannot be written; the one before it is still there.
@@ -57,10 +58,26 @@ def load_checkpoint(
         raise ModelError(
             f"{path} is not a checkpoint of this version ({error}); start without --resume"
         ) from error
+    if not _is_progress(progress):
+        raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; delete it")
+    for name, tensor in tensors.items():
+        if not name.startswith(("network.", "optimizer.")):
+            raise ModelError(f"{path}: tensor {name}: expected no such tensor, got {tuple(tensor.shape)}")
+        if not (tensor.is_floating_point() and tensor.isfinite().all()):
+            raise ModelError(f"{path}: tensor {name}: expected finite floats; delete the file")
     load_weights(network, _under("network.", tensors), str(path))
     if optimizer is not None:
         _restore_moments(optimizer, _under("optimizer.", tensors), path)
     return progress
+
+
+def _is_progress(progress: Any) -> bool:
+    if not isinstance(progress, dict):
+        return False
+    steps, seconds = progress.get("steps"), progress.get("seconds")
+    return (
+        isinstance(steps, int) and steps >= 0 and isinstance(seconds, int | float) and 0 <= seconds < math.inf
+    )
 
 
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:

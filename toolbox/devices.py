@@ -3,6 +3,7 @@
 import functools
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -29,6 +30,15 @@ def resolve_device(name: str) -> torch.device:
     if full not in there:
         raise UsageError(f"device {name!r} is not available: expected one of {', '.join(there)}")
     return device
+
+
+def numbered_generator(device: torch.device, seed: int, number: int) -> torch.Generator:
+    """Return the random stream of a step or a round, which depends on nothing but the seed and its number.
+
+    The two are mixed into 32 bits, for torch's generator on the CPU ignores all others of its seed.
+    """
+    mixed = np.random.SeedSequence((seed, number)).generate_state(1)[0]
+    return torch.Generator(device).manual_seed(int(mixed))
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from rlrestore.toolbox.specs import ToolSpec
 
 LIGHT_NOISE_255 = 5.0
 LIGHT_JPEG_QUALITY = 60.0
-MIXED_SHARE = 0.5
-"""Share of a tool's training samples that the other two distortions have damaged as much as its own."""
+MIXED_SHARES = {"blur": 0.5, "noise": 0.5, "jpeg": 0.1}
+"""By a tool's distortion: share of its training samples that the other two have damaged as well."""
 
 
 def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
@@ -28,14 +28,14 @@ def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degrada
 
 
 def training_distortion(
-    specs: list[ToolSpec], generator: torch.Generator, mixed_share: float = MIXED_SHARE
+    specs: list[ToolSpec], generator: torch.Generator, mixed_share: float | None = None
 ) -> Degradations:
     """Draw what each of B tools trains on.
 
     Always its own distortion, uniformly in its range; a tool for a mixture draws nothing else. For
-    `mixed_share` of the samples the other two come at the strengths of the paper's moderate mixture, which is
-    what a tool meets early in a chain; for the rest lightly, as late in a chain: no blur, and for every
-    second one noise up to 5, JPEG from quality 60.
+    `mixed_share` of the samples (`MIXED_SHARES`, if not given) the other two come at the strengths of the
+    paper's moderate mixture, which is what a tool meets early in a chain; for the rest lightly, as late in a
+    chain: no blur, and for every second one noise up to 5, JPEG from quality 60.
     Without the samples that no JPEG has touched, a tool fails on noise whose colours are still full.
 
     With its own amount exchanged, a moderate triple may add up to a mild or a severe one: tools trained so
@@ -47,7 +47,10 @@ def training_distortion(
     device, count = generator.device, len(specs)
     own, mixed = own_distortion(specs, generator), MODERATE.sample(count, generator)
     draws = torch.rand(5, count, generator=generator, device=device)
-    heavy, (has_noise, has_jpeg) = draws[0] < mixed_share, draws[1:3] < 0.5
+    shares = [
+        MIXED_SHARES.get(spec.distortion, 0.0) if mixed_share is None else mixed_share for spec in specs
+    ]
+    heavy, (has_noise, has_jpeg) = draws[0] < torch.tensor(shares, device=device), draws[1:3] < 0.5
     light_noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[3], 0.0)
     light_quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[4], 0.0)
     noise = torch.where(heavy, mixed.noise_sigma_255, light_noise)

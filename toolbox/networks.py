@@ -16,8 +16,9 @@ from rlrestore.errors import UsageError
 Family = Literal["fast", "paper"]
 FAMILIES: tuple[Family, ...] = ("fast", "paper")
 DEPTHS = (3, 8)
-SLOPE = 0.0
-"""Of a `fast` network's activations below zero."""
+SLOPE = 0.1
+"""Of a `fast` network's activations below zero. In a mild tool, which first learns to change nothing, plain
+ReLUs die by the dozen."""
 FAST_WIDTHS: dict[int, int] = {3: 64, 8: 48}
 """Channels of a `fast` network at half resolution, by depth."""
 

@@ -1,5 +1,6 @@
 """A model on disk: `card.json` beside `toolbox.safetensors` and `agent.safetensors`; never a pickle."""
 
+import glob
 import hashlib
 import json
 import math
@@ -15,15 +16,22 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from rlrestore.errors import ModelError, UsageError
+from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.specs import Distortion, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CARD = "card.json"
 LARGEST_WIDTH = 512
 """Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
+LIMITS: dict[Distortion, tuple[float, float]] = {
+    "blur": (0, 100),
+    "noise": (0, 255),
+    "jpeg": (1, 100),
+    "mixture": (1, 28),
+}
+"""Within what a tool's range can lie."""
 UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
 """What building a toolbox from a damaged card raises."""
 
@@ -34,11 +42,20 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together under temporary names, and rename them only when all are whole."""
+    """Write files that belong together under temporary names, and rename them only when all are whole.
+
+    The last one makes the others valid: it is away while they change, so that no old one describes new ones.
+    """
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
+    *others, last = files
     try:
+        for path in files:  # what a killed process left behind
+            for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                stale.unlink(missing_ok=True)
         for path, data in files.items():
             temporary[path].write_bytes(data)
+        if others:
+            last.unlink(missing_ok=True)
         for path, written in temporary.items():
             written.replace(path)
     finally:
@@ -47,14 +64,16 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write weights and card, all of them or none, the card last.
+    """Write weights and card; a full disk leaves the model as it was.
 
     Args:
         folder: The model's folder; made when it does not exist.
         card: What is said about the model; the parts' checksums and the format version are filled in here.
         parts: Tensors of `toolbox` and, where there is one, of `agent`.
+
+    Raises:
+        RlrestoreError: They cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     full: dict[str, Any] = {**card, "format_version": FORMAT_VERSION}
     files: dict[Path, bytes] = {}
     for part, tensors in parts.items():
@@ -64,7 +83,13 @@ def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mappi
     text = json.dumps(full, indent=2, ensure_ascii=False) + "\n"
     # A file name in the command that is no UTF-8 holds lone surrogates; escaped they are still JSON.
     files[folder / CARD] = text.encode(errors="backslashreplace")
-    write_together(files)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_together(files)
+    except OSError as error:
+        raise RlrestoreError(
+            f"cannot write the model into {folder} ({error.strerror}); make room or choose another folder"
+        ) from error
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -83,7 +108,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     version = card.get("format_version") if isinstance(card, dict) else None
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}; update rlrestore"
+            f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}: "
+            "this model belongs to another version of rlrestore"
         )
     return dict(card)
 
@@ -168,6 +194,9 @@ def _spec(tool: Mapping[str, Any]) -> ToolSpec:
         raise ValueError(f"expected a distortion of {', '.join(get_args(Distortion))}, got {distortion!r}")
     if not all(isinstance(end, int | float) and math.isfinite(end) for end in ends):
         raise ValueError(f"expected a range of two numbers, got {ends}")
+    lowest, highest = LIMITS[distortion]
+    if not lowest <= tool["low"] < tool["high"] <= highest:
+        raise ValueError(f"expected a range of {distortion} within {lowest} and {highest}, got {ends}")
     return ToolSpec(**tool)
 
 

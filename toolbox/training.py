@@ -6,6 +6,7 @@ of its own, so a training that was stopped goes on where it was.
 Source: paper, section 3.1; what is ours was measured, row by row, in `docs/toolbox.md`.
 """
 
+import copy
 import logging
 import math
 import time
@@ -17,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from rlrestore.errors import RlrestoreError, UsageError
@@ -26,7 +26,7 @@ from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
-from rlrestore.toolbox.devices import bfloat16_pays
+from rlrestore.toolbox.devices import bfloat16_pays, numbered_generator
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import build_network, channels_last
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
@@ -117,13 +117,13 @@ class ToolReport:
         )
 
 
-def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
+def restoration_loss(restored: Tensor, clean: Tensor, floor: float = ERROR_FLOOR) -> Tensor:
     """Return the negative mean PSNR in dB of `(B, 3, H, W)`: the number by which the result is judged.
 
     The error is kept from vanishing (40 dB), where its logarithm would outweigh every other image.
     """
     error = (restored - clean).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(error + ERROR_FLOOR).mean()
+    return 10 * torch.log10(error + floor).mean()
 
 
 def rate_factor(done: float) -> float:
@@ -133,16 +133,18 @@ def rate_factor(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def average_weights(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Return the exponential moving average of a weight, whose memory is short as long as the training is.
+@torch.no_grad()
+def average_weights(average: nn.Module, trained: nn.Module, steps: int) -> None:
+    """Move the exponential moving average of weights towards the weights after one more step.
 
     Args:
-        average: As it was after `count` steps.
-        current: The weight now, of the same shape.
-        count: Scalar; the memory reaches back over about a ninth of the steps, at most 1000.
+        average: The average over `steps` steps; changed in place.
+        trained: The same network as it is now.
+        steps: How many came before. The average reaches back over a ninth of them, at most over 1000.
     """
-    weight = torch.as_tensor(9 / (count + 10)).clamp(min=1 - AVERAGE_DECAY)
-    return torch.lerp(average, current, weight.to(average.dtype))
+    pull = max(9 / (steps + 9), 1 - AVERAGE_DECAY)
+    for mean, weight in zip(average.parameters(), trained.parameters(), strict=True):
+        mean.lerp_(weight, pull)
 
 
 def train_tools(
@@ -173,10 +175,12 @@ def train_tools(
     """
     began = time.monotonic()
     folder = out / CHECKPOINT_FOLDER
+    toolbox = present_toolbox(out, settings.family)
+    if start is not None:
+        _check_start(start, toolbox, specs)
     if not resume:
         for spec in specs:
             (folder / f"{spec.name}.safetensors").unlink(missing_ok=True)
-    toolbox = present_toolbox(out, settings.family)
     trainers = [ToolTrainer(spec, settings, folder, bank.device) for spec in specs]
     spent = sum(trainer.seconds for trainer in trainers)
     reports = []
@@ -196,24 +200,34 @@ def train_tools(
 
 
 def present_toolbox(out: Path, family: str) -> Toolbox:
-    """Return the tools as far as they are trained: those of the model in a folder, or of its checkpoints.
+    """Return the tools of the model in a folder; without one, those of its checkpoints, the rest untrained.
 
     Raises:
-        UsageError: They are of another family, or not the tools of the table.
+        UsageError: They are of another family or width, or not the tools of the table.
     """
-    toolbox = load_toolbox(out) if (out / CARD).exists() else Toolbox(TOOLS, family)
-    if toolbox.family != family or toolbox.names != TOOL_NAMES:
-        raise UsageError(
-            f"{out} holds {toolbox.family} tools {', '.join(toolbox.names)}: "
-            f"expected the twelve of the table, family {family}; choose another --out"
-        )
-    for name, network in zip(toolbox.names, toolbox.networks, strict=True):
+    expected = Toolbox(TOOLS, family)
+    if (out / CARD).exists():
+        toolbox = load_toolbox(out)
+        if (toolbox.family, toolbox.names, toolbox.widths) != (family, TOOL_NAMES, expected.widths):
+            raise UsageError(
+                f"{out} holds {toolbox.family} tools {', '.join(toolbox.names)} of widths {toolbox.widths}: "
+                f"expected the twelve of the table, family {family}, widths {expected.widths}; "
+                "choose another --out"
+            )
+        return toolbox
+    for name, network in zip(expected.names, expected.networks, strict=True):
         path = out / CHECKPOINT_FOLDER / f"{name}.safetensors"
         if path.exists():
-            average = AveragedModel(network)
-            load_checkpoint(path, nn.ModuleDict({"trained": network, "average": average}))
-            network.load_state_dict(average.module.state_dict())
-    return toolbox
+            load_checkpoint(path, nn.ModuleDict({"trained": copy.deepcopy(network), "average": network}))
+    return expected
+
+
+def _check_start(start: Toolbox, toolbox: Toolbox, specs: Sequence[ToolSpec]) -> None:
+    """Find out before the training whether all tools can begin with those of another model."""
+    for spec in specs:
+        network = copy.deepcopy(toolbox.networks[toolbox.names.index(spec.name)])
+        weights = start.networks[start.names.index(spec.name)].state_dict()
+        load_weights(network, weights, f"the {start.family} tool {spec.name} to begin with")
 
 
 def _begin(trainer: "ToolTrainer", earlier: Sequence["ToolTrainer"], start: Toolbox | None) -> None:
@@ -225,11 +239,18 @@ def _begin(trainer: "ToolTrainer", earlier: Sequence["ToolTrainer"], start: Tool
     else:
         others = [start.networks[start.names.index(spec.name)]]
     if trainer.steps == 0 and others:
-        load_weights(trainer.trained, others[-1].state_dict(), f"the weights that {spec.name} begins with")
+        weights, source = others[-1].state_dict(), f"what {spec.name} begins with"
+        load_weights(trainer.trained, weights, source)
+        load_weights(trainer.network, weights, source)
 
 
 class ToolTrainer:
-    """Trains one tool, with a checkpoint every minute."""
+    """Trains one tool, with a checkpoint every minute.
+
+    Attributes:
+        trained: The network whose weights the gradient moves.
+        network: The tool: the average of these weights.
+    """
 
     def __init__(
         self, spec: ToolSpec, settings: TrainingSettings, folder: Path, device: torch.device
@@ -242,19 +263,14 @@ class ToolTrainer:
             self.trained = build_network(settings.family, spec.depth)
         channels_last(self.trained)
         self.trained.to(device)
-        self.average = AveragedModel(self.trained, avg_fn=average_weights)
+        self.network = copy.deepcopy(self.trained)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self.drawn: list[tuple[Tensor, Tensor]] = []
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
             progress = load_checkpoint(self.path, self._modules(), self.optimizer)
             self.steps, self.seconds = progress["steps"], progress["seconds"]
-            self.done = progress["done"] and self.steps >= (settings.steps or 0)
-
-    @property
-    def network(self) -> nn.Module:
-        """The tool: the average of the weights that were trained."""
-        return self.average.module if self.steps else self.trained
+            self.done = bool(progress.get("done")) and self.steps >= (settings.steps or 0)
 
     def train(self, bank: PhotoBank, seconds: float) -> None:
         """Train until the steps of the settings or the seconds are used up.
@@ -295,7 +311,7 @@ class ToolTrainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), 5.0)
         self.optimizer.step()
-        self.average.update_parameters(self.trained)
+        average_weights(self.network, self.trained, self.steps)
         self.steps += 1
         return loss.detach()
 
@@ -303,7 +319,7 @@ class ToolTrainer:
         """Return the pairs of this step, which depend on nothing but the seed and its number."""
         turn, place = divmod(self.steps, DRAWN_STEPS)
         if place == 0 or not self.drawn:
-            generator = torch.Generator(bank.device).manual_seed(self.stream + (turn << 33))
+            generator = numbered_generator(bank.device, self.stream, turn)
             specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
             pairs = self._pairs(bank, training_distortion(specs, generator), generator)
             batches = (side.split(self.settings.batch) for side in pairs)
@@ -317,7 +333,7 @@ class ToolTrainer:
         return degraded.contiguous(memory_format=torch.channels_last), clean
 
     def _modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"trained": self.trained, "average": self.average})
+        return nn.ModuleDict({"trained": self.trained, "average": self.network})
 
     def _check(self, loss: Tensor, bar: "tqdm[Any]") -> None:
         value = float(loss)

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,15 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
     command = shlex.join(["rlrestore", *sys.argv[1:]])
     data = f"{photographs} photographs (scales counted)"
     return {"stage": stage, "command": command, "data": data, "seed": args.seed, **more}
+
+
+def tool_records(card: Mapping[str, Any]) -> list[Any]:
+    """Return what a card says of the training of its tools: all that stays true of another agent's model."""
+    return [record for record in card.get("training", []) if record.get("stage") == "tools"]
+
+
+def lasting_card(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says that stays true when tools are trained on: its origin, its tools' training."""
+    lost = ("agent", "format_version", "note", "scores", "toolbox", "values")
+    kept = {key: value for key, value in card.items() if key not in lost}
+    return {**kept, "training": tool_records(card)}

@@ -157,6 +157,8 @@ def _check_output(path: Path, npz: Path | None) -> None:
 
     if is_folder(path) or not is_folder(path.parent):
         raise UsageError(f"expected --json to name a file in an existing folder, got {shown(path)}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"expected --json to name a file, {shown(path)} is a device or pipe")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise RlrestoreError(f"expected --json in a writable folder, got {shown(path)}; choose another")
     if path.suffix.lower() in LISTED_SUFFIXES:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.reporting import say
-from rlrestore.errors import RlrestoreError
 
 DESCRIPTION = """\
 Read the authors' released checkpoints (twelve tools and the agent), without TensorFlow, and write them as a
@@ -36,11 +35,6 @@ def run(args: argparse.Namespace) -> int:
 
     toolbox, policy = import_paper(args.folder)
     prepare_folder(args.out)
-    try:
-        save_model(args.out, toolbox, policy, CARD)
-    except OSError as error:
-        raise RlrestoreError(
-            f"cannot write the model into {args.out} ({error.strerror}); choose another --out"
-        ) from error
+    save_model(args.out, toolbox, policy, CARD)
     say(f"wrote {args.out}")
     return 0

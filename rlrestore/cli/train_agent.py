@@ -1,12 +1,10 @@
 """`rlrestore train-agent`: train the agent on a toolbox."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, share, training_record
+from rlrestore.cli.arguments import add_training_arguments, share, tool_records, training_record
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
@@ -56,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.policy import Policy
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.envs.sources import PATCH
+    from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restore import find_model
     from rlrestore.toolbox.devices import resolve_device
@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if start is not None and not isinstance(start, Policy):
         raise UsageError(f"expected an agent of family {Policy.family} to begin with, got {start.family}")
     prepare_folder(args.out)
-    bank = PhotoBank.from_folder(args.data, "train", device=device)
-    validation = PhotoBank.from_folder(args.data, "validation", device=device)
+    side = context_side(PATCH)
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
+    validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     values: dict[str, str] = {}
     if args.algo == "ppo":
         from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
@@ -87,8 +88,3 @@ def run(args: argparse.Namespace) -> int:
     save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})
     say(f"wrote {args.out}")
     return 0
-
-
-def tool_records(card: Mapping[str, Any]) -> list[Any]:
-    """Return what a card says of the training of its tools: all that stays true of another agent's model."""
-    return [record for record in card.get("training", []) if record.get("stage") == "tools"]

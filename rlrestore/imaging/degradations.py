@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.blur import gaussian_blur, gaussian_blur_inside
+from rlrestore.imaging.blur import gaussian_blur
 from rlrestore.imaging.jpeg import jpeg
 from rlrestore.imaging.noise import gaussian_noise
 
@@ -33,40 +33,23 @@ class Degradations:
         return len(self.blur_sigma_px)
 
 
-def degrade(images: Tensor, degradations: Degradations, generator: torch.Generator) -> Tensor:
+def degrade(
+    images: Tensor, degradations: Degradations, generator: torch.Generator, margin: int = 0
+) -> Tensor:
     """Blur, add noise, clip, and compress, each image by its own amounts.
 
     Args:
         images: `(B, 3, H, W)` clean RGB in [0, 1].
         degradations: The amounts, B of each.
         generator: Source of the noise, on the device of the images.
+        margin: Pixels that are cut off on each side after the blur. From the blur's radius on, no border has
+            reached what is left.
 
     Returns:
-        `(B, 3, H, W)` in [0, 1].
+        `(B, 3, H − 2·margin, W − 2·margin)` in [0, 1]; the JPEG grid begins in its corner.
 
     Source: paper, section 3.1: blur by a 21×21 kernel with replicated border, noise clipped, JPEG 4:2:0.
     """
-    return _add_noise_and_compress(gaussian_blur(images, degradations.blur_sigma_px), degradations, generator)
-
-
-def degrade_inside(images: Tensor, degradations: Degradations, generator: torch.Generator) -> Tensor:
-    """Do the same to the inside of larger images, which the blur's border does not reach.
-
-    Args:
-        images: `(B, 3, H, W)` clean RGB in [0, 1].
-        degradations: The amounts, B of each.
-        generator: Source of the noise, on the device of the images.
-
-    Returns:
-        `(B, 3, H − 20, W − 20)` in [0, 1]; the JPEG grid begins in its corner.
-    """
-    return _add_noise_and_compress(
-        gaussian_blur_inside(images, degradations.blur_sigma_px), degradations, generator
-    )
-
-
-def _add_noise_and_compress(
-    blurred: Tensor, degradations: Degradations, generator: torch.Generator
-) -> Tensor:
+    blurred = gaussian_blur(images, degradations.blur_sigma_px, margin)
     noisy = gaussian_noise(blurred, degradations.noise_sigma_255, generator)
     return jpeg(noisy, degradations.jpeg_quality)

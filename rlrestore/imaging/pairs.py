@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.blur import RADIUS_PX
-from rlrestore.imaging.degradations import Degradations, degrade_inside
+from rlrestore.imaging.degradations import Degradations, degrade
 from rlrestore.imaging.jpeg import MCU
 from rlrestore.imaging.patches import PhotoBank
 
@@ -49,9 +49,7 @@ def degraded_pairs(
     """
     count = len(degradations)
     clean = bank.crops(count, context_side(size), generator)
-    degraded = degrade_inside(clean, degradations, generator)
-    top, left = torch.randint(
-        _coded_side(size) - size + 1, (2, count), generator=generator, device=clean.device
-    )
+    degraded = degrade(clean, degradations, generator, margin=RADIUS_PX)
+    top, left = torch.randint(MCU, (2, count), generator=generator, device=clean.device)
     inside = clean[..., RADIUS_PX:-RADIUS_PX, RADIUS_PX:-RADIUS_PX]
     return take_patches(degraded, top, left, size), take_patches(inside, top, left, size)

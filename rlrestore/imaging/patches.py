@@ -26,12 +26,22 @@ log = logging.getLogger(__name__)
 def choose_part(paths: Sequence[Path], part: Part) -> list[Path]:
     """Return the files of a part; the name alone decides, so that adding files moves none.
 
-    Where no name of a small folder asks to be held out, the one with the lowest checksum is.
+    Where no name of a small folder asks to be held out, the readable file with the lowest checksum is.
     """
     checksums = {path: zlib.crc32(os.fsencode(path.name)) for path in paths}
     held_out = {path for path in paths if checksums[path] % VALIDATION_SHARE == 0}
-    held_out = held_out or set(sorted(paths, key=checksums.__getitem__)[:1])
+    held_out = held_out or _first_readable(sorted(paths, key=checksums.__getitem__))
     return [path for path in paths if part == "all" or (path in held_out) == (part == "validation")]
+
+
+def _first_readable(paths: Sequence[Path]) -> set[Path]:
+    for path in paths:
+        try:
+            read_rgb8(path)
+        except ImageError:
+            continue
+        return {path}
+    return set(paths[:1])
 
 
 class PhotoBank:
@@ -68,7 +78,7 @@ class PhotoBank:
         folder: Path,
         part: Part = "all",
         scales: Sequence[float] = (1.0, 2 / 3),
-        smallest_side: int = 96,
+        smallest_side: int = 1,
         device: torch.device | str = "cpu",
     ) -> Self:
         """Read every photograph of a folder and its subfolders.

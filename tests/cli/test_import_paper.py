@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_written(
 
     monkeypatch.setattr(Path, "replace", full_disk)
     assert main(["import-paper", str(release.folder), "--out", str(tmp_path / "model")]) == 1
-    assert "(No space left on device); choose another --out" in capsys.readouterr().err
+    assert "(No space left on device); make room" in capsys.readouterr().err
     assert (
         main(["import-paper", str(release.folder), "--out", str(release.folder / "models/model.index")]) == 1
     )

@@ -14,8 +14,8 @@ from PIL import Image
 from rlrestore.agent import ppo, training
 from rlrestore.agent.ppo import VALUES, PpoSettings
 from rlrestore.agent.training import AgentSettings
+from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
-from rlrestore.cli.train_agent import tool_records
 from rlrestore.restore import Restorer
 from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.specs import TOOL_NAMES
@@ -48,6 +48,19 @@ def test_tools_are_trained_and_told_of_in_the_card(
     assert [network["network"] for network in record["networks"]] == ["denoise-1"]
     assert [network["steps"] for network in record["networks"]] == [1]
     assert "denoise-1  alone" in capsys.readouterr().err
+
+
+def test_a_card_tells_what_the_tools_that_it_began_with_went_through(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
+    monkeypatch.setattr(tool_training, "TrainingSettings", partial(TrainingSettings, batch=1, patch=16))
+    command = ["train-tools", "--data", photos, "--steps", "1", "--tools"]
+    assert main([*command, "denoise-2,denoise-1", "--out", str(tmp_path / "a")]) == 0
+    assert main([*command, "denoise-1", "--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
+    first, second = read_card(tmp_path / "b")["training"]
+    assert [network["network"] for network in first["networks"]] == ["denoise-1", "denoise-2"]
+    assert [network["network"] for network in second["networks"]] == ["denoise-1"]
 
 
 @pytest.mark.parametrize("algo", ["q", "ppo"])

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.blur import gaussian_blur, gaussian_blur_inside
-from rlrestore.imaging.degradations import Degradations, degrade, degrade_inside
+from rlrestore.imaging.blur import gaussian_blur
+from rlrestore.imaging.degradations import Degradations, degrade
 from rlrestore.imaging.files import read_rgb8
 from rlrestore.imaging.jpeg import jpeg
 from rlrestore.imaging.libjpeg import degrade_pixels, jpeg_round_trip
@@ -62,13 +62,13 @@ def test_the_inside_is_degraded_as_the_whole(make_photograph: Callable[..., Pixe
     """Blur as in the middle of the whole; noise and JPEG as of what the blur left."""
     images = _tensor(make_photograph(84, 68))
     sigma = torch.tensor([3.0])
-    inside = gaussian_blur_inside(images, sigma)
+    inside = gaussian_blur(images, sigma, margin=10)
     assert inside.shape == (1, 3, 64, 48)
     assert torch.allclose(inside, gaussian_blur(images, sigma)[..., 10:-10, 10:-10], atol=1e-6)
     none = torch.zeros(1)
     noise_and_jpeg = Degradations(none, torch.tensor([20.0]), torch.tensor([30.0]))
     everything = Degradations(sigma, torch.tensor([20.0]), torch.tensor([30.0]))
-    degraded = degrade_inside(images, everything, _generator())
+    degraded = degrade(images, everything, _generator(), margin=10)
     assert torch.equal(degraded, degrade(inside, noise_and_jpeg, _generator()))
 
 

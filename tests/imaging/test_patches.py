@@ -98,7 +98,7 @@ def test_an_unreadable_file_is_named_and_left_out(
     write(tmp_path, make_photograph(40, 100), "small.png")
     (tmp_path / "broken.png").write_text("no picture")
     with caplog.at_level(logging.WARNING, "rlrestore"):
-        assert len(PhotoBank.from_folder(tmp_path, scales=(1.0,))) == 1
+        assert len(PhotoBank.from_folder(tmp_path, scales=(1.0,), smallest_side=96)) == 1
     assert "broken.png" in caplog.text
     assert "small.png is 100×40, too small" in caplog.text
 
@@ -142,3 +142,17 @@ def test_each_patch_is_cut_at_its_own_place() -> None:
     cut = take_patches(images, torch.tensor([0, 2]), torch.tensor([3, 1]), 4)
     assert torch.equal(cut[0], images[0, :, 0:4, 3:7])
     assert torch.equal(cut[1], images[1, :, 2:6, 1:5])
+
+
+def test_a_broken_file_is_not_the_one_held_out(
+    tmp_path: Path, make_photograph: Callable[..., NDArray[np.uint8]]
+) -> None:
+    """Whichever of three files is broken, there is one to validate on and one to train on."""
+    for broken in "abc":
+        folder = tmp_path / broken
+        folder.mkdir()
+        for name in "abc":
+            write(folder, make_photograph(40, 40), f"{name}.png")
+        (folder / f"{broken}.png").write_text("no picture")
+        for part in ("train", "validation"):
+            assert len(PhotoBank.from_folder(folder, part, scales=(1.0,))) == 1

@@ -75,10 +75,10 @@ def test_a_damaged_card(folder: Path) -> None:
         read_card(folder)
 
 
-@pytest.mark.parametrize("version", [2, None, "1"])
+@pytest.mark.parametrize("version", [1, None, "1"])
 def test_a_card_of_another_format(folder: Path, version: object) -> None:
     rewrite_card(folder, format_version=version)
-    with pytest.raises(ModelError, match="expected format_version 1"):
+    with pytest.raises(ModelError, match="expected format_version 2"):
         read_card(folder)
 
 
@@ -164,6 +164,8 @@ def test_absurd_widths(folder: Path, width: float) -> None:
         {"distortion": "rain"},
         {"distortion": []},
         {"low": "0"},
+        {"low": -1.0},
+        {"high": 444},
     ],
 )
 def test_absurd_tools(folder: Path, change: dict[str, object]) -> None:
@@ -198,18 +200,46 @@ def test_a_checkpoint_that_does_not_fit_names_the_tensor(
     optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    save_checkpoint(path, network, optimizer, {"steps": 1})
+    save_checkpoint(path, network, optimizer, {"steps": 1, "seconds": 0.5})
     tensors = safetensors.torch.load_file(path) | change
     whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    safetensors.torch.save_file(whole, path, {"progress": '{"steps": 1}'})
+    safetensors.torch.save_file(whole, path, {"progress": '{"steps": 1, "seconds": 0.5}'})
     with pytest.raises(ModelError, match=words):
         load_checkpoint(path, network, optimizer)
+
+
+@pytest.mark.parametrize("progress", ["3", "[1]", "{}", '{"steps": -3, "seconds": 1}', '{"steps": 3}'])
+def test_a_checkpoint_without_progress(tmp_path: Path, progress: str) -> None:
+    network, path = torch.nn.Linear(2, 2), tmp_path / "checkpoint.safetensors"
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    safetensors.torch.save_file(tensors, path, {"progress": progress})
+    with pytest.raises(ModelError, match="expected steps and seconds in its progress"):
+        load_checkpoint(path, network)
+
+
+def test_a_checkpoint_with_a_nan_or_a_stranger(tmp_path: Path) -> None:
+    network, path = torch.nn.Linear(2, 2), tmp_path / "checkpoint.safetensors"
+    tensors = {f"network.{name}": tensor.clone() for name, tensor in network.state_dict().items()}
+    about = {"progress": '{"steps": 1, "seconds": 0.5}'}
+    safetensors.torch.save_file(tensors | {"stranger": torch.zeros(2)}, path, about)
+    with pytest.raises(ModelError, match="tensor stranger: expected no such tensor"):
+        load_checkpoint(path, network)
+    tensors["network.bias"][0] = float("nan")
+    safetensors.torch.save_file(tensors, path, about)
+    with pytest.raises(ModelError, match=r"tensor network.bias: expected finite floats"):
+        load_checkpoint(path, network)
+
+
+def test_what_a_killed_process_left_behind_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".x.json.123.tmp").write_bytes(b"half")
+    write_atomically(tmp_path / "x.json", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = torch.nn.Linear(2, 2)
     optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, network, optimizer, {"steps": 1})
+    save_checkpoint(path, network, optimizer, {"steps": 1, "seconds": 0.5})
     whole, write = path.read_bytes(), Path.write_bytes
 
     def write_half(self: Path, data: bytes) -> int:
@@ -239,6 +269,6 @@ def test_a_model_is_replaced_whole_or_not_at_all(
     monkeypatch.setattr(Path, "write_bytes", write_no_card)
     with torch.no_grad():
         next(toolbox.parameters()).add_(1)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RlrestoreError, match=r"cannot write the model into .*No space left"):
         save_toolbox(folder, toolbox, {})
     assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -20,10 +20,12 @@ from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import (
+    DRAWN_STEPS,
     ERROR_FLOOR,
     ToolTrainer,
     TrainingSettings,
     average_weights,
+    rate_factor,
     restoration_loss,
     train_tools,
 )
@@ -53,10 +55,29 @@ def test_the_loss_is_the_negative_psnr() -> None:
 
 def test_the_average_forgets_the_beginning_and_settles() -> None:
     """At first it follows within tens of steps; in the end one step has a thousandth of the pull."""
-    first = average_weights(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(1))
-    assert float(first) == pytest.approx(9 / 11)
-    late = average_weights(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(10**6))
-    assert float(late) == pytest.approx(1e-3)
+    for steps, pull in ((0, 1.0), (2, 9 / 11), (10**6, 1e-3)):
+        average, trained = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+        torch.nn.init.zeros_(average.weight)
+        torch.nn.init.ones_(trained.weight)
+        average_weights(average, trained, steps)
+        assert average.weight.item() == pytest.approx(pull)
+
+
+def test_the_rate_rises_for_a_twentieth_and_falls_to_nothing() -> None:
+    assert [rate_factor(done) for done in (0.0, 0.025, 0.05, 1.0)] == pytest.approx([0, 0.5, 1, 0])
+    assert rate_factor(0.525) == pytest.approx(0.5)
+
+
+def test_every_step_has_data_of_its_own_whenever_it_is_drawn(bank: PhotoBank, tmp_path: Path) -> None:
+    """Within a turn of drawing, in the next one, and after a restart in its middle."""
+    settings = TrainingSettings(steps=1, batch=1, patch=16)
+    trainer, drawn = ToolTrainer(DENOISE_3, settings, tmp_path, bank.device), []
+    for trainer.steps in range(3 * DRAWN_STEPS):
+        drawn.append(trainer._batch(bank)[1])
+    assert len({tuple(clean.flatten().tolist()) for clean in drawn}) == 3 * DRAWN_STEPS
+    again = ToolTrainer(DENOISE_3, settings, tmp_path, bank.device)
+    again.steps = DRAWN_STEPS + 3
+    assert torch.equal(again._batch(bank)[1], drawn[DRAWN_STEPS + 3])
 
 
 def test_a_tool_begins_with_its_milder_sibling_or_with_the_start(bank: PhotoBank, tmp_path: Path) -> None:
@@ -73,12 +94,12 @@ def test_a_tool_begins_with_its_milder_sibling_or_with_the_start(bank: PhotoBank
 
 def test_tools_to_begin_with_must_fit(bank: PhotoBank, tmp_path: Path) -> None:
     narrow = Toolbox(widths={3: 8, 8: 8})
-    with pytest.raises(ModelError, match=r"weights that denoise-3 begins with: tensor head.bias: expected"):
+    with pytest.raises(ModelError, match=r"tool denoise-3 to begin with: tensor head.bias: expected"):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY, start=narrow)
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(bank: PhotoBank, tmp_path: Path) -> None:
-    settings = TrainingSettings(steps=6, batch=2, patch=16)
+    settings = TrainingSettings(steps=12, batch=1, patch=16)
     whole, _ = train_tools(bank, bank, tmp_path / "whole", [DENOISE_3], settings)
 
     class KilledError(Exception):
@@ -87,7 +108,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(bank: PhotoBank, tmp_path: 
     step = ToolTrainer._step
 
     def step_or_die(self: ToolTrainer, bank: PhotoBank, done: float) -> torch.Tensor:
-        if self.steps == 3:
+        if self.steps == 9:
             self._save()
             raise KilledError("in the middle")
         return step(self, bank, done)
@@ -97,7 +118,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(bank: PhotoBank, tmp_path: 
         with pytest.raises(KilledError, match="in the middle"):
             train_tools(bank, bank, tmp_path / "cut", [DENOISE_3], settings)
     resumed, reports = train_tools(bank, bank, tmp_path / "cut", [DENOISE_3], settings, resume=True)
-    assert [report.steps for report in reports] == [6]
+    assert [report.steps for report in reports] == [12]
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
 
 
@@ -162,6 +183,19 @@ def test_a_model_of_another_family_is_refused_before_training(bank: PhotoBank, t
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
 
 
+def test_a_model_of_other_widths_is_refused_before_training(bank: PhotoBank, tmp_path: Path) -> None:
+    save_toolbox(tmp_path, Toolbox(widths={3: 8, 8: 8}), {})
+    with pytest.raises(UsageError, match=r"of widths \{3: 8, 8: 8\}: expected"):
+        train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
+
+
+def test_a_refused_training_deletes_no_checkpoint(bank: PhotoBank, tmp_path: Path) -> None:
+    train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
+    with pytest.raises(ModelError, match="the paper tool denoise-3 to begin with"):
+        train_tools(bank, bank, tmp_path, [DENOISE_3], TINY, start=Toolbox(family="paper"))
+    assert (tmp_path / "training" / "denoise-3.safetensors").exists()
+
+
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, bank: PhotoBank) -> None:
     train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
     path = tmp_path / "training" / "denoise-3.safetensors"
@@ -218,6 +252,7 @@ training.train_tools(bank, bank, Path(sys.argv[1]), [training.TOOLS[4]], setting
 def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path, bank: PhotoBank) -> None:
     """Killed as by `kill -9` while it writes a checkpoint after every step, it goes on from the last one."""
     path, reached = tmp_path / "training" / "denoise-1.safetensors", 0
+    steps = 0
     for delay in (0.0, 0.137, 0.291):
         with subprocess.Popen([sys.executable, "-c", KILLED_TRAINING, str(tmp_path)]) as process:
             deadline = time.monotonic() + 60
@@ -229,5 +264,6 @@ def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path, bank: Photo
             process.kill()
         reached = path.stat().st_mtime_ns
         trainer = ToolTrainer(TOOLS[4], TINY, tmp_path / "training", bank.device)
-        assert trainer.steps > 0
+        assert trainer.steps > steps
+        steps = trainer.steps
         assert all(bool(weight.isfinite().all()) for weight in trainer.network.state_dict().values())
