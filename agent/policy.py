@@ -1,9 +1,12 @@
 """The agent's network: it looks at a patch and says what each tool is expected to gain, in dB.
 
-Source: paper, section 3.2 and table 2: four stride-2 convolutions to 32 features, joined with the one-hot of
-the last action, an LSTM of 50 units, one value per action. Ours normalises what enters the convolutions and
-the LSTM, which otherwise saturates, and splits the values into a common level and an advantage (dueling).
-The authors' own is here too, as `PaperPolicy`, so that their released weights load.
+The paper's agent sees through four convolutions, which must first learn what noise, blur and JPEG look like.
+Ours sees the patch's spectrum (`spectrum.py`), where they are plain, and learns only what to make of it.
+From there on it is the paper's: 32 features, joined with the one-hot of the last action, an LSTM of 50 units,
+one value per action, which is split into a common level and an advantage (dueling). The authors' own agent is
+here too, as `PaperPolicy`: for their released weights, and to be trained and compared with.
+
+Source: paper, section 3.2 and table 2; dueling values from Wang et al., ICML 2016.
 """
 
 from typing import ClassVar, TypeAlias
@@ -12,41 +15,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlrestore.agent.spectrum import Spectrum
+from rlrestore.imaging.jpeg import BLOCK
+
 Hidden = tuple[Tensor, Tensor]
 """The LSTM's memory: two tensors `(B, 50)`."""
 
 PATCH_SIZE = 63
 MAX_STEPS = 3
+HIDDEN = 64
 FEATURES = 32
 MEMORY = 50
+TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
+"""Of the entries of spectra, until they are measured."""
+SMALLEST_DEVIATION = 0.1
+CAUTION_DB = 0.1
+"""What a tool must be expected to gain before a trained agent takes it: values this small are mostly error."""
 PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
 
 
 class Trunk(nn.Module):
-    """Four stride-2 convolutions: `(B, 3, P, P)` in about [0, 1] to 32 normalised features `(B, 32)`."""
+    """Two layers on what was seen of a patch: spectra `(B, planes, 8, 8)` to `(B, 32)` features."""
 
-    def __init__(self, patch_size: int = PATCH_SIZE) -> None:
+    def __init__(self, planes: int) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(3, 32, 9, stride=2, padding=4),
-            nn.ReLU(),
-            nn.Conv2d(32, 24, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(24, 24, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(24, 24, 5, stride=2, padding=2),
-            nn.ReLU(),
-        )
-        side = -(-patch_size // 16)
-        self.features = nn.Linear(24 * side * side, FEATURES)
-        self.normalise = nn.LayerNorm(FEATURES)
+        seen = planes * BLOCK * BLOCK
+        self.mean: Tensor
+        self.register_buffer("mean", torch.full((seen,), TYPICAL_MEAN))
+        self.deviation: Tensor
+        self.register_buffer("deviation", torch.full((seen,), TYPICAL_DEVIATION))
+        self.hidden = nn.Linear(seen, HIDDEN)
+        self.features = nn.Linear(HIDDEN, FEATURES)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the features of the images; values outside [0, 1] are cut off first."""
-        centred = (images.clamp(0, 1) - 0.5) * 4
-        features: Tensor = self.normalise(self.features(self.convolutions(centred).flatten(1)))
-        return F.relu(features)
+    @torch.no_grad()
+    def standardise(self, spectra: Tensor) -> None:
+        """Let the entries of these spectra have mean 0 and deviation 1 from now on; done before training."""
+        flat = spectra.flatten(1).float()
+        self.mean.copy_(flat.mean(dim=0))
+        self.deviation.copy_(flat.std(dim=0).clamp(min=SMALLEST_DEVIATION))
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """Return the features of spectra of any float type."""
+        standard = (spectra.flatten(1).float() - self.mean) / self.deviation
+        return F.relu(self.features(F.relu(self.hidden(standard))))
 
 
 class Policy(nn.Module):
@@ -56,19 +68,29 @@ class Policy(nn.Module):
     that of the best ones after it. Stopping gains nothing: its value is 0 by definition.
     """
 
-    family: ClassVar[str] = "dueling"
+    family: ClassVar[str] = "spectral"
 
-    def __init__(self, tools: int, patch_size: int = PATCH_SIZE, max_steps: int = MAX_STEPS) -> None:
+    def __init__(
+        self,
+        tools: int,
+        patch_size: int = PATCH_SIZE,
+        max_steps: int = MAX_STEPS,
+        caution_db: float = 0.0,
+    ) -> None:
         """Make an untrained agent.
 
         Args:
             tools: How many tools it chooses among.
-            patch_size: Side of the patches it sees, in pixels.
+            patch_size: Side of the patches it sees, in pixels, at least 8.
             max_steps: The episode length for which its values hold.
+            caution_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
+                more than leaving it out where it would have gained so little.
         """
         super().__init__()
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
-        self.trunk = Trunk(patch_size)
+        self.caution_db = caution_db
+        self.spectrum = Spectrum(patch_size)
+        self.trunk = Trunk(self.spectrum.planes)
         self.memory = nn.LSTMCell(FEATURES + tools + 1, MEMORY)
         self.level = nn.Linear(MEMORY, 1)
         self.advantage = nn.Linear(MEMORY, tools)
@@ -77,6 +99,11 @@ class Policy(nn.Module):
         """Return the empty memory of `batch` episodes that have not begun."""
         empty = self.level.weight.new_zeros(batch, MEMORY)
         return empty, empty
+
+    def see(self, images: Tensor) -> Tensor:
+        """Return all that it uses of images `(B, 3, P, P)`, which is what a training keeps of them."""
+        spectra: Tensor = self.spectrum(images)
+        return spectra
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Look at the images as they are now.
@@ -89,7 +116,7 @@ class Policy(nn.Module):
         Returns:
             Values in dB `(B, tools + 1)`, stop last and 0; and the new memory.
         """
-        return self.look(self.trunk(images), last_action, hidden)
+        return self.look(self.trunk(self.see(images)), last_action, hidden)
 
     def look(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Do the same as `forward` from the trunk's features `(B, 32)`."""
@@ -143,10 +170,17 @@ class PaperPolicy(nn.Module):
 
     family: ClassVar[str] = "paper"
 
-    def __init__(self, tools: int, patch_size: int = PATCH_SIZE, max_steps: int = MAX_STEPS) -> None:
+    def __init__(
+        self,
+        tools: int,
+        patch_size: int = PATCH_SIZE,
+        max_steps: int = MAX_STEPS,
+        caution_db: float = 0.0,
+    ) -> None:
         """Make an untrained agent; the arguments are those of `Policy`."""
         super().__init__()
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
+        self.caution_db = caution_db
         self.trunk = PaperTrunk(patch_size)
         self.memory = nn.LSTMCell(FEATURES + tools, MEMORY)
         self.values = nn.Linear(MEMORY, tools + 1)
@@ -155,6 +189,10 @@ class PaperPolicy(nn.Module):
         """Return the empty memory of `batch` episodes that have not begun."""
         empty = self.values.weight.new_zeros(batch, MEMORY)
         return empty, empty
+
+    def see(self, images: Tensor) -> Tensor:
+        """Return all that it makes use of in images: themselves."""
+        return images
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Look at the images as they are now; arguments and results are those of `Policy`."""
@@ -166,6 +204,17 @@ class PaperPolicy(nn.Module):
         hidden = self.memory(torch.cat((features, taken.to(features.dtype)), dim=1), hidden)
         values = self.values(hidden[0])
         return values - values[:, -1:], hidden
+
+
+def best_action(values: Tensor, caution_db: float) -> Tensor:
+    """Return what an agent of these values does: `(…, N + 1)`, stop last, to `(…,)` int64.
+
+    Args:
+        values: Of every action, stop's being 0.
+        caution_db: What a tool's must exceed; else stop it is.
+    """
+    value, tool = values[..., :-1].max(dim=-1)
+    return torch.where(value > caution_db, tool, values.shape[-1] - 1)
 
 
 AnyPolicy: TypeAlias = Policy | PaperPolicy

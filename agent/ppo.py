@@ -1,9 +1,9 @@
 """Training the agent by PPO, with sb3-contrib's recurrent implementation: a plain second way to a policy.
 
-The actor is the same network as everywhere: the trunk, the LSTM of 50, one linear output per action. PPO fits
-logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a tool's
-number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card says so
-by `"values": "preference"`.
+The actor is the same network as everywhere: spectrum, trunk, LSTM of 50, one linear output per action. PPO
+fits logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a
+tool's number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card
+says so by `"values": "preference"`.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347); the network from the paper's section 3.2.
 """
@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
@@ -26,14 +28,18 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
+from rlrestore.agent.learn import moderate_held_out, training_source, watched
 from rlrestore.agent.measure import PolicyReport
-from rlrestore.agent.policy import FEATURES, MEMORY, Policy, Trunk
-from rlrestore.agent.training import training_source, validate
+from rlrestore.agent.policy import FEATURES, MAX_STEPS, MEMORY, Policy, Trunk
+from rlrestore.agent.spectrum import Spectrum
+from rlrestore.agent.training import Watch
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
 from rlrestore.envs.sources import PATCH, PairSource
 from rlrestore.errors import RlrestoreError
+from rlrestore.imaging.jpeg import BLOCK
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.devices import numbered_generator
 from rlrestore.toolbox.toolbox import Toolbox
 
 VALUES = "preference"
@@ -76,18 +82,47 @@ class PpoSettings:
             raise ValueError("expected either minutes or steps")
 
 
+class Seen(VecEnvWrapper):
+    """Shows the spectra of the patches instead of them, so that they are computed once for all passes."""
+
+    def __init__(self, venv: VecEnv, device: torch.device) -> None:
+        self.spectrum = Spectrum(PATCH).to(device)
+        entries = self.spectrum.planes * BLOCK * BLOCK
+        seen = spaces.Box(-math.inf, math.inf, (entries,), np.float32)
+        actions = cast("spaces.Dict", venv.observation_space)["last_action"]
+        super().__init__(venv, spaces.Dict({"image": seen, "last_action": actions}))
+
+    def reset(self) -> VecEnvObs:
+        """Begin all episodes."""
+        return self._see(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return what the environment returned, seen."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                one = {name: value[None] for name, value in info["terminal_observation"].items()}
+                info["terminal_observation"] = {name: value[0] for name, value in self._see(one).items()}
+        return self._see(observations), rewards, dones, infos
+
+    @torch.no_grad()
+    def _see(self, observations: Any) -> dict[str, Any]:
+        images = torch.as_tensor(observations["image"], device=self.spectrum.kernels.device)
+        spectra = self.spectrum(images.view(-1, 3, PATCH, PATCH)).flatten(1)
+        return {"image": spectra.cpu().numpy(), "last_action": observations["last_action"]}
+
+
 class TrunkExtractor(BaseFeaturesExtractor):
-    """The policy's trunk, joined with the one-hot of the last action: flat images to `(B, 32 + actions)`."""
+    """The policy's trunk, joined with the one-hot of the last action: flat spectra to `(B, 32 + actions)`."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
         actions = spaces.flatdim(observation_space["last_action"])
         super().__init__(observation_space, features_dim=FEATURES + actions)
-        self.trunk = Trunk(PATCH)
+        self.trunk = Trunk(Spectrum(PATCH).planes)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return the features, in the order in which the policy's memory reads them."""
-        images = observations["image"].view(-1, 3, PATCH, PATCH)
-        return torch.cat((self.trunk(images), observations["last_action"]), dim=1)
+        return torch.cat((self.trunk(observations["image"]), observations["last_action"]), dim=1)
 
 
 class RewardFloor(VecEnvWrapper):
@@ -107,22 +142,27 @@ class RewardFloor(VecEnvWrapper):
         return observation, rewards.clip(min=self.floor_db), dones, infos
 
 
-class Watch(BaseCallback):
+class Progress(BaseCallback):
     """Shows the mean return, stops at the minute, and stops a training whose numbers have broken down."""
 
-    def __init__(self, settings: PpoSettings, bar: "tqdm[Any]") -> None:
+    def __init__(self, settings: PpoSettings, bar: "tqdm[Any]", watch: Watch) -> None:
         super().__init__()
         self.seconds = math.inf if settings.minutes is None else settings.minutes * 60
-        self.began = time.monotonic()
-        self.bar = bar
+        self.spent, self.began = 0.0, time.monotonic()
+        self.bar, self.watch = bar, watch
 
     def _on_step(self) -> bool:
-        return time.monotonic() - self.began < self.seconds
+        return self.spent + time.monotonic() - self.began < self.seconds
 
     def _on_rollout_end(self) -> None:
         self.bar.update(self.num_timesteps - self.bar.n)
         self.bar.set_postfix_str(f"return {mean_return_db(self.model):.2f} dB")
         check_weights(self.model)
+        self.spent += time.monotonic() - self.began
+        actions = cast("spaces.Discrete", self.training_env.action_space).n
+        policy = actor_policy(cast("RecurrentPPO", self.model), int(actions) - 1)
+        self.watch(self.num_timesteps, self.spent, policy, {"return_db": mean_return_db(self.model)})
+        self.began = time.monotonic()
 
 
 def check_weights(model: Any) -> None:
@@ -149,10 +189,10 @@ def make_ppo(
 ) -> RecurrentPPO:
     """Return sb3-contrib's recurrent PPO, untrained, on a toolbox and a source of pairs."""
     batched = BatchedRestorationEnv(settings.episodes, toolbox, source, stop_when_worse=True, device=device)
-    monitored = VecMonitor(RestorationVecEnv(batched))
-    return RecurrentPPO(
+    seen = Seen(VecMonitor(RestorationVecEnv(batched)), device)
+    model = RecurrentPPO(
         "MultiInputLstmPolicy",
-        RewardFloor(monitored, settings.worst_reward_db),
+        RewardFloor(seen, settings.worst_reward_db),
         learning_rate=settings.learning_rate,
         n_steps=settings.rollout,
         batch_size=settings.batch,
@@ -167,6 +207,10 @@ def make_ppo(
         seed=settings.seed,
         device=device,
     )
+    images, _ = source(settings.episodes, numbered_generator(device, settings.seed, 0))
+    extractor = cast("TrunkExtractor", model.policy.features_extractor)
+    extractor.trunk.standardise(seen.spectrum(images))
+    return model
 
 
 @torch.no_grad()
@@ -185,8 +229,17 @@ def actor_policy(model: RecurrentPPO, tools: int) -> Policy:
     return policy.eval()
 
 
-def fit_ppo(toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device) -> Policy:
+def fit_ppo(
+    toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device, watch: Watch
+) -> Policy:
     """Train an agent by PPO on one thread, which for a network this small is the fastest.
+
+    Args:
+        toolbox: The tools.
+        source: Where the pairs come from.
+        settings: How.
+        device: Where to train.
+        watch: Told of every rollout; its time is not counted.
 
     Raises:
         RlrestoreError: A weight became NaN or infinite.
@@ -194,7 +247,7 @@ def fit_ppo(toolbox: Toolbox, source: PairSource, settings: PpoSettings, device:
     with one_thread(), tqdm(desc="agent", total=settings.steps, leave=False, disable=None) as bar:
         model = make_ppo(toolbox, source, settings, device)
         try:
-            model.learn(settings.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=Watch(settings, bar))
+            model.learn(settings.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=Progress(settings, bar, watch))
         except ValueError:  # torch's distributions refuse NaN and do not say where it came from
             check_weights(model)
             raise
@@ -204,21 +257,24 @@ def fit_ppo(toolbox: Toolbox, source: PairSource, settings: PpoSettings, device:
 
 
 def train_ppo(
-    bank: PhotoBank, validation: PhotoBank, toolbox: Toolbox, settings: PpoSettings
+    bank: PhotoBank, validation: PhotoBank, toolbox: Toolbox, out: Path, settings: PpoSettings
 ) -> tuple[Policy, PolicyReport]:
     """Train an agent by PPO, and measure it on the moderate mixture of the validation photographs.
 
     Args:
         bank: Photographs to train on; training runs on their device.
-        validation: Photographs to measure on.
+        validation: Photographs to measure on, every minute and at the end.
         toolbox: The tools, on the same device.
+        out: Folder for the log.
         settings: How.
 
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
-    policy = fit_ppo(toolbox, training_source(bank), settings, bank.device)
-    return policy, validate(policy, toolbox, validation, settings.seed)
+    held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
+    with watched(out, held_out) as watch:
+        policy = fit_ppo(toolbox, training_source(bank), settings, bank.device, watch)
+    return policy, held_out.measure(policy)
 
 
 @contextmanager

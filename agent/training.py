@@ -1,37 +1,32 @@
-"""Training the agent on a toolbox that stays as it is: rounds of collecting and fitting."""
+"""Training the agent on a toolbox that stays as it is: rounds of playing and fitting."""
 
+import copy
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rlrestore.agent.measure import PolicyReport, measure_policy
-from rlrestore.agent.policy import Policy
-from rlrestore.agent.qlearning import Episodes, collect, join, turn, value_loss, values_of
-from rlrestore.envs.sources import CleanSource, MixedSource, MixtureSource, PairSource, SingleSource
-from rlrestore.errors import RlrestoreError
-from rlrestore.imaging.mixtures import MODERATE
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.agent.kept import Kept
+from rlrestore.agent.measure import entropy_nats
+from rlrestore.agent.policy import AnyPolicy, Policy
+from rlrestore.envs.sources import PairSource
+from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.devices import numbered_generator
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.toolbox import Toolbox
 
-CHECKPOINT = Path("training") / "agent.safetensors"
 CHECKPOINT_SECONDS = 60.0
-VALIDATION_EPISODES = 192
 CLIP_NORM = 1.0
-SOURCE_SHARES = {"moderate": 0.45, "single": 0.45, "clean": 0.1}
-"""Where the agent's training pairs come from.
-
-Source: the authors' released code mixes the tools' single distortions about one to one into the moderate
-mixture; the clean photographs, on which the right first action is stop, are ours.
-"""
+Watch = Callable[[int, float, AnyPolicy, dict[str, float]], None]
+"""Told of every round: steps of the environment and seconds so far, the policy, the round's metrics."""
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +38,10 @@ class AgentSettings:
     Attributes:
         minutes: Wall-clock time, over all runs that resume it; or None.
         steps: Steps of the environment, rounded up to whole rounds; or None. Exactly one of the two is given.
-        episodes: Episodes collected in a round.
+        episodes: Episodes played in a round.
         fits: Gradient steps in a round.
         batch: Episodes per gradient step.
         capacity: Episodes kept, the newest ones.
-        exploration: Probability of a random tool while collecting.
-        discount: How much a later gain counts beside one now. At 1 a harmless tool costs no more than the
-            last of the steps, which is less than young values err; at 0 the best tool of the step stands out.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
         seed: Of the weights and of all draws.
     """
@@ -57,11 +49,9 @@ class AgentSettings:
     minutes: float | None = None
     steps: int | None = None
     episodes: int = 128
-    fits: int = 64
-    batch: int = 32
+    fits: int = 128
+    batch: int = 64
     capacity: int = 32768
-    exploration: float = 0.3
-    discount: float = 0.0
     learning_rate: float = 1e-3
     seed: int = 0
 
@@ -70,159 +60,207 @@ class AgentSettings:
             raise ValueError("expected either minutes or steps")
 
 
-def training_source(bank: PhotoBank) -> PairSource:
-    """Return what the agent trains on: the moderate mixture, single distortions, clean photographs."""
-    sources: dict[str, PairSource] = {
-        "moderate": MixtureSource(bank, MODERATE),
-        "single": SingleSource(bank),
-        "clean": CleanSource(bank),
-    }
-    return MixedSource([(SOURCE_SHARES[name], source) for name, source in sources.items()])
+class Learning(Protocol):
+    """A way to learn from episodes: what is played and kept, and what is fitted to it."""
+
+    def play(
+        self,
+        policy: AnyPolicy,
+        toolbox: Toolbox,
+        source: PairSource,
+        count: int,
+        done: float,
+        generator: torch.Generator,
+    ) -> tuple[Kept, int]:
+        """Play episodes.
+
+        Args:
+            policy: The agent.
+            toolbox: Its tools.
+            source: Where the pairs come from.
+            count: Episodes to play.
+            done: How much of the training is behind, from 0 to 1.
+            generator: Source of all draws, on the device.
+
+        Returns:
+            What is kept of them, with what the agent saw as `seen` `(N, T, …)` float16; and how many steps of
+            the environment they took.
+        """
+        ...
+
+    def loss(self, policy: AnyPolicy, batch: Kept) -> dict[str, Tensor]:
+        """Return the parts of the loss, scalars by their names."""
+        ...
 
 
-class QTrainer:
-    """Trains a policy by Q-learning from all actions, with a checkpoint every minute.
+class AgentTrainer:
+    """Trains a policy, with a checkpoint every minute.
 
-    A resumed training has its weights and optimiser back, and collects its episodes anew.
+    A resumed training has its weights, its optimiser and the episodes it kept, and its draws depend on the
+    seed and the steps alone: with a budget in steps it goes on as if it had never stopped.
     """
 
     def __init__(
         self,
-        policy: Policy,
+        policy: AnyPolicy,
         toolbox: Toolbox,
         source: PairSource,
+        learning: Learning,
         settings: AgentSettings,
         device: torch.device,
     ) -> None:
         channels_last(policy)
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
-        self.toolbox, self.source, self.settings = toolbox, source, settings
+        self.toolbox, self.source = toolbox, source
+        self.learning, self.settings, self.device = learning, settings, device
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
-        self.generator = torch.Generator(device)
-        self.kept: Episodes | None = None
+        self.kept: Kept | None = None
         self.steps, self.seconds = 0, 0.0
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
-        if path.exists():
-            progress = load_checkpoint(path, self.policy, self.optimizer)
-            self.steps, self.seconds = progress["steps"], progress["seconds"]
+        """Go on from a checkpoint, if there is one.
 
-    def train(self, checkpoint: Path) -> None:
+        Raises:
+            ModelError: It does not fit.
+        """
+        if path.exists():
+            progress, columns = load_checkpoint(path, self.policy, self.optimizer)
+            if not columns:
+                raise ModelError(f"{path} holds no episodes; start without --resume")
+            self.steps, self.seconds = progress["steps"], progress["seconds"]
+            self.kept = Kept({name: column.to(self.device) for name, column in columns.items()})
+
+    def train(self, checkpoint: Path, watch: Watch) -> None:
         """Train until the steps or the minutes are used up.
+
+        What comes before the round in progress is written when the training is interrupted or diverges.
+
+        Args:
+            checkpoint: Where to write checkpoints.
+            watch: Told of every round; its time is not counted.
 
         Raises:
             RlrestoreError: The loss became NaN or infinite; the last good checkpoint is kept.
         """
         settings = self.settings
         whole = math.inf if settings.minutes is None else settings.minutes * 60
-        before, began, saved, slowest = self.seconds, time.monotonic(), time.monotonic(), 0.0
+        saved, slowest = time.monotonic(), 0.0
         self.policy.train()
+        good = self._snapshot()
         with tqdm(desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None) as bar:
             while self.seconds + slowest < whole and self.steps < (settings.steps or math.inf):
-                done = self.seconds / whole if settings.steps is None else self.steps / settings.steps
-                loss = self.round(done)
-                if not math.isfinite(loss):
+                try:
+                    seconds, metrics = self._timed_round(whole)
+                except KeyboardInterrupt:
+                    good.save(checkpoint)
+                    log.warning("interrupted after %d steps; --resume goes on from there", good.steps)
+                    raise
+                if not math.isfinite(metrics["loss"]):
+                    good.save(checkpoint)
                     raise RlrestoreError(
-                        f"the agent's loss became {loss} after {self.steps} steps; --resume goes on from "
-                        f"the last good checkpoint, if {checkpoint} exists"
+                        f"the agent's loss became {metrics['loss']} after {good.steps} steps; "
+                        f"{checkpoint} keeps the state before: --resume --seed with another seed goes on"
                     )
-                now = time.monotonic()
-                slowest = max(slowest, before + now - began - self.seconds)
-                self.seconds = before + now - began
-                bar.update(settings.episodes * self.policy.max_steps)
-                bar.set_postfix_str(f"loss {loss:.3f} dB²")
-                if now - saved > CHECKPOINT_SECONDS:
-                    self.save(checkpoint)
-                    log.info("%d steps, %.1f min, loss %.3f dB²", self.steps, self.seconds / 60, loss)
-                    saved = now
+                slowest = max(slowest, seconds)
+                good = self._snapshot()
+                bar.update(self.steps - bar.n)
+                bar.set_postfix_str(f"loss {metrics['loss']:.3f}")
+                watch(self.steps, self.seconds, self.policy, metrics)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    good.save(checkpoint)
+                    saved = time.monotonic()
         self.policy.eval()
-        self.save(checkpoint)
+        good.save(checkpoint)
 
-    def round(self, done: float) -> float:
-        """Collect once and fit many times; return the mean loss of the fits.
+    def _timed_round(self, whole: float) -> tuple[float, dict[str, float]]:
+        began = time.monotonic()
+        steps = self.settings.steps
+        metrics = self.round(self.seconds / whole if steps is None else self.steps / steps)
+        seconds = time.monotonic() - began
+        self.seconds += seconds
+        return seconds, metrics
+
+    def round(self, done: float) -> dict[str, float]:
+        """Play once and fit many times.
 
         Args:
             done: How much of the training is behind, from 0 to 1; sets the learning rate.
+
+        Returns:
+            The round's metrics, as explained in docs/agent.md.
         """
         settings = self.settings
-        self.generator = numbered_generator(self.generator.device, settings.seed, self.steps)
+        generator = numbered_generator(self.device, settings.seed, self.steps)
+        rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        new = collect(
-            self.policy,
-            self.toolbox,
-            self.source,
-            settings.episodes,
-            settings.exploration,
-            settings.discount,
-            self.generator,
+            group["lr"] = rate
+        began = time.monotonic()
+        new, steps = self.learning.play(
+            self.policy, self.toolbox, self.source, settings.episodes, done, generator
         )
-        self.kept = new if self.kept is None else join(self.kept, new, settings.capacity)
-        losses = [self._fit(self.kept) for _ in range(settings.fits)]
-        self.steps += settings.episodes * self.policy.max_steps
-        return float(torch.stack(losses).mean())
+        played = time.monotonic() - began
+        if self.kept is None and isinstance(self.policy, Policy):
+            self.policy.trunk.standardise(new["seen"].flatten(0, 1))
+        entropy = self._first_action_entropy(new)
+        self.kept = new if self.kept is None else self.kept.joined(new, settings.capacity)
+        fits = [self._fit(self.kept, generator) for _ in range(settings.fits)]
+        self.steps += steps
+        means = {name: float(torch.stack([fit[name] for fit in fits]).mean()) for name in fits[0]}
+        return {
+            **means,
+            "learning_rate": rate,
+            "first_action_entropy": entropy,
+            "steps_per_second": steps / played,
+            "playing_share": played / (time.monotonic() - began),
+        }
 
-    def _fit(self, kept: Episodes) -> Tensor:
-        device = self.generator.device
-        batch = kept[
-            torch.randint(len(kept), (self.settings.batch,), generator=self.generator, device=device)
-        ]
-        turned = Episodes(turn(batch.images, self.generator), batch.last_actions, batch.values_db)
-        loss = value_loss(values_of(self.policy, turned), batch.values_db)
+    @torch.no_grad()
+    def _first_action_entropy(self, new: Kept) -> float:
+        features = self.policy.trunk(new["seen"][:, 0].float())
+        nothing = torch.full((len(new),), -1, device=self.device)
+        values, _ = self.policy.look(features, nothing, self.policy.initial_state(len(new)))
+        return entropy_nats(values.argmax(dim=1), values.shape[1])
+
+    def _fit(self, kept: Kept, generator: torch.Generator) -> dict[str, Tensor]:
+        count = self.settings.batch
+        batch = kept.rows(torch.randint(len(kept), (count,), generator=generator, device=self.device))
+        if torch.rand((), generator=generator, device=self.device) < 0.5:
+            batch = batch.transposed()
+        parts = self.learning.loss(self.policy, batch)
+        loss = torch.stack(tuple(parts.values())).sum()
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP_NORM)
         self.optimizer.step()
-        return loss.detach()
+        parts = {f"{name}_loss": part.detach() for name, part in parts.items()}
+        return {"loss": loss.detach(), **parts, "gradient_norm": norm}
 
-    def save(self, checkpoint: Path) -> None:
-        """Write a checkpoint."""
-        progress = {"steps": self.steps, "seconds": self.seconds}
-        save_checkpoint(checkpoint, self.policy, self.optimizer, progress)
+    def _snapshot(self) -> "Snapshot":
+        policy, optimizer = copy.deepcopy((self.policy, self.optimizer))  # together: they share parameters
+        return Snapshot(policy, optimizer, self.kept, self.steps, self.seconds)
 
 
-def train_q(
-    bank: PhotoBank,
-    validation: PhotoBank,
-    toolbox: Toolbox,
-    out: Path,
-    settings: AgentSettings,
-    resume: bool = False,
-    policy: Policy | None = None,
-) -> tuple[Policy, PolicyReport]:
-    """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
+@dataclass(frozen=True)
+class Snapshot:
+    """A training between two rounds.
 
-    Args:
-        bank: Photographs to train on; training runs on their device.
-        validation: Photographs to measure on.
-        toolbox: The tools, on the same device.
-        out: Folder for the checkpoint.
-        settings: How.
-        resume: Go on from the checkpoint in `out`.
-        policy: The agent to begin with; an untrained one without it.
-
-    Raises:
-        RlrestoreError: The loss became NaN or infinite.
-        ModelError: The checkpoint does not fit.
+    Attributes:
+        policy: The agent.
+        optimizer: Its Adam.
+        kept: Episodes.
+        steps: Steps of the environment.
+        seconds: Wall-clock time.
     """
-    if policy is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            policy = Policy(toolbox.stop)
-    trainer = QTrainer(policy, toolbox, training_source(bank), settings, bank.device)
-    if resume:
-        trainer.resume(out / CHECKPOINT)
-    else:
-        (out / CHECKPOINT).unlink(missing_ok=True)
-    trainer.train(out / CHECKPOINT)
-    return trainer.policy, validate(trainer.policy, toolbox, validation, settings.seed)
 
+    policy: AnyPolicy
+    optimizer: torch.optim.Optimizer
+    kept: Kept | None
+    steps: int
+    seconds: float
 
-def validate(policy: Policy, toolbox: Toolbox, validation: PhotoBank, seed: int) -> PolicyReport:
-    """Measure a policy on the moderate mixture of the validation photographs, and log the report."""
-    generator = torch.Generator(validation.device).manual_seed(seed)
-    images, clean = MixtureSource(validation, MODERATE)(VALIDATION_EPISODES, generator)
-    report = measure_policy(policy, toolbox, images, clean)
-    log.info("moderate, validation: %s", report.line())
-    return report
+    def save(self, path: Path) -> None:
+        """Write it as a checkpoint."""
+        progress: dict[str, Any] = {"steps": self.steps, "seconds": self.seconds}
+        save_checkpoint(
+            path, self.policy, self.optimizer, progress, None if self.kept is None else self.kept.columns
+        )

@@ -113,6 +113,17 @@ def _shares(actions: dict[str, int]) -> str:
     return ", ".join(f"{name} {count / total:.1%}" for count, name in used)
 
 
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Lay out cells in columns for a terminal, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            ["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]  # indented by two
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def measure_patches(
     restorer: Restorer, pairs: PatchPairs, batch: int = BATCH, progress: bool = False
 ) -> Scores:
@@ -127,15 +138,24 @@ def measure_patches(
     Raises:
         UsageError: The agent looks at patches of another size.
     """
-    size = restorer.policy.patch_size
-    if pairs.clean.shape[1:3] != (size, size):
-        height, width = pairs.clean.shape[1:3]
-        raise UsageError(f"expected patches of {size}×{size} for model {restorer.name}, got {width}×{height}")
+    check_size(restorer, pairs)
     parts = [
         _measure_batch(restorer, pairs.degraded[start : start + batch], pairs.clean[start : start + batch])
         for start in tqdm(range(0, len(pairs), batch), desc=pairs.name, unit="batch", disable=not progress)
     ]
     return _join(restorer, pairs.name, parts)
+
+
+def check_size(restorer: Restorer, pairs: PatchPairs) -> None:
+    """Refuse patches of another size than the agent's.
+
+    Raises:
+        UsageError: They are.
+    """
+    size = restorer.policy.patch_size
+    if pairs.clean.shape[1:3] != (size, size):
+        height, width = pairs.clean.shape[1:3]
+        raise UsageError(f"expected patches of {size}×{size} for model {restorer.name}, got {width}×{height}")
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.evaluate import BATCH, standard_error, to_images
+from rlrestore.evaluate import BATCH, aligned, standard_error, to_images
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.restore import find_model
 from rlrestore.testsets import Grid, PatchPairs, generate
@@ -137,11 +137,11 @@ class ToolsReport:
         where = f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}"
         lines = [
             f"gain in dB on {self.mean.n} patches of each tool's own distortion alone (± standard error)",
-            *_aligned(rows),
+            *aligned(rows),
             *([f"  {ORACLE_NOTE}"] if any("*" in cell for row in rows[1:] for cell in row) else []),
             "",
             f"cost on {where}; patches of 63×63, multiply-adds of the convolutions",
-            *_aligned([row for number in range(len(names)) for row in self._cost_rows(names, number)]),
+            *aligned([row for number in range(len(names)) for row in self._cost_rows(names, number)]),
         ]
         for name, costs in zip(names[1:], self.costs[1:], strict=True):
             lines.append(f"  at batch 64 {names[0]} is {costs.speedup:.2f} times as fast as {name}")
@@ -182,17 +182,6 @@ def _job_row(job: JobScores) -> list[str]:
         f"{job.psnr_db:.2f}",
         *(f"{gain.gain_db:+.2f}{'*' if gain.oracle else ' '}" for gain in job.gains),
         *(f"{gain.lead_db:+.2f} ± {gain.lead_standard_error_db:.2f}" for gain in job.gains[1:]),
-    ]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Lay out cells in columns, the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            ["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]  # indented by two
-        ).rstrip()
-        for row in rows
     ]
 
 

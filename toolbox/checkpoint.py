@@ -1,7 +1,8 @@
-"""Checkpoints of a training: weights and optimiser in one safetensors file."""
+"""Checkpoints of a training: weights, optimiser and data in one safetensors file."""
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from rlrestore.toolbox.storage import check_shapes, load_weights, write_atomical
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+    data: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write all that a training needs to go on where it was, on whichever device.
 
@@ -24,6 +29,7 @@ def save_checkpoint(
         network: Whose weights.
         optimizer: Adam, whose moments; one group of parameters.
         progress: The steps and seconds trained, and anything else that JSON can hold.
+        data: What the training has collected.
 
     Raises:
         RlrestoreError: It cannot be written; the one before it is still there.
@@ -31,10 +37,11 @@ def save_checkpoint(
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors |= {f"data.{name}": tensor for name, tensor in (data or {}).items()}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, safetensors.torch.save(data, metadata={"progress": json.dumps(progress)}))
+        write_atomically(path, safetensors.torch.save(whole, metadata={"progress": json.dumps(progress)}))
     except OSError as error:
         raise RlrestoreError(
             f"cannot write {path} ({error.strerror}); the checkpoint before it is whole: "
@@ -44,8 +51,8 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
-    """Put a checkpoint back where it came from, and return its progress.
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Put a checkpoint back where it came from, and return its progress and its data.
 
     Raises:
         ModelError: The file cannot be read, or does not fit the network.
@@ -61,14 +68,15 @@ def load_checkpoint(
     if not _is_progress(progress):
         raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; delete it")
     for name, tensor in tensors.items():
-        if not name.startswith(("network.", "optimizer.")):
+        if not name.startswith(("network.", "optimizer.", "data.")):
             raise ModelError(f"{path}: tensor {name}: expected no such tensor, got {tuple(tensor.shape)}")
-        if not (tensor.is_floating_point() and tensor.isfinite().all()):
+        whole_numbers = name.startswith("data.") and not tensor.is_floating_point()
+        if not whole_numbers and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise ModelError(f"{path}: tensor {name}: expected finite floats; delete the file")
     load_weights(network, _under("network.", tensors), str(path))
     if optimizer is not None:
         _restore_moments(optimizer, _under("optimizer.", tensors), path)
-    return progress
+    return progress, _under("data.", tensors)
 
 
 def _is_progress(progress: Any) -> bool:

@@ -229,7 +229,7 @@ class ToolTrainer:
         self.drawn: list[tuple[Tensor, Tensor]] = []
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
-            progress = load_checkpoint(self.path, self._modules(), self.optimizer)
+            progress, _ = load_checkpoint(self.path, self._modules(), self.optimizer)
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.done = bool(progress.get("done")) and self.steps >= (settings.steps or 0)
 

@@ -14,6 +14,7 @@ from rlrestore.errors import RlrestoreError, UsageError
 if TYPE_CHECKING:
     from rlrestore.evaluate import Report, Scores
     from rlrestore.restore import Restorer
+    from rlrestore.testsets import PatchPairs
 
 DESCRIPTION = """\
 Measure how well a model restores a test set: PSNR and SSIM at the input and after each step, each the mean
@@ -31,12 +32,20 @@ With --tools it measures the tools instead, without the agent: each by itself, o
 its own distortion alone, and what it costs in parameters, multiply-adds and time. --against sets the tools of
 other models beside those of the same name, on the same patches and timed in turn; a model that has none of a
 name takes part with whichever of its tools does best on each patch. Times are only good on an idle machine.
+
+With --oracle it measures the agent's choices instead, on patches of --data or --npz: beside a greedy oracle,
+which takes at every step the tool that really gains most, and beside the agent without its memory or without
+stop, chance, and the best fixed chain. On the first --subset patches every chain is played. It also says when
+the agent stops too early or too late, and sets its first tool against the best one. The default numbers take
+about six minutes on one core for each mixture, the subset most of it.
 """
 SPLITS = ("mild", "moderate", "severe")
 PATCHES = 1000
 TOOL_PATCHES = 500
+ORACLE_PATCHES = 500
 SEED = 0
 GRID = "any"
+SUBSET = 100
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -59,7 +68,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--patches",
         type=int,
         metavar="N",
-        help=f"patches of each mixture (default: {PATCHES}) or, with --tools, tool (default: {TOOL_PATCHES})",
+        help=f"patches of each mixture (default: {PATCHES}, with --oracle {ORACLE_PATCHES}) "
+        f"or, with --tools, tool (default: {TOOL_PATCHES})",
     )
     made.add_argument("--seed", type=int, metavar="N", help=f"which patches (default: {SEED})")
     made.add_argument(
@@ -74,6 +84,15 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--against", nargs="+", metavar="M", help="with --tools: names or folders of models to compare with"
     )
+    parser.add_argument(
+        "--oracle", action="store_true", help="measure the agent's choices against the best ones"
+    )
+    parser.add_argument(
+        "--subset",
+        type=int,
+        metavar="K",
+        help=f"with --oracle: play every chain on the first K patches, 0 for none (default: {SUBSET})",
+    )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
 
@@ -86,7 +105,10 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
     _check(args)
-    content = _evaluate_tools(args) if args.tools else _evaluate_sets(args)
+    if args.tools:
+        content = _evaluate_tools(args)
+    else:
+        content = _evaluate_policy(args) if args.oracle else _evaluate_sets(args)
     if args.json is not None:
         _write(args.json, content)
     return 0
@@ -103,6 +125,23 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     report = compare_tools(read_photos(args.data), contenders, **made, progress=sys.stderr.isatty())
     print(report.table())
     return {"model": models[0], "against": models[1:], "data": str(args.data), **made, **report.to_json()}
+
+
+def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
+    """Print a table for each set; returns what the JSON file holds."""
+    from rlrestore.evaluate_policy import check_chains, compare_with_oracles
+    from rlrestore.restore import Restorer
+
+    restorer = Restorer.from_pretrained(args.model, device=args.device)
+    subset = SUBSET if args.subset is None else args.subset
+    check_chains(restorer, subset)
+    made, sets = _made(args), {}
+    for pairs in _patches(args):
+        report = compare_with_oracles(restorer, pairs, subset, made["seed"], progress=sys.stderr.isatty())
+        print(report.table(), end="\n\n")
+        sets[report.name] = report.to_json()
+    settings = {"npz": str(args.npz)} if args.data is None else {"data": str(args.data), **made}
+    return {"model": restorer.name, **settings, "subset": subset, "sets": sets}
 
 
 def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
@@ -123,6 +162,7 @@ def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
 def _check(args: argparse.Namespace) -> None:
     sources = [name for name in ("data", "pairs", "npz") if getattr(args, name) is not None]
     _check_tools(args, sources)
+    _check_oracle(args, sources)
     if len(sources) != 1:
         came = " and ".join(f"--{name}" for name in sources) or "none of them"
         raise UsageError(f"expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got {came}")
@@ -151,6 +191,17 @@ def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
         )
 
 
+def _check_oracle(args: argparse.Namespace, sources: list[str]) -> None:
+    if args.oracle and args.tools:
+        raise UsageError("--oracle measures the agent and --tools the tools: give one of them")
+    if args.oracle and "pairs" in sources:
+        raise UsageError("--oracle plays on patches: expected --data DIR or --npz FILE, got --pairs")
+    if not args.oracle and args.subset is not None:
+        raise UsageError("--subset says on how many patches every chain is played; give --oracle with it")
+    if args.subset is not None and args.subset < 0:
+        raise UsageError(f"expected --subset to be at least 0, got {args.subset}")
+
+
 def _check_output(path: Path, npz: Path | None) -> None:
     from rlrestore.cli.outputs import refuse_overwriting
     from rlrestore.imaging.files import LISTED_SUFFIXES, is_folder, shown
@@ -169,27 +220,35 @@ def _check_output(path: Path, npz: Path | None) -> None:
 
 def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores"]:
     from rlrestore.evaluate import measure_files, measure_patches
-    from rlrestore.imaging.mixtures import MIXTURES
-    from rlrestore.testsets import generate, pair_files, read_npz, read_photos
+    from rlrestore.testsets import pair_files
 
     progress = sys.stderr.isatty()
-    if args.npz is not None:
-        yield measure_patches(restorer, read_npz(args.npz), progress=progress)
-    elif args.pairs is not None:
+    if args.pairs is not None:
         degraded, clean = args.pairs
         yield measure_files(
             restorer, pair_files(degraded, clean), degraded.name or "pairs", progress=progress
         )
     else:
-        photos = read_photos(args.data)
-        made = _made(args)
-        for name in SPLITS if args.split is None else (args.split,):
-            pairs = generate(photos, MIXTURES[name], made["patches"], made["seed"], made["grid"])
+        for pairs in _patches(args):
             yield measure_patches(restorer, pairs, progress=progress)
 
 
+def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
+    from rlrestore.imaging.mixtures import MIXTURES
+    from rlrestore.testsets import generate, read_npz, read_photos
+
+    if args.npz is not None:
+        yield read_npz(args.npz)
+    else:
+        photos = read_photos(args.data)
+        made = _made(args)
+        for name in SPLITS if args.split is None else (args.split,):
+            yield generate(photos, MIXTURES[name], made["patches"], made["seed"], made["grid"])
+
+
 def _made(args: argparse.Namespace) -> dict[str, Any]:
-    defaults = {"patches": TOOL_PATCHES if args.tools else PATCHES, "seed": SEED, "grid": GRID}
+    patches = TOOL_PATCHES if args.tools else ORACLE_PATCHES if args.oracle else PATCHES
+    defaults = {"patches": patches, "seed": SEED, "grid": GRID}
     return {
         name: getattr(args, name) if getattr(args, name) is not None else defaults[name] for name in defaults
     }

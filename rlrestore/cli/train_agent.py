@@ -1,16 +1,22 @@
 """`rlrestore train-agent`: train the agent on a toolbox."""
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_training_arguments, share, tool_records, training_record
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
+if TYPE_CHECKING:
+    from rlrestore.agent.policy import AnyPolicy
+    from rlrestore.agent.training import Learning
+    from rlrestore.toolbox.toolbox import Toolbox
+
 DESCRIPTION = """\
-Train the agent on a toolbox that stays as it is, and write the whole model. A resumed training has its
-weights and optimiser back, and collects its episodes anew.
+Train the agent on a toolbox that stays as it is, and write the whole model. The folder `training` in --out
+holds the checkpoint and, if the package tensorboard is installed, a log of every metric. A resumed training
+has its weights, its optimiser and its episodes back.
 """
 
 
@@ -21,23 +27,30 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_training_arguments(parser, "steps of the environment")
     parser.add_argument(
-        "--tools", type=Path, required=True, metavar="DIR", help="a model folder with trained tools"
+        "--tools", required=True, metavar="M", help="a model with trained tools, a name or folder"
     )
     parser.add_argument(
-        "--start", metavar="M", help="begin with the agent of this model, a name or folder; with q only"
+        "--start", metavar="M", help="begin with the agent of this model, a name or folder; not with ppo"
     )
     parser.add_argument(
         "--algo",
-        choices=("q", "ppo"),
+        choices=("q", "dqn", "ppo"),
         default="q",
-        help="q: from all actions of every visited state (default); ppo: recurrent PPO",
+        help="q: from all actions of every visited state (default); dqn: from those taken, as in the paper; "
+        "ppo: recurrent PPO",
+    )
+    parser.add_argument(
+        "--network",
+        choices=("spectral", "paper"),
+        default="spectral",
+        help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
     parser.add_argument(
         "--discount",
         type=share,
-        default=0.0,
         metavar="G",
-        help="how much later gains count, 0 to 1; with q only (default: 0, the values are gains of the step)",
+        help="how much later gains count, 0 to 1 (default: 0 for q, whose values are gains of the step, "
+        "0.99 for dqn); not with ppo",
     )
 
 
@@ -48,11 +61,8 @@ def run(args: argparse.Namespace) -> int:
         UsageError: An unknown device, a damaged toolbox, or no usable photograph.
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
-    if args.algo == "ppo" and (args.resume or args.start):
-        given = "--resume" if args.resume else "--start"
-        raise UsageError(f"{given} goes with --algo q: a PPO training starts anew")
-    from rlrestore.agent.policy import Policy
-    from rlrestore.agent.storage import load_agent, save_model
+    _check(args)
+    from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
@@ -63,10 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
     show_log()
     device = resolve_device(args.device)
-    toolbox, old_card = load_toolbox(args.tools, device), read_card(args.tools)
-    start = None if args.start is None else load_agent(find_model(args.start), toolbox, device)
-    if start is not None and not isinstance(start, Policy):
-        raise UsageError(f"expected an agent of family {Policy.family} to begin with, got {start.family}")
+    tools = find_model(args.tools)
+    toolbox, old_card = load_toolbox(tools, device), read_card(tools)
+    policy = _policy(args, toolbox)
     prepare_folder(args.out)
     side = context_side(PATCH)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
@@ -75,16 +84,58 @@ def run(args: argparse.Namespace) -> int:
     if args.algo == "ppo":
         from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
 
-        policy, report = train_ppo(
-            bank, validation, toolbox, PpoSettings(args.minutes, args.steps, seed=args.seed)
-        )
+        settings = PpoSettings(args.minutes, args.steps, seed=args.seed)
+        policy, report = train_ppo(bank, validation, toolbox, args.out, settings)
         values = {"values": VALUES}
     else:
-        from rlrestore.agent.training import AgentSettings, train_q
+        from rlrestore.agent.learn import train_agent
+        from rlrestore.agent.training import AgentSettings
 
-        settings = AgentSettings(args.minutes, args.steps, discount=args.discount, seed=args.seed)
-        policy, report = train_q(bank, validation, toolbox, args.out, settings, args.resume, start)
+        agent_settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
+        report = train_agent(
+            policy, _learning(args), bank, validation, toolbox, args.out, agent_settings, args.resume
+        )
     record = training_record("agent", args, len(bank), validation=report.record())
+    say(report.line())
     save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})
     say(f"wrote {args.out}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    given = {
+        "--resume": args.resume,
+        "--start": args.start,
+        "--discount": args.discount is not None,
+        "--network paper": args.network == "paper",
+    }
+    for option, is_given in given.items():
+        if args.algo == "ppo" and is_given:
+            raise UsageError(f"{option} does not go with --algo ppo: expected q or dqn")
+
+
+def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
+    """Return the agent to train."""
+    from rlrestore.agent.learn import untrained
+    from rlrestore.agent.policy import POLICIES
+    from rlrestore.agent.storage import load_agent
+    from rlrestore.restore import find_model
+    from rlrestore.toolbox.devices import resolve_device
+
+    if args.start is None:
+        return untrained(POLICIES[args.network], toolbox.stop, args.seed)
+    policy = load_agent(find_model(args.start), toolbox, resolve_device(args.device))
+    if policy.family != args.network:
+        raise UsageError(
+            f"expected an agent of family {args.network} to begin with, got {policy.family}; "
+            f"give --network {policy.family}"
+        )
+    return policy
+
+
+def _learning(args: argparse.Namespace) -> "Learning":
+    from rlrestore.agent.dqn import TakenActions
+    from rlrestore.agent.qlearning import AllActions
+
+    discount = {} if args.discount is None else {"discount": args.discount}
+    return TakenActions(**discount) if args.algo == "dqn" else AllActions(**discount)

@@ -59,7 +59,7 @@ def _constant(values: tuple[tuple[float, ...], ...], device: torch.device) -> Te
 
 
 @functools.cache
-def _dct(device: torch.device) -> Tensor:
+def dct_matrix(device: torch.device) -> Tensor:
     """Return the orthonormal DCT of a whole block as one matrix `(64, 64)`: row 8u + v is a coefficient.
 
     One product with 64 columns runs many times faster than two with 8 for every block.
@@ -96,7 +96,7 @@ def quantisation_tables(quality: Tensor) -> tuple[Tensor, Tensor]:
 def _code_plane(plane: Tensor, table: Tensor) -> Tensor:
     """Return what a plane `(B, H, W)` of samples in 0–255 becomes by DCT, quantisation and back, rounded."""
     batch, height, width = plane.shape
-    dct = _dct(plane.device)
+    dct = dct_matrix(plane.device)
     blocks = (plane - 128).view(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(2, 3)
     blocks = blocks.reshape(batch, -1, BLOCK * BLOCK)  # (B, blocks, 64)
     steps = table.view(batch, 1, BLOCK * BLOCK)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rlrestore.agent.kept import Kept
+from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
 from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
 from rlrestore.agent.policy import Hidden, Policy
-from rlrestore.agent.qlearning import Episodes, collect, join, value_loss, values_of
-from rlrestore.agent.training import AgentSettings, QTrainer, train_q
+from rlrestore.agent.qlearning import AllActions, choice_loss, value_loss, values_along
+from rlrestore.agent.training import AgentSettings, AgentTrainer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start
 from rlrestore.errors import RlrestoreError
@@ -92,11 +95,11 @@ def marked(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> Policy:
     torch.manual_seed(0)
     policy = Policy(toolbox.stop, SIDE, max_steps)
-    settings = AgentSettings(steps=steps, episodes=64, fits=20, learning_rate=2e-3)
-    trainer = QTrainer(policy, toolbox, source, settings, CPU)
+    settings = AgentSettings(steps=steps, episodes=64, fits=30, learning_rate=2e-3)
+    trainer = AgentTrainer(policy, toolbox, source, AllActions(), settings, CPU)
     while trainer.steps < steps:
         trainer.round(trainer.steps / steps)
-    return trainer.policy.eval()
+    return policy.eval()
 
 
 def measure(policy: Policy, toolbox: Toolbox, source: PairSource) -> PolicyReport:
@@ -129,7 +132,7 @@ class Forgetful(Policy):
 def test_only_a_memory_solves_the_second_toy() -> None:
     """With its memory the agent does what the oracle does; emptied, it must guess the second tool."""
     toolbox = toy_toolbox([Unveil(), Paint(0.1), Paint(-0.1)])
-    policy = train(toolbox, marked, steps=4_000, max_steps=2)
+    policy = train(toolbox, marked, steps=8_000, max_steps=2)
     forgetful = Forgetful(toolbox.stop, SIDE, max_steps=2)
     forgetful.load_state_dict(policy.state_dict())
     report = measure(policy, toolbox, marked)
@@ -158,10 +161,12 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
         return clean + torch.tensor([0.31, 0.01, 0.01])[:, None, None], clean
 
     policy = Policy(3, SIDE, max_steps=1)
-    episodes = collect(policy, toolbox, first_channel, 4, 0.5, 1.0, torch.Generator().manual_seed(0))
+    learning = AllActions(exploration=0.5, discount=1.0)
+    episodes, steps = learning.play(policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0))
     reward = 10 * np.log10((0.31**2 + 2e-4) / 3e-4)
-    assert episodes.values_db[0, 0].tolist() == pytest.approx([reward, -2, -2, 0], abs=1e-3)
-    assert episodes.last_actions.tolist() == [[-1]] * 4
+    assert steps == 4
+    assert episodes["values_db"][0, 0].tolist() == pytest.approx([reward, -2, -2, 0], abs=1e-3)
+    assert episodes["last_actions"].tolist() == [[-1]] * 4
 
 
 def test_the_loss_by_hand() -> None:
@@ -171,59 +176,101 @@ def test_the_loss_by_hand() -> None:
     assert float(value_loss(torch.tensor([[0.4, -0.4]]), targets)) == pytest.approx(0.16)
 
 
-def test_the_newest_episodes_are_kept() -> None:
-    def episodes(first: int, count: int) -> Episodes:
-        numbers = torch.arange(first, first + count)
-        return Episodes(
-            numbers.byte()[:, None, None, None, None], numbers[:, None], numbers[:, None, None].float()
-        )
+def test_the_choice_loss_by_hand() -> None:
+    """Two equal actions, of which one is valued e times as right a choice: ln((1 + e) / 2) - 1/2 nats."""
+    loss = choice_loss(torch.tensor([[0.2, 0.0]]), torch.zeros(1, 2))
+    assert float(loss) == pytest.approx(0.2 * (np.log((1 + np.e) / 2) - 0.5))
+    assert float(choice_loss(torch.tensor([[1.3, 1.3]]), torch.zeros(1, 2))) == pytest.approx(0, abs=1e-7)
 
-    kept = join(episodes(0, 4), episodes(4, 3), capacity=5)
-    assert kept.last_actions.flatten().tolist() == [2, 3, 4, 5, 6]
+
+def test_the_newest_episodes_are_kept() -> None:
+    def episodes(first: int, count: int) -> Kept:
+        return Kept({"numbers": torch.arange(first, first + count)})
+
+    assert episodes(0, 4).joined(episodes(4, 3), capacity=5)["numbers"].tolist() == [2, 3, 4, 5, 6]
+    with pytest.raises(ValueError, match="expected columns of one length"):
+        Kept({"numbers": torch.zeros(2), "others": torch.zeros(3)})
 
 
 def test_values_along_kept_episodes_are_those_of_playing() -> None:
-    """What is fitted is what acts, to the rounding of the kept bytes."""
+    """What is fitted is what acts, to the rounding of what is kept."""
     toolbox = toy_toolbox([Lower(0)])
     policy = Policy(1, SIDE, max_steps=2)
-    images = torch.full((1, 3, SIDE, SIDE), 200 / 255)
+    images = torch.rand((1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
     first, hidden = policy(images, torch.tensor([-1]), policy.initial_state(1))
-    after = toolbox.apply_tool(0, images)
+    after = toolbox.apply_tool(0, images).clamp(0, 1)
     second, _ = policy(after, torch.tensor([0]), hidden)
-    kept = Episodes(
-        (torch.stack((images, after), dim=1) * 255).round().byte(),
-        torch.tensor([[-1, 0]]),
-        torch.zeros(1, 2, 2),
-    )
-    assert torch.allclose(values_of(policy, kept), torch.stack((first, second), dim=1), atol=2e-2)
+    seen = torch.stack((policy.see(images), policy.see(after)), dim=1).half()
+    values = values_along(policy, seen, torch.tensor([[-1, 0]]))
+    assert torch.allclose(values, torch.stack((first, second), dim=1), atol=1e-3)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    """The checkpoint holds what came before the round that broke."""
     toolbox = toy_toolbox([Lower(0)])
     policy = Policy(1, SIDE)
-    with torch.no_grad():
-        policy.level.bias.fill_(float("nan"))
     settings = AgentSettings(steps=100, episodes=2, fits=1, batch=2)
-    trainer = QTrainer(policy, toolbox, raised_channels, settings, CPU)
-    with pytest.raises(RlrestoreError, match="the agent's loss became nan after 6 steps"):
-        trainer.train(tmp_path / "agent.safetensors")
-    assert not list(tmp_path.iterdir())
+    trainer = AgentTrainer(policy, toolbox, raised_channels, AllActions(), settings, CPU)
+
+    def break_down(steps: int, *_: object) -> None:
+        if steps == 12:
+            nn.init.constant_(policy.level.bias, float("nan"))
+
+    with pytest.raises(RlrestoreError, match="the agent's loss became nan after 12 steps"):
+        trainer.train(tmp_path / "agent.safetensors", break_down)
+    resumed = AgentTrainer(Policy(1, SIDE), toolbox, raised_channels, AllActions(), settings, CPU)
+    resumed.resume(tmp_path / "agent.safetensors")
+    assert resumed.steps == 12
 
 
-def test_training_stops_at_its_steps_and_goes_on(
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """Ctrl-C in the third round of four; resumed, it ends with the very weights of one that ran through."""
+    toolbox = toy_toolbox([Lower(channel) for channel in range(3)])
+    settings = AgentSettings(steps=96, episodes=8, fits=3, batch=4, capacity=12)
+
+    def trainer() -> AgentTrainer:
+        policy = untrained(Policy, 3, seed=5)
+        small = Policy(3, SIDE)
+        small.memory.load_state_dict(policy.memory.state_dict())
+        torch.manual_seed(5)
+        for layer in (small.trunk.hidden, small.trunk.features, small.level, small.advantage):
+            layer.reset_parameters()
+        return AgentTrainer(small, toolbox, raised_channels, AllActions(), settings, CPU)
+
+    through = trainer()
+    through.train(tmp_path / "through.safetensors", lambda *_: None)
+
+    interrupted = trainer()
+    play, rounds = AllActions().play, iter(range(4))
+
+    class Interrupted(AllActions):
+        def play(self, *args: Any) -> tuple[Kept, int]:
+            if next(rounds) == 2:
+                raise KeyboardInterrupt("by Ctrl-C")
+            return play(*args)
+
+    interrupted.learning = Interrupted()
+    with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
+        interrupted.train(tmp_path / "agent.safetensors", lambda *_: None)
+    resumed = trainer()
+    resumed.resume(tmp_path / "agent.safetensors")
+    assert resumed.steps == 48
+    resumed.train(tmp_path / "agent.safetensors", lambda *_: None)
+    for name, weight in through.policy.state_dict().items():
+        assert torch.equal(resumed.policy.state_dict()[name], weight), name
+
+
+def test_a_whole_training_leaves_a_log_and_a_report(
     make_photograph: Callable[..., NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     bank = PhotoBank([make_photograph(128, 128, seed) for seed in range(2)])
     toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
-
-    def settings(steps: int) -> AgentSettings:
-        return AgentSettings(steps=steps, episodes=4, fits=1, batch=4)
-
-    _, report = train_q(bank, bank, toolbox, tmp_path, settings(12))
+    settings = AgentSettings(steps=12, episodes=4, fits=1, batch=4)
+    policy = untrained(Policy, 2, seed=0)
+    report = train_agent(policy, AllActions(), bank, bank, toolbox, tmp_path, settings)
     assert report.policy_db == report.oracle_db == 0  # untrained tools change nothing
-    resumed = QTrainer(Policy(2), toolbox, raised_channels, settings(24), CPU)
-    resumed.resume(tmp_path / "training" / "agent.safetensors")
-    assert resumed.steps == 12
+    assert (tmp_path / CHECKPOINT).exists()
+    assert list((tmp_path / "training" / "log").glob("events*"))
 
 
 def test_either_minutes_or_steps() -> None:

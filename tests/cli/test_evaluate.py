@@ -11,6 +11,10 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
+from rlrestore.evaluate_policy import compare_with_oracles
+from rlrestore.imaging.mixtures import MILD
+from rlrestore.restore import Restorer
+from rlrestore.testsets import generate, read_photos
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
 
@@ -116,6 +120,50 @@ def test_tools_are_measured_beside_those_of_another_model(
     assert costs["tools"]["keep"]["parameters"] == sum(part.numel() for part in network.parameters())
 
 
+def test_the_agents_choices_are_measured_beside_oracles(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["--patches", "5", "--seed", "3", "--grid", "aligned", "--subset", "2"]
+    options = [*made, "--json", str(tmp_path / "x.json"), "--model", model]
+    assert main(["evaluate", "--oracle", "--data", photos, *options]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("mild, 5 patches") < printed.index("moderate, 5 patches")
+    assert "the first 2 patches, all 40 chains played on each" in printed
+    content = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    settings = {name: content[name] for name in ("model", "data", "patches", "seed", "grid", "subset")}
+    assert list(settings.values()) == [model, photos, 5, 3, "aligned", 2]
+    assert list(content["sets"]) == ["mild", "moderate", "severe"]
+    mild = content["sets"]["mild"]
+    assert (mild["n"], mild["exhaustive"]["n"], mild["exhaustive"]["chains"]) == (5, 2, 40)
+    assert mild["first"]["names"] == ["brighten", "darken", "keep", "stop"]
+    assert [sum(column) for column in zip(*mild["first"]["confusion"], strict=True)] == [5, 0, 0, 0]
+    pairs = generate(read_photos(Path(photos)), MILD, 5, 3, "aligned")
+    report = compare_with_oracles(Restorer.from_pretrained(model), pairs, subset=2, seed=3)
+    assert mild == json.loads(json.dumps(report.to_json()))
+    names = [line["name"] for line in mild["policies"]]
+    assert names == [
+        *("agent", "agent, memory emptied", "agent without caution", "agent without stop", "random"),
+        *("best fixed chain", "greedy oracle"),
+    ]
+
+
+def test_the_agents_choices_are_measured_on_an_array_file(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too dark by 0.2: +0.125 leaves 0.075, where the agent darkens and the oracle brightens again."""
+    file = tmp_path / "set.npz"
+    np.savez(file, input=np.full((3, 63, 63, 3), 51, np.uint8), gt=np.full((3, 63, 63, 3), 102, np.uint8))
+    options = ["--subset", "0", "--json", str(tmp_path / "x.json"), "--model", model]
+    assert main(["evaluate", "--oracle", "--npz", str(file), *options]) == 0
+    assert "chains played" not in capsys.readouterr().out
+    content = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert (content["npz"], content["subset"], "patches" in content) == (str(file), 0, False)
+    scores = {line["name"]: line for line in content["sets"]["set"]["policies"]}
+    assert scores["agent"]["gain_db"] == pytest.approx(20 * np.log10(0.2 / 0.1375), abs=1e-3)
+    assert scores["greedy oracle"]["gain_db"] == pytest.approx(20 * np.log10(0.2 / 0.0125), abs=1e-2)
+    assert content["sets"]["set"]["exhaustive"] is None
+
+
 def test_pairs_of_files_are_measured(
     model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +202,17 @@ def test_pairs_of_files_are_measured(
         (["--tools", "--data", "a", "--patches", "0"], "expected --patches to be at least 1, got 0"),
         (["--tools", "--data", "a", "--against", "default", "no/such/model"], "no model 'no/such/model'"),
         (["--tools", "--data", "no/such/folder"], "no/such/folder"),
+        (["--oracle"], "expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got none of them"),
+        (["--oracle", "--tools", "--data", "a"], "--oracle measures the agent and --tools the tools"),
+        (
+            ["--oracle", "--pairs", "a", "b"],
+            "--oracle plays on patches: expected --data DIR or --npz FILE, got --pairs",
+        ),
+        (["--oracle", "--npz", "a", "--split", "mild"], "leave it out with --npz"),
+        (["--oracle", "--data", "a", "--subset", "-1"], "expected --subset to be at least 0, got -1"),
+        (["--oracle", "--data", "a", "--against", "b"], "--against compares tools; give --tools with it"),
+        (["--data", "a", "--subset", "5"], "give --oracle with it"),
+        (["--oracle", "--data", "no/such/folder"], "no/such/folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(

@@ -1,0 +1,59 @@
+"""Where a training's metrics go: TensorBoard, and the log."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+LINE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class MetricLog:
+    """Writes metrics by the steps of the environment; docs/agent.md says what each key means.
+
+    TensorBoard's files need its package, `pip install rlrestore[research]`; without it a line in the log
+    remains.
+    """
+
+    def __init__(self, folder: Path, steps: int = 0) -> None:
+        """Open the log.
+
+        Args:
+            folder: Where TensorBoard's files go.
+            steps: What was logged for later steps, by a run that was cut off, is dropped.
+        """
+        self.writer = _writer(folder, steps)
+        self._said = time.monotonic()
+
+    def write(self, group: str, metrics: Mapping[str, float], steps: int) -> None:
+        """Write metrics under `group/name`, and now and then a line that names them all."""
+        if self.writer is not None:
+            for name, value in metrics.items():
+                self.writer.add_scalar(f"{group}/{name}", value, steps)
+        now = time.monotonic()
+        if group == "validation" or now - self._said > LINE_SECONDS:
+            self._said = now
+            log.info(
+                "%d steps: %s", steps, "   ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            )
+
+    def close(self) -> None:
+        """Write all that is still in memory."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _writer(folder: Path, steps: int) -> "SummaryWriter | None":
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # an extra
+    except ImportError:
+        log.info("no TensorBoard log: pip install tensorboard")
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return SummaryWriter(str(folder), purge_step=steps or None)

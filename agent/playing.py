@@ -1,0 +1,98 @@
+"""Playing chains on a batch of patches, whoever chooses: the agent, a part of it, chance, a fixed chain.
+
+A chooser is asked before every step, with the patches as they are now, and answers for each of them. It is
+made afresh for every batch, for it may remember what it has seen.
+
+Shapes: B patches, N tools, T steps; action N means stop.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlrestore.agent.policy import AnyPolicy, Hidden, best_action
+from rlrestore.envs.transition import NO_ACTION
+from rlrestore.toolbox.toolbox import Toolbox
+
+Chooser = Callable[[Tensor, Tensor], Tensor]
+"""From images `(B, 3, H, W)`, not clipped, and last actions `(B,)`, first `NO_ACTION`, to `(B,)` actions."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Chains that were played on B patches.
+
+    Attributes:
+        images: `(T + 1, B, 3, H, W)` the input and the patches after every step, not clipped. A patch that
+            stopped keeps its value.
+        actions: `(B, T)` int64; stop from where a patch stopped.
+    """
+
+    images: Tensor
+    actions: Tensor
+
+
+def play(toolbox: Toolbox, images: Tensor, choose: Chooser, max_steps: int) -> Rollout:
+    """Play one chain on every patch; what is chosen for one that has stopped does not count.
+
+    Args:
+        toolbox: N tools.
+        images: `(B, 3, H, W)` RGB in [0, 1], on the toolbox's device.
+        choose: Who chooses.
+        max_steps: Tools to apply at most.
+    """
+    last = torch.full((len(images),), NO_ACTION, device=images.device)
+    states, actions = [images], []
+    for _ in range(max_steps):
+        last = torch.where(last == toolbox.stop, last, choose(images, last))
+        images = toolbox.apply_each(last, images)
+        states.append(images)
+        actions.append(last)
+    return Rollout(torch.stack(states), torch.stack(actions, dim=1))
+
+
+def agent(
+    policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, cautious: bool = True
+) -> Chooser:
+    """Choose as the agent does: what it values most, of the patches clipped to [0, 1].
+
+    Args:
+        policy: The agent.
+        remembers: Whether it keeps its memory and knows the last action; without it every look is its first.
+        may_stop: Whether it chooses among the tools and stop, or among the tools alone.
+        cautious: Whether it stops where no tool is expected to gain more than its caution.
+    """
+    hidden: Hidden | None = None
+
+    def choose(images: Tensor, last_action: Tensor) -> Tensor:
+        nonlocal hidden
+        if hidden is None or not remembers:
+            hidden, last_action = policy.initial_state(len(images)), torch.full_like(last_action, NO_ACTION)
+        values, hidden = policy(images.clamp(0, 1), last_action, hidden)
+        if may_stop:
+            return best_action(values, policy.caution_db if cautious else 0.0)
+        tools: Tensor = values[:, :-1]
+        return tools.argmax(dim=1)
+
+    return choose
+
+
+def chance(actions: int, generator: torch.Generator) -> Chooser:
+    """Choose among so many actions, each as likely as another; the generator is on the CPU."""
+
+    def choose(images: Tensor, _: Tensor) -> Tensor:
+        return torch.randint(actions, (len(images),), generator=generator).to(images.device)
+
+    return choose
+
+
+def fixed(chain: Sequence[int], stop: int) -> Chooser:
+    """Play one chain on every patch, then stop."""
+    following = iter(chain)
+
+    def choose(_: Tensor, last_action: Tensor) -> Tensor:
+        return torch.full_like(last_action, next(following, stop))
+
+    return choose

@@ -1,0 +1,71 @@
+"""How the agent sees: the strength of every frequency of a patch, at several scales and in each colour plane.
+
+What is wrong with a photograph shows in its spectrum. Noise lifts all frequencies alike, blur takes the high
+ones away, and JPEG rounds the coefficients of this very transform, so that the small ones vanish. How strong
+they are, averaged over a patch, says which damage there is and how much; where they are does not matter.
+Nothing here is learned, so a seen patch can be kept instead of the patch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlrestore.imaging.jpeg import BLOCK, RGB_TO_YCBCR, dct_matrix
+
+STRIDES = (5, 2, 1)
+"""Pixels from one block to the next at full, half and quarter size. 5 is prime to 8: the blocks of a patch
+take every phase of a JPEG's grid."""
+STATISTICS = 3
+FAINT = 1e-3, 1e-4
+"""What is added to a coefficient, and to a mean over a patch, before the logarithm: a quarter of a grey level
+and a fortieth of one."""
+
+
+class Spectrum(nn.Module):
+    """Patches to the logarithms of their coefficients' sizes.
+
+    Three statistics of each coefficient over the blocks of a patch: its mean size, its root mean square, and
+    its geometric mean. They differ where a few blocks are strong: on edges, and after a JPEG.
+    """
+
+    def __init__(self, patch_size: int) -> None:
+        """Choose the scales.
+
+        Args:
+            patch_size: Side of the patches in pixels; scales at which it is below 8 are left out.
+        """
+        super().__init__()
+        self.strides = tuple(stride for half, stride in enumerate(STRIDES) if patch_size >> half >= BLOCK)
+        self.planes = len(self.strides) * 3 * STATISTICS
+        kernels = dct_matrix(torch.device("cpu")).view(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+        self.kernels: Tensor
+        self.register_buffer("kernels", kernels, persistent=False)
+        self.colours: Tensor
+        self.register_buffer("colours", torch.tensor(RGB_TO_YCBCR), persistent=False)
+        self.greys: Tensor
+        self.register_buffer("greys", torch.tensor([0.0, 0.5, 0.5]).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Look at images.
+
+        Args:
+            images: `(B, 3, P, P)` RGB; values outside [0, 1] are cut off first.
+
+        Returns:
+            `(B, planes, 8, 8)`: a plane for each scale, colour and statistic, an entry for each frequency.
+            A transposed image has the transposed planes.
+        """
+        coefficient_floor, mean_floor = FAINT
+        colours = (self.colours @ images.clamp(0, 1).flatten(2)).view_as(images)
+        planes, spectra = colours + self.greys, []  # so that no plane's mean changes its sign
+        for half, stride in enumerate(self.strides):
+            planes = F.avg_pool2d(planes, 2) if half else planes
+            single = planes.flatten(0, 1)[:, None]  # (3B, 1, H, W)
+            sizes = F.conv2d(single, self.kernels, stride=stride).abs().flatten(2)  # (3B, 64, blocks)
+            statistics = (
+                (sizes.mean(2) + mean_floor).log(),
+                (sizes.square().mean(2).sqrt() + mean_floor).log(),
+                (sizes + coefficient_floor).log().mean(2),
+            )
+            spectra.append(torch.stack(statistics, dim=1).view(len(images), 3 * STATISTICS, BLOCK, BLOCK))
+        return torch.cat(spectra, dim=1)

@@ -1,0 +1,251 @@
+"""Compare the ways to train the agent: return on held-out patches against time and against steps.
+
+    python scripts/compare_learning.py --data PHOTOS --minutes 20 --out runs/learning --plot docs/learning.png
+
+Every contender is trained once per seed on the same tools, and measured now and then on the same patches of
+the moderate mixture of the held-out photographs; the time of measuring is not counted. Each run becomes one
+file in --out, and a run that has its file is not done again: share the runs among processes by --contenders
+and --seeds, and call it once more at the end. The table, in Markdown, and the plot are of all runs in --out.
+"""
+
+import argparse
+import logging
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlrestore.agent.dqn import TakenActions
+from rlrestore.agent.learn import VALIDATION_EPISODES, moderate_held_out, training_source, untrained
+from rlrestore.agent.measure import HeldOut
+from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
+from rlrestore.agent.ppo import PpoSettings, fit_ppo
+from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
+from rlrestore.cli.arguments import positive_float, positive_int, seed_number
+from rlrestore.envs.sources import PATCH
+from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.imaging.pairs import context_side
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.learning_curves import (
+    CONTENDERS,
+    Contender,
+    Point,
+    Run,
+    learning_table,
+    plot_runs,
+    read_runs,
+    require_matplotlib,
+)
+from rlrestore.restore import find_model
+from rlrestore.toolbox.devices import resolve_device
+from rlrestore.toolbox.storage import load_toolbox
+from rlrestore.toolbox.toolbox import Toolbox
+
+HELD_OUT_SEED = 0
+FIRST_SECONDS, GROWTH = 10.0, 1.35
+"""When a training is first measured, and by what the time grows from one measurement to the next."""
+FEWEST_POINTS = 16
+"""A short training is first measured after this part of its time."""
+
+log = logging.getLogger("compare_learning")
+
+
+class Recorder:
+    """Measures an agent in training at moments that grow apart, and keeps the points."""
+
+    def __init__(self, held_out: HeldOut, minutes: float) -> None:
+        """Begin.
+
+        Args:
+            held_out: What to measure on.
+            minutes: How long the training will last.
+        """
+        self.held_out = held_out
+        self.points: list[Point] = []
+        self.steps, self.seconds = 0, 0.0
+        self.due = min(FIRST_SECONDS, minutes * 60 / FEWEST_POINTS)
+
+    def watch(self, steps: int, seconds: float, policy: AnyPolicy, _: dict[str, float]) -> None:
+        """Take note of a round, and measure if it is time; a trainer calls this, and stops its clock."""
+        self.steps, self.seconds = steps, seconds
+        if seconds >= self.due:
+            self.points.append(self._point(policy))
+            while self.due <= seconds:
+                self.due *= GROWTH
+
+    def curve(self, policy: AnyPolicy) -> tuple[Point, ...]:
+        """Return all points, the last of them of this policy, which came out of the training.
+
+        Raises:
+            UsageError: The time was over before the first round was.
+        """
+        if not self.steps:
+            raise UsageError("expected time for at least one round, got less; give more --minutes")
+        earlier = (point for point in self.points if point.steps < self.steps)
+        return (*earlier, self._point(policy))
+
+    def _point(self, policy: AnyPolicy) -> Point:
+        report = self.held_out.measure(policy)
+        log.info("  %.0f s, %d steps: %s", self.seconds, self.steps, report.line())
+        return Point(self.steps, self.seconds, report.policy_db, report.first_action_entropy)
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What all runs share; what is costly is read or measured when the first run needs it.
+
+    Attributes:
+        data: Folder of photographs.
+        tools: Name or folder of a model with trained tools.
+        device: Where to train.
+        minutes: Of each run.
+        threads: That torch uses on the CPU.
+    """
+
+    data: Path
+    tools: str
+    device: torch.device
+    minutes: float
+    threads: int
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """What the file of a run says of it."""
+        return {
+            "minutes": self.minutes,
+            "data": self.data.name,
+            "tools": self.tools,
+            "device": self.device.type,
+            "threads": self.threads,
+            "patches": VALIDATION_EPISODES,
+        }
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """The tools."""
+        return load_toolbox(find_model(self.tools), self.device)
+
+    @cached_property
+    def bank(self) -> PhotoBank:
+        """Photographs to train on."""
+        return PhotoBank.from_folder(
+            self.data, "train", smallest_side=context_side(PATCH), device=self.device
+        )
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """Patches to measure on, with what the tools could do for them."""
+        bank = PhotoBank.from_folder(
+            self.data, "validation", smallest_side=context_side(PATCH), device=self.device
+        )
+        return moderate_held_out(self.toolbox, bank, HELD_OUT_SEED, MAX_STEPS)
+
+    def run(self, key: str, seed: int) -> Run:
+        """Train one contender.
+
+        Raises:
+            UsageError: There is nothing to train on, or no time for one round.
+            RlrestoreError: The training diverged.
+        """
+        held_out = self.held_out
+        recorder = Recorder(held_out, self.minutes)
+        policy = self._trained(CONTENDERS[key], seed, recorder.watch)
+        return Run(
+            contender=key,
+            seed=seed,
+            setup=self.setup,
+            oracle_db=held_out.oracle_db,
+            fixed_db=held_out.fixed_db,
+            fixed_chain=tuple(self.toolbox.specs[tool].name for tool in held_out.fixed_chain),
+            curve=recorder.curve(policy),
+        )
+
+    def _trained(self, contender: Contender, seed: int, watch: Watch) -> AnyPolicy:
+        source = training_source(self.bank)
+        if contender.algo == "ppo":
+            return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
+        policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)
+        learning = AllActions() if contender.algo == "q" else TakenActions()
+        settings = AgentSettings(self.minutes, seed=seed)
+        trainer = AgentTrainer(policy, self.toolbox, source, learning, settings, self.device)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer.train(Path(folder) / "agent.safetensors", watch)
+        return policy
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of photographs")
+    parser.add_argument(
+        "--tools", default="default", metavar="M", help="a model with trained tools (default: default)"
+    )
+    parser.add_argument("--minutes", type=positive_float, required=True, help="training time of each run")
+    parser.add_argument(
+        "--seeds", nargs="+", type=seed_number, default=[0, 1, 2], metavar="N", help="(default: 0 1 2)"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="(default: all)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a file per run goes here")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw all runs in --out")
+    parser.add_argument("--device", default="cpu", metavar="D", help="(default: cpu)")
+    parser.add_argument(
+        "--threads", type=positive_int, default=1, metavar="N", help="of torch; ppo uses 1 (default: 1)"
+    )
+    return parser
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Do the runs that are missing, print the table, and draw the plot; return how many runs failed.
+
+    Raises:
+        UsageError: No time for a round, an unknown device, or runs in `--out` that cannot be compared.
+    """
+    if args.plot is not None:
+        require_matplotlib()
+    torch.set_num_threads(args.threads)
+    arena = Arena(args.data, args.tools, resolve_device(args.device), args.minutes, args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    read_runs(args.out, arena.setup)  # of another setup: better said before a training than after it
+    failed = 0
+    for seed in args.seeds:
+        for key in args.contenders:
+            path = args.out / f"{key}-{seed}.json"
+            if path.exists():
+                log.info("%s, seed %d: done, in %s", CONTENDERS[key].label, seed, path)
+                continue
+            log.info("%s, seed %d", CONTENDERS[key].label, seed)
+            try:
+                arena.run(key, seed).write(path)
+            except UsageError:
+                raise
+            except RlrestoreError as error:  # it may not end the runs that come after it
+                log.error("%s", error)
+                failed += 1
+    runs = read_runs(args.out, arena.setup)
+    if runs:
+        print(learning_table(runs))
+    if runs and args.plot is not None:
+        plot_runs(runs, args.plot)
+    return failed
+
+
+def main() -> int:
+    """Compare, and say in a line what is wrong with a request."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = build_parser()
+    try:
+        return int(compare(parser.parse_args()) > 0)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
