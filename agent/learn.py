@@ -11,7 +11,7 @@ from rlrestore.agent.measure import HeldOut, PolicyReport
 from rlrestore.agent.policy import CAUTION_DB, AnyPolicy
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
 from rlrestore.envs.sources import CleanSource, MixedSource, MixtureSource, PairSource, SingleSource
-from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.mixtures import ANY, MODERATE, Mixture
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -19,22 +19,31 @@ CHECKPOINT = Path("training") / "agent.safetensors"
 LOG = Path("training") / "log"
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
-SOURCE_SHARES = {"moderate": 0.45, "single": 0.45, "clean": 0.1}
-"""Where the agent's training pairs come from.
+DAMAGES: dict[str, tuple[Mixture, dict[str, float]]] = {
+    "protocol": (MODERATE, {"mixture": 0.45, "single": 0.45, "clean": 0.1}),
+    "any": (ANY, {"mixture": 0.6, "single": 0.3, "clean": 0.1}),
+}
+"""What the agent may train on: the mixture of distortions, and where the pairs come from.
 
 Source: the authors' released code mixes the tools' single distortions about one to one into the moderate
 mixture; the clean photographs, on which the right first action is stop, are ours.
 """
 
 
-def training_source(bank: PhotoBank) -> PairSource:
-    """Return what the agent trains on: the moderate mixture, single distortions, clean photographs."""
+def training_source(bank: PhotoBank, damage: str = "protocol") -> PairSource:
+    """Return what the agent trains on: a mixture, single distortions, clean photographs.
+
+    Args:
+        bank: The photographs.
+        damage: One of `DAMAGES`: as the paper's, with mild and severe mixtures unseen, or any.
+    """
+    mixture, shares = DAMAGES[damage]
     sources: dict[str, PairSource] = {
-        "moderate": MixtureSource(bank, MODERATE),
+        "mixture": MixtureSource(bank, mixture),
         "single": SingleSource(bank),
         "clean": CleanSource(bank),
     }
-    return MixedSource([(SOURCE_SHARES[name], source) for name, source in sources.items()])
+    return MixedSource([(shares[name], source) for name, source in sources.items()])
 
 
 def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:
@@ -59,6 +68,7 @@ def train_agent(
     toolbox: Toolbox,
     out: Path,
     settings: AgentSettings,
+    damage: str = "protocol",
     resume: bool = False,
 ) -> PolicyReport:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
@@ -71,13 +81,14 @@ def train_agent(
         toolbox: The tools, on the same device.
         out: Folder for the checkpoint and the log.
         settings: How long, and the like.
+        damage: What to train on, one of `DAMAGES`.
         resume: Go on from the checkpoint in `out`.
 
     Raises:
         RlrestoreError: The loss became NaN or infinite.
         ModelError: The checkpoint does not fit.
     """
-    trainer = AgentTrainer(policy, toolbox, training_source(bank), learning, settings, bank.device)
+    trainer = AgentTrainer(policy, toolbox, training_source(bank, damage), learning, settings, bank.device)
     if resume:
         trainer.resume(out / CHECKPOINT)
     else:

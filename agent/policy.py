@@ -30,7 +30,7 @@ TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
 SMALLEST_DEVIATION = 0.1
 CAUTION_DB = 0.1
-"""What a tool must be expected to gain before a trained agent takes it: values this small are mostly error."""
+"""What a trained agent must expect of a tool before it takes it: smaller values are mostly error."""
 PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
 

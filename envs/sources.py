@@ -1,13 +1,15 @@
 """Where the pairs of an episode come from: photographs, degraded in ways that differ in the mixture.
 
-The pairs are `rlrestore.imaging.pairs`; those above 50 dB are dropped here, and others drawn instead.
+The pairs are `rlrestore.imaging.pairs`; those above 50 dB are dropped here, and others drawn instead. To drop
+them the host must know how many there are, which costs a wait for the device; who can drop them later asks
+for `candidates`.
 
 Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dropped.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -38,26 +40,39 @@ class Recipe(Protocol):
         ...
 
 
-def _draw_until(
-    count: int, draw: Callable[[int], tuple[Tensor, Tensor]], device: torch.device
-) -> tuple[Tensor, Tensor]:
+@runtime_checkable
+class CandidateSource(Protocol):
+    """A source that can also draw without waiting for the device."""
+
+    def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw pairs, each `(count, 3, 63, 63)`, and `(count,)` bool: whether each is below the limit."""
+        ...
+
+
+def too_few(count: int, came: int) -> DataError:
+    """Return the error of a source nearly all of whose pairs are above the limit."""
+    return DataError(
+        f"expected {count} pairs below {LIMIT_DB:g} dB, got {came} in {MAX_ROUNDS} rounds: "
+        "the photographs are blank, or the degradations too weak; give others"
+    )
+
+
+def _draw_until(count: int, source: CandidateSource, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw pairs until `count` of them are below the limit; those above it are dropped.
 
     Raises:
         DataError: Nearly every pair is above the limit.
     """
-    degraded, clean = (torch.empty(0, 3, PATCH, PATCH, device=device) for _ in range(2))
+    parts, missing = [], count
     for _ in range(MAX_ROUNDS):
-        missing = count - len(degraded)
+        degraded, clean, usable = source.candidates(missing, generator)
+        kept = usable.nonzero().squeeze(1)  # the wait
+        parts.append((degraded, clean) if len(kept) == missing else (degraded[kept], clean[kept]))
+        missing -= len(kept)
         if missing == 0:
+            degraded, clean = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
             return degraded, clean
-        more, target = draw(missing)
-        kept = psnr_db(more, target) <= LIMIT_DB
-        degraded, clean = torch.cat((degraded, more[kept])), torch.cat((clean, target[kept]))
-    raise DataError(
-        f"expected {count} pairs below {LIMIT_DB:g} dB, got {len(degraded)} in {MAX_ROUNDS} rounds: "
-        "the photographs are blank, or the degradations too weak; give others"
-    )
+    raise too_few(count, count - missing)
 
 
 @dataclass(frozen=True)
@@ -74,11 +89,12 @@ class MixtureSource:
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pairs; see `PairSource`."""
+        return _draw_until(count, self, generator)
 
-        def draw(missing: int) -> tuple[Tensor, Tensor]:
-            return degraded_pairs(self.bank, self.mixture.sample(missing, generator), PATCH, generator)
-
-        return _draw_until(count, draw, generator.device)
+    def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw pairs and whether each is below the limit; see `CandidateSource`."""
+        degraded, clean = degraded_pairs(self.bank, self.mixture.sample(count, generator), PATCH, generator)
+        return degraded, clean, psnr_db(degraded, clean) <= LIMIT_DB
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Shapes: B episodes, N tools, H×W patches; action N means stop.
 Source: paper, section 3.2 (state, action, step-wise reward).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,11 +93,12 @@ def transition(
     actions: Tensor,
     max_steps: int,
     stop_when_worse: bool = False,
+    sizes: Sequence[int] | None = None,
 ) -> Transition:
     """Take one action in every episode.
 
     An episode terminates on stop, at `max_steps` actions, or, with `stop_when_worse`, when its PSNR falls
-    below the input's. The actions are trusted to lie in 0…N: looking would cost a wait for the device.
+    below the input's.
 
     Args:
         toolbox: N tools.
@@ -104,10 +106,14 @@ def transition(
         actions: `(B,)` int64 tools to apply, N for stop.
         max_steps: Actions after which an episode ends.
         stop_when_worse: End an episode that is worse than its input. For training only: it looks at `clean`.
+        sizes: How many episodes take each action, if that is known: see `Toolbox.apply_each`.
+
+    Raises:
+        ValueError: Some actions lie outside 0…N.
 
     Source: paper, section 3.2; ending worse episodes early as in its training, section 4.1.
     """
-    images = toolbox.apply_each(actions, state.images)
+    images = toolbox.apply_each(actions, state.images, sizes)
     stopped = actions == toolbox.stop
     value_db = torch.where(stopped, state.psnr_db, psnr_db(images, state.clean))
     steps = state.steps + 1
@@ -135,13 +141,14 @@ def observe(state: EpisodeState) -> tuple[Tensor, Tensor]:
     return state.images.clamp(0, 1), state.last_action
 
 
-def replace(state: EpisodeState, where: Tensor, fresh: EpisodeState) -> EpisodeState:
-    """Return the state with the episodes at `where` (`(K,)` int64 indices) exchanged for K fresh ones."""
+def replace(state: EpisodeState, ended: Tensor, fresh: EpisodeState) -> EpisodeState:
+    """Return the state with the episodes that `ended` (`(B,)` bool) exchanged for those of B fresh ones."""
+    pictures = ended[:, None, None, None]
     return EpisodeState(
-        images=state.images.index_copy(0, where, fresh.images),
-        clean=state.clean.index_copy(0, where, fresh.clean),
-        psnr_db=state.psnr_db.index_copy(0, where, fresh.psnr_db),
-        start_psnr_db=state.start_psnr_db.index_copy(0, where, fresh.start_psnr_db),
-        last_action=state.last_action.index_copy(0, where, fresh.last_action),
-        steps=state.steps.index_copy(0, where, fresh.steps),
+        images=torch.where(pictures, fresh.images, state.images),
+        clean=torch.where(pictures, fresh.clean, state.clean),
+        psnr_db=torch.where(ended, fresh.psnr_db, state.psnr_db),
+        start_psnr_db=torch.where(ended, fresh.start_psnr_db, state.start_psnr_db),
+        last_action=torch.where(ended, fresh.last_action, state.last_action),
+        steps=torch.where(ended, fresh.steps, state.steps),
     )

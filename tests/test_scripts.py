@@ -1,5 +1,6 @@
 """The scripts behind the numbers in the docs run, on toys."""
 
+import itertools
 import json
 import runpy
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rlrestore.toolbox.storage import load_toolbox
+from tests.toys import save_toy
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,40 @@ def test_a_row_of_the_recipe(
     row = json.loads(capsys.readouterr().out)
     assert row["steps"] >= 1
     assert {"alone_db", "light_db", "mixed_db"} <= row.keys()
+
+
+def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
+    root: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_toy(tmp_path / "toy", [0])
+    arguments = ["--sizes", "1,40", "--seconds", "0.01", "--threads", "1", "--device", "cpu"]
+    arguments += [
+        "--data",
+        str(photos),
+        "--model",
+        str(tmp_path / "toy"),
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
+    run(root, "bench_rollouts.py", arguments, monkeypatch)
+    (report,) = json.loads((tmp_path / "out.json").read_text())
+    assert report["loop_steps_per_s"] > 0
+    rates, rows = report["matrix_rates_per_s"], report["rows"]
+    assert {(row["episodes"], row["precision"]) for row in rows} == set(itertools.product((1, 40), rates))
+    for row in rows:
+        assert row["times_the_loop"] == pytest.approx(row["steps_per_s"] / report["loop_steps_per_s"])
+        assert 0 < row["tool_share"] < 1
+        # Every fourth action stops; a toy tool is a `fast` one of 3 layers, 12,672 multiply-adds a pixel.
+        per_step = row["multiply_adds_per_s"] / row["steps_per_s"]
+        assert per_step == pytest.approx(0.75 * 12_672 * 63 * 63, rel=0.8 if row["episodes"] == 1 else 0.2)
+        ratio = row["multiply_adds_per_s"] / rates[row["precision"]]
+        assert row["roofline_ratio"] == pytest.approx(ratio)
+    printed = capsys.readouterr().out
+    assert all(f"{row['episodes']:8d} {row['precision']}" in printed for row in rows)
 
 
 def test_the_single_network_is_a_toolbox_of_one_that_goes_on(

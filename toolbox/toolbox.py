@@ -8,6 +8,20 @@ from torch import Tensor, nn
 from rlrestore.toolbox.networks import FAST_WIDTHS, build_network, receptive_radius
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
+PIECE_ON_CPU = 32
+"""Images that a tool takes at a time on a processor: several hundred at once take twice the time each, for
+their features are more than its cache holds."""
+
+
+def rounded_up(size: int) -> int:
+    """Return a number whose four highest bits alone are set, at least `size` and less than 1/8 above it.
+
+    On a GPU a convolution of a new shape must first be planned, which takes longer than to run it. So few
+    shapes occur: eight for every doubling.
+    """
+    step: int = 1 << max(0, size.bit_length() - 4)
+    return -(-size // step) * step
+
 
 class Toolbox(nn.Module):
     """An ordered set of tools. A tool maps `(B, 3, H, W)` in about [0, 1] to the same shape, unclipped."""
@@ -63,25 +77,63 @@ class Toolbox(nn.Module):
         restored: Tensor = self.networks[index](images)
         return restored
 
-    def apply_each(self, actions: Tensor, images: Tensor) -> Tensor:
-        """Apply to each image its own tool; each tool runs once, on its group.
+    def group_sizes(self, actions: Tensor) -> Tensor:
+        """Count on the device how often each action is taken: `(B,)` int64 to `(tools + 1,)`, stop last.
+
+        A number that is no action is not counted.
+        """
+        return (actions[:, None] == torch.arange(self.stop + 1, device=actions.device)).sum(dim=0)
+
+    def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Apply to each image its own tool; each tool runs on its group.
 
         Args:
             actions: `(B,)` int64; `stop` leaves the image as it is.
             images: `(B, 3, H, W)`.
+            sizes: What `group_sizes` gives for these actions, on the host. Without it this waits for the
+                device, once.
 
         Returns:
             `(B, 3, H, W)`.
+
+        Raises:
+            ValueError: The sizes do not add up to B, or some actions lie outside 0…tools.
         """
+        sizes = self.group_sizes(actions).tolist() if sizes is None else sizes
+        if sum(sizes) != len(images) or len(sizes) != self.stop + 1:
+            raise ValueError(
+                f"expected actions from 0 to {self.stop} in {self.stop + 1} groups, {len(images)} in all, "
+                f"got groups of {list(sizes)}"
+            )
         order = actions.argsort(stable=True)
-        sizes = torch.bincount(actions, minlength=self.stop + 1).tolist()
-        groups = images[order].split(sizes)
-        restored = [
-            self.apply_tool(index, group) if index < self.stop and len(group) else group
-            for index, group in enumerate(groups)
-        ]
-        return torch.cat(restored)[order.argsort()]
+        grouped = images[order]
+        restored, begin = [], 0
+        for index, size in enumerate(sizes[:-1]):
+            if size:
+                apply = self._apply_in_pieces if images.device.type == "cpu" else self._apply_filled_up
+                restored += apply(index, grouped, begin, size)
+            begin += size
+        restored.append(grouped[begin:])
+        return torch.cat(restored).to(images.dtype)[order.argsort()]
+
+    def _apply_in_pieces(self, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
+        """Apply a tool to `size` images from `begin` on, a few at a time."""
+        pieces = images[begin : begin + size].split(PIECE_ON_CPU)
+        return [self.apply_tool(index, piece) for piece in pieces]
+
+    def _apply_filled_up(self, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
+        """Apply a tool to `size` images from `begin` on, and to neighbours that make the number a round one.
+
+        What comes of the neighbours is dropped.
+        """
+        first = max(0, min(begin, len(images) - rounded_up(size)))
+        restored = self.apply_tool(index, images[first : first + rounded_up(size)])
+        return [restored[begin - first : begin - first + size]]
 
     def apply_all(self, images: Tensor) -> Tensor:
         """Apply every tool to every image: `(B, 3, H, W)` to `(B, tools, 3, H, W)`."""
-        return torch.stack([self.apply_tool(index, images) for index in range(self.stop)], dim=1)
+        pieces = images.split(PIECE_ON_CPU if images.device.type == "cpu" else len(images))
+        successors = [
+            torch.cat([self.apply_tool(index, piece) for piece in pieces]) for index in range(self.stop)
+        ]
+        return torch.stack(successors, dim=1)

@@ -46,6 +46,13 @@ def add_parser(subparsers: Subparsers) -> None:
         help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
     parser.add_argument(
+        "--damage",
+        choices=("protocol", "any"),
+        default="protocol",
+        help="protocol: trains as in the paper, which leaves mild and severe mixtures unseen (default); any: "
+        "on all from nearly clean to severe, for a model that people use; not with ppo",
+    )
+    parser.add_argument(
         "--discount",
         type=share,
         metavar="G",
@@ -93,7 +100,15 @@ def run(args: argparse.Namespace) -> int:
 
         agent_settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
         report = train_agent(
-            policy, _learning(args), bank, validation, toolbox, args.out, agent_settings, args.resume
+            policy,
+            _learning(args),
+            bank,
+            validation,
+            toolbox,
+            args.out,
+            agent_settings,
+            args.damage,
+            args.resume,
         )
     record = training_record("agent", args, len(bank), validation=report.record())
     say(report.line())
@@ -108,6 +123,7 @@ def _check(args: argparse.Namespace) -> None:
         "--start": args.start,
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",
+        "--damage any": args.damage == "any",
     }
     for option, is_given in given.items():
         if args.algo == "ppo" and is_given:

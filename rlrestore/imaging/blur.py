@@ -56,5 +56,8 @@ def gaussian_blur(images: Tensor, sigma_px: Tensor, margin: int = 0) -> Tensor:
     """
     height, width = images.shape[-2:]
     vertical = blur_matrix(sigma_px, height)[:, None, margin : height - margin]  # (B, 1, H − 2·margin, H)
-    horizontal = blur_matrix(sigma_px, width)[:, None, margin : width - margin]
-    return vertical @ images @ horizontal.mT
+    horizontal = blur_matrix(sigma_px, width)[:, margin : width - margin]
+    # The rows of all channels are one matrix, so that this product repeats nothing for each channel.
+    rows = images.flatten(1, 2) @ horizontal.mT  # (B, C·H, W − 2·margin)
+    blurred: Tensor = vertical @ rows.unflatten(1, images.shape[1:3])
+    return blurred

@@ -42,7 +42,7 @@ class Mixture:
         triples = _on_device(self, device)
         drawn = triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
         inside = torch.rand(count, 3, generator=generator, device=device)
-        ends = torch.tensor(JPEG_ENDS, device=device)
+        ends = _jpeg_ends(device)
         above, below = ends[drawn[:, 2] - 1], ends[drawn[:, 2]]
         return Degradations(
             blur_sigma_px=(drawn[:, 0] - inside[:, 0]) * BLUR_STEP_PX,
@@ -57,7 +57,14 @@ def _on_device(mixture: Mixture, device: torch.device) -> torch.Tensor:
     return torch.tensor(mixture.triples(), device=device)
 
 
+@functools.cache
+def _jpeg_ends(device: torch.device) -> torch.Tensor:
+    return torch.tensor(JPEG_ENDS, device=device)
+
+
 MILD = Mixture("mild", 9, 11)
 MODERATE = Mixture("moderate", 12, 17)
 SEVERE = Mixture("severe", 18, 20)
+ANY = Mixture("any", 1, 20)
+"""Everything from nearly clean to severe: not the paper's, for a model that people use."""
 MIXTURES: dict[str, Mixture] = {mixture.name: mixture for mixture in (MILD, MODERATE, SEVERE)}

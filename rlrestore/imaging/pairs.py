@@ -24,10 +24,8 @@ def context_side(size: int) -> int:
 
 def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
     """Cut one square out of each image, at its own place: `(B, C, H, W)` to `(B, C, size, size)`."""
-    line = torch.arange(size, device=images.device)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    rows, columns = (top[:, None] + line)[:, :, None], (left[:, None] + line)[:, None, :]
-    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2).contiguous()
+    every = images.unfold(2, size, 1).unfold(3, size, 1)  # (B, C, tops, lefts, size, size), a view
+    return every[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def degraded_pairs(

