@@ -37,7 +37,7 @@ class TakenActions:
     """
 
     discount: float = 0.99
-    target: AnyPolicy | None = field(default=None, init=False)
+    target: AnyPolicy | None = field(default=None, init=False, repr=False)
 
     @torch.no_grad()
     def play(

@@ -1,5 +1,7 @@
 """Training an agent from beginning to end: what it sees, how it is watched, what it came to."""
 
+import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,14 +90,18 @@ def train_agent(
         RlrestoreError: The loss became NaN or infinite.
         ModelError: The checkpoint does not fit.
     """
-    trainer = AgentTrainer(policy, toolbox, training_source(bank, damage), learning, settings, bank.device)
+    trainer = AgentTrainer(
+        policy, toolbox, training_source(bank, damage), learning, settings, bank.device, damage
+    )
     if resume:
         trainer.resume(out / CHECKPOINT)
     else:
         (out / CHECKPOINT).unlink(missing_ok=True)
+        shutil.rmtree(out / LOG, ignore_errors=True)
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
     with watched(out, held_out, trainer.steps, trainer.seconds) as watch:
         trainer.train(out / CHECKPOINT, watch)
+        watch(trainer.steps, math.inf, policy, {})
     return held_out.measure(policy)
 
 
@@ -114,7 +120,8 @@ def watched(out: Path, held_out: HeldOut, steps: int = 0, seconds: float = 0.0) 
 
     def watch(steps: int, seconds: float, policy: AnyPolicy, metrics: dict[str, float]) -> None:
         nonlocal measured
-        metric_log.write("training", metrics, steps)
+        if metrics:
+            metric_log.write("training", metrics, steps)
         if seconds - measured >= VALIDATION_SECONDS:
             measured = seconds
             metric_log.write("validation", held_out.measure(policy).metrics(), steps)

@@ -56,4 +56,4 @@ def _writer(folder: Path, steps: int) -> "SummaryWriter | None":
         log.info("no TensorBoard log: pip install tensorboard")
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    return SummaryWriter(str(folder), purge_step=steps or None)
+    return SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)

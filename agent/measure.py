@@ -62,7 +62,7 @@ class PolicyReport:
 
 def tool_gains_db(toolbox: Toolbox, images: Tensor, clean: Tensor) -> Tensor:
     """Return `(B, N)` what each of N tools would gain on each of B patches as they are, in dB."""
-    after_db = [psnr_db(toolbox.apply_tool(tool, images), clean) for tool in range(toolbox.stop)]
+    after_db = [psnr_db(after, clean) for after in toolbox.apply_all(images).unbind(dim=1)]
     return torch.stack(after_db, dim=1) - psnr_db(images, clean)[:, None]
 
 

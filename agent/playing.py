@@ -53,9 +53,7 @@ def play(toolbox: Toolbox, images: Tensor, choose: Chooser, max_steps: int) -> R
     return Rollout(torch.stack(states), torch.stack(actions, dim=1))
 
 
-def agent(
-    policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, cautious: bool = True
-) -> Chooser:
+def agent(policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, cautious: bool = True) -> Chooser:
     """Choose as the agent does: what it values most, of the patches clipped to [0, 1].
 
     Args:

@@ -50,7 +50,12 @@ class Trunk(nn.Module):
 
     @torch.no_grad()
     def standardise(self, spectra: Tensor) -> None:
-        """Let the entries of these spectra have mean 0 and deviation 1 from now on; done before training."""
+        """Let the entries of these spectra have mean 0 and deviation 1 from now on.
+
+        Done once, before training: where it has been done, nothing happens, for the weights rely on it.
+        """
+        if bool((self.mean != TYPICAL_MEAN).any()):
+            return
         flat = spectra.flatten(1).float()
         self.mean.copy_(flat.mean(dim=0))
         self.deviation.copy_(flat.std(dim=0).clamp(min=SMALLEST_DEVIATION))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rlrestore.agent.kept import Kept
 from rlrestore.agent.measure import entropy_nats
-from rlrestore.agent.policy import AnyPolicy, Policy
+from rlrestore.agent.policy import AnyPolicy, Policy, best_action
 from rlrestore.envs.sources import PairSource
 from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
@@ -36,7 +36,8 @@ class AgentSettings:
     """How an agent is trained.
 
     Attributes:
-        minutes: Wall-clock time, over all runs that resume it; or None.
+        minutes: Wall-clock time of playing and fitting, over all runs that resume it; or None. Measuring and
+            saving come on top.
         steps: Steps of the environment, rounded up to whole rounds; or None. Exactly one of the two is given.
         episodes: Episodes played in a round.
         fits: Gradient steps in a round.
@@ -108,6 +109,7 @@ class AgentTrainer:
         learning: Learning,
         settings: AgentSettings,
         device: torch.device,
+        damage: str = "protocol",
     ) -> None:
         channels_last(policy)
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
@@ -116,6 +118,15 @@ class AgentTrainer:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
         self.kept: Kept | None = None
         self.steps, self.seconds = 0, 0.0
+        self.about = {
+            "tools": list(toolbox.names),
+            "network": policy.family,
+            "patch_size": policy.patch_size,
+            "max_steps": policy.max_steps,
+            "learning": repr(learning),
+            "damage": damage,
+        }
+        """What a checkpoint must agree with to go on from it."""
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one.
@@ -125,8 +136,11 @@ class AgentTrainer:
         """
         if path.exists():
             progress, columns = load_checkpoint(path, self.policy, self.optimizer)
-            if not columns:
-                raise ModelError(f"{path} holds no episodes; start without --resume")
+            if progress.get("about") != self.about or not columns:
+                raise ModelError(
+                    f"{path} is of another training: expected {self.about}, got {progress.get('about')}; "
+                    "give the same options, or start without --resume"
+                )
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.kept = Kept({name: column.to(self.device) for name, column in columns.items()})
 
@@ -147,30 +161,39 @@ class AgentTrainer:
         saved, slowest = time.monotonic(), 0.0
         self.policy.train()
         good = self._snapshot()
-        with tqdm(desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None) as bar:
-            while self.seconds + slowest < whole and self.steps < (settings.steps or math.inf):
-                try:
+        try:
+            with tqdm(
+                desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None
+            ) as bar:
+                while self.seconds + slowest < whole and self.steps < (settings.steps or math.inf):
                     seconds, metrics = self._timed_round(whole)
-                except KeyboardInterrupt:
-                    good.save(checkpoint)
-                    log.warning("interrupted after %d steps; --resume goes on from there", good.steps)
-                    raise
-                if not math.isfinite(metrics["loss"]):
-                    good.save(checkpoint)
-                    raise RlrestoreError(
-                        f"the agent's loss became {metrics['loss']} after {good.steps} steps; "
-                        f"{checkpoint} keeps the state before: --resume --seed with another seed goes on"
-                    )
-                slowest = max(slowest, seconds)
-                good = self._snapshot()
-                bar.update(self.steps - bar.n)
-                bar.set_postfix_str(f"loss {metrics['loss']:.3f}")
-                watch(self.steps, self.seconds, self.policy, metrics)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    good.save(checkpoint)
-                    saved = time.monotonic()
+                    self._check(metrics, good, checkpoint)
+                    slowest = max(slowest, seconds)
+                    good = self._snapshot()
+                    bar.update(self.steps - bar.n)
+                    bar.set_postfix_str(f"loss {metrics['loss']:.3f}")
+                    watch(self.steps, self.seconds, self.policy, metrics)
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        good.save(checkpoint)
+                        saved = time.monotonic()
+        except KeyboardInterrupt:
+            good.save(checkpoint)
+            log.warning("interrupted after %d steps; --resume goes on from there", good.steps)
+            raise
         self.policy.eval()
         good.save(checkpoint)
+
+    @staticmethod
+    def _check(metrics: dict[str, float], good: "Snapshot", checkpoint: Path) -> None:
+        """Keep what was before a round of numbers that are none, and stop there."""
+        broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        if broken:
+            good.save(checkpoint)
+            name, value = next(iter(broken.items()))
+            raise RlrestoreError(
+                f"the agent's {name.replace('_', ' ')} became {value} after {good.steps} steps; {checkpoint} "
+                "keeps the state before, if there was any: --resume --seed with another seed goes on"
+            )
 
     def _timed_round(self, whole: float) -> tuple[float, dict[str, float]]:
         began = time.monotonic()
@@ -198,10 +221,10 @@ class AgentTrainer:
         new, steps = self.learning.play(
             self.policy, self.toolbox, self.source, settings.episodes, done, generator
         )
-        played = time.monotonic() - began
-        if self.kept is None and isinstance(self.policy, Policy):
+        if isinstance(self.policy, Policy):
             self.policy.trunk.standardise(new["seen"].flatten(0, 1))
-        entropy = self._first_action_entropy(new)
+        entropy = self._first_action_entropy(new)  # which waits for the device
+        played = time.monotonic() - began
         self.kept = new if self.kept is None else self.kept.joined(new, settings.capacity)
         fits = [self._fit(self.kept, generator) for _ in range(settings.fits)]
         self.steps += steps
@@ -219,7 +242,7 @@ class AgentTrainer:
         features = self.policy.trunk(new["seen"][:, 0].float())
         nothing = torch.full((len(new),), -1, device=self.device)
         values, _ = self.policy.look(features, nothing, self.policy.initial_state(len(new)))
-        return entropy_nats(values.argmax(dim=1), values.shape[1])
+        return entropy_nats(best_action(values, self.policy.caution_db), values.shape[1])
 
     def _fit(self, kept: Kept, generator: torch.Generator) -> dict[str, Tensor]:
         count = self.settings.batch
@@ -237,7 +260,7 @@ class AgentTrainer:
 
     def _snapshot(self) -> "Snapshot":
         policy, optimizer = copy.deepcopy((self.policy, self.optimizer))  # together: they share parameters
-        return Snapshot(policy, optimizer, self.kept, self.steps, self.seconds)
+        return Snapshot(policy, optimizer, self.kept, self.steps, self.seconds, self.about)
 
 
 @dataclass(frozen=True)
@@ -250,6 +273,7 @@ class Snapshot:
         kept: Episodes.
         steps: Steps of the environment.
         seconds: Wall-clock time.
+        about: What the training is of.
     """
 
     policy: AnyPolicy
@@ -257,10 +281,10 @@ class Snapshot:
     kept: Kept | None
     steps: int
     seconds: float
+    about: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write it as a checkpoint."""
-        progress: dict[str, Any] = {"steps": self.steps, "seconds": self.seconds}
-        save_checkpoint(
-            path, self.policy, self.optimizer, progress, None if self.kept is None else self.kept.columns
-        )
+        """Write it as a checkpoint; before the first round there is nothing to write."""
+        if self.kept is not None:
+            progress = {"steps": self.steps, "seconds": self.seconds, "about": self.about}
+            save_checkpoint(path, self.policy, self.optimizer, progress, self.kept.columns)

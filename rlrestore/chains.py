@@ -1,16 +1,16 @@
 """The toolchain on a whole photograph: one chain for all of it, or one for every region."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlrestore.agent.policy import AnyPolicy
+from rlrestore.agent.policy import AnyPolicy, best_action
 from rlrestore.envs.transition import NO_ACTION
-from rlrestore.imaging.tiling import apply_tiled
+from rlrestore.imaging.progress import watched
+from rlrestore.imaging.tiling import apply_tiled, tiles
 from rlrestore.looking import View, WindowGrid
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.trace import STOP_NAME, TraceStep
@@ -21,14 +21,22 @@ GLOBAL_LIMIT = 1024
 """Windows at most in global mode, an even subset of a larger photograph; its mean is known well before."""
 LOCAL_STRIDE = 32
 """Pixels between windows that each follow their own chain: half a window, so that two always blend."""
+SHARING = 2
+"""Tools at most that share a window."""
+SHARING_DB = 0.2
+"""How far behind the best a tool counts e times less, in dB."""
 TILE = 512
 """Side in pixels of the tiles that a tool works on; bounds the memory."""
+LOCAL_TILE = 256
+"""The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
 
 Chain = Iterator[tuple[Tensor, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, and what was done."""
 
 
-def global_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int) -> Chain:
+def global_chain(
+    toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int, progress: bool = False
+) -> Chain:
     """Apply one tool at a time to the whole photograph.
 
     Every window is valued by itself; the mean value over the windows decides.
@@ -38,6 +46,7 @@ def global_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: 
         policy: Who chooses.
         image: `(1, 3, H, W)` RGB in [0, 1].
         max_steps: Tools to apply at most.
+        progress: Show bars on stderr for what takes long.
 
     Source: paper, section 4.4 (there the patches vote).
     """
@@ -45,54 +54,122 @@ def global_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: 
     grid = WindowGrid.cover(height, width, policy.patch_size, GLOBAL_STRIDE, GLOBAL_LIMIT)
     view = View(policy, grid)
     actions = torch.full((len(grid),), NO_ACTION, device=image.device)
-    for _ in range(max_steps):
-        started = time.perf_counter()
-        values = view.look(image, actions).mean(dim=0)
-        actions = values.argmax().expand(len(grid))
+    for number in range(1, max_steps + 1):
+        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
+        values = view.look(image, actions, title).mean(dim=0)
+        actions = best_action(values, policy.caution_db).expand(len(grid))
         action = int(actions[0])
         if action != toolbox.stop:
-            image = apply_tool(toolbox, action, image)
-        yield (
-            image,
-            _step(toolbox, values.tolist(), [action], float(values[action]), _elapsed_ms(started, image)),
-        )
+            image = apply_tool(toolbox, action, image, title)
+        all_of_it = torch.eye(len(values))[action].tolist()
+        step = _step(toolbox, values.tolist(), all_of_it, float(values[action]), _elapsed_ms(started, image))
+        yield image, step
         if action == toolbox.stop:
             return
 
 
-def local_chain(toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int) -> Chain:
+def local_chain(
+    toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int, progress: bool = False
+) -> Chain:
     """Let every region follow its own chain, and blend the regions.
 
     The values of neighbouring windows are smoothed before each chooses, so that neighbours seldom differ
-    without cause; the results are blended by weights that fall off from the middle of a window like a raised
-    cosine.
-    A region that stopped is left as it is from then on.
+    without cause. Each window is then shared out among its best tools (`share_out`), and what the tools make
+    of it fades into its neighbours' by weights that fall off from its middle like a raised cosine.
+    A region that stopped is left as it is from then on. The memory of a window is told its best choice.
 
     Args: as in `global_chain`.
     """
     height, width = image.shape[-2:]
     grid = WindowGrid.cover(height, width, policy.patch_size, LOCAL_STRIDE)
+    rows, columns = len(grid.tops), len(grid.lefts)
     view = View(policy, grid)
     down = blending_weights(height, grid.tops, grid.size).to(image.device)
     across = blending_weights(width, grid.lefts, grid.size).to(image.device)
     actions = torch.full((len(grid),), NO_ACTION, device=image.device)
-    for _ in range(max_steps):
-        started = time.perf_counter()
+    for number in range(1, max_steps + 1):
+        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
         active = actions != toolbox.stop
-        values = smooth(view.look(image, actions), active, len(grid.tops), len(grid.lefts))
-        actions = torch.where(active, values.argmax(dim=1), toolbox.stop)
-        chosen = actions[active]
-        image = _apply_locally(toolbox, actions.view(len(grid.tops), len(grid.lefts)), image, down, across)
-        expected_db = float(values[active].gather(1, chosen[:, None]).mean())
-        means = values[active].mean(dim=0).tolist()
-        yield image, _step(toolbox, means, actions.tolist(), expected_db, _elapsed_ms(started, image))
+        values = smooth(view.look(image, actions, title), active, rows, columns)
+        shares = share_out(values, active, policy.caution_db)
+        actions = shares.argmax(dim=1)
+        image = apply_locally(toolbox, shares.view(rows, columns, -1), image, down, across, title)
+        expected_db = float((shares * values)[active].sum(dim=1).mean())
+        means, spread = values[active].mean(dim=0).tolist(), shares.mean(dim=0).tolist()
+        yield image, _step(toolbox, means, spread, expected_db, _elapsed_ms(started, image))
         if bool((actions == toolbox.stop).all()):
             return
 
 
-def apply_tool(toolbox: Toolbox, action: int, image: Tensor) -> Tensor:
-    """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go."""
-    return apply_tiled(lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.receptive_field)
+def share_out(values: Tensor, active: Tensor, caution_db: float) -> Tensor:
+    """Decide how much each choice counts in each window.
+
+    A window of whose tools none is expected to gain enough is left alone. In any other the best two that are
+    share it: the second counts less by a factor e for every `SHARING_DB` that it is behind. The values are
+    estimates, and tools so close in value err in different directions, one leaving noise where the other
+    smooths too much; their mean errs less than the better one would, and where the damage changes slowly,
+    one tool fades into the next.
+
+    Args:
+        values: `(windows, tools + 1)` expected gains in dB, stop last.
+        active: `(windows,)` bool; a window that has stopped stays alone.
+        caution_db: What is enough, in dB.
+
+    Returns:
+        `(windows, tools + 1)` weights in [0, 1]; every row sums to 1.
+    """
+    best = values[:, :-1].topk(min(SHARING, values.shape[1] - 1), dim=1)
+    behind_db = best.values[:, :1] - best.values
+    weights = torch.exp(-behind_db / SHARING_DB) * ((best.values > caution_db) & active[:, None])
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)  # the best alone weighs 1
+    shares = torch.zeros_like(values).scatter(1, best.indices, weights)
+    shares[:, -1] = (weights.sum(dim=1) == 0).to(shares.dtype)
+    return shares
+
+
+def apply_tool(toolbox: Toolbox, action: int, image: Tensor, title: str | None = None) -> Tensor:
+    """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go.
+
+    Args:
+        toolbox: The tools.
+        action: The tool.
+        image: `(1, 3, H, W)`.
+        title: Name of a progress bar; None for no bar.
+    """
+    return apply_tiled(
+        lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.receptive_field, title=title
+    )
+
+
+def apply_locally(
+    toolbox: Toolbox, shares: Tensor, image: Tensor, down: Tensor, across: Tensor, title: str | None = None
+) -> Tensor:
+    """Apply to each region its own tools, and blend: the image plus every tool's weighted correction.
+
+    In each tile only those tools run that have a weight in it.
+
+    Args:
+        toolbox: The tools.
+        shares: `(rows, columns, tools + 1)` how much each choice counts in each window.
+        image: `(1, 3, H, W)`.
+        down: `(H, rows)` blending weights.
+        across: `(W, columns)` blending weights.
+        title: Name of a progress bar; None for no bar.
+
+    Returns:
+        `(1, 3, H, W)`.
+    """
+    result = image.clone()
+    used = [action for action in range(toolbox.stop) if bool(shares[..., action].any())]
+    height, width = image.shape[-2:]
+    for tile in watched(tiles(height, width, LOCAL_TILE, toolbox.receptive_field), title, "tile"):
+        part, (_, rows, columns) = image[tile.read], tile.kept
+        for action in used:
+            weights = down[rows] @ shares[..., action] @ across[columns].T  # (h, w)
+            if bool(weights.any()):
+                correction = (toolbox.apply_tool(action, part) - part)[tile.inner]
+                result[tile.kept] += weights * correction
+    return result
 
 
 def blending_weights(length: int, starts: Sequence[int], size: int) -> Tensor:
@@ -134,34 +211,6 @@ def smooth(values: Tensor, active: Tensor, rows: int, columns: int) -> Tensor:
     return sums[:, :-1] / sums[:, -1:].clamp(min=1 / 16)
 
 
-def _apply_locally(toolbox: Toolbox, actions: Tensor, image: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Apply to each region its own tool and blend: `(1, 3, H, W)` plus every tool's weighted correction.
-
-    Args:
-        toolbox: The tools.
-        actions: `(rows, columns)` what each window chose.
-        image: `(1, 3, H, W)`.
-        down: `(H, rows)` blending weights.
-        across: `(W, columns)` blending weights.
-    """
-    result = image.clone()
-    for action in actions.unique().tolist():
-        if action == toolbox.stop:
-            continue
-        weights = down @ (actions == action).float() @ across.T  # (H, W)
-
-        # The weights travel as a fourth channel, so that a tile knows its own; without any it costs nothing.
-        def correction(part: Tensor, action: int = action) -> Tensor:
-            pixels, weight = part[:, :3], part[:, 3:]
-            if not bool(weight.any()):
-                return torch.zeros_like(part)
-            return torch.cat([weight * (toolbox.apply_tool(action, pixels) - pixels), weight], dim=1)
-
-        weighted = torch.cat([image, weights[None, None]], dim=1)
-        result += apply_tiled(correction, weighted, TILE, toolbox.receptive_field)[:, :3]
-    return result
-
-
 def _elapsed_ms(started: float, image: Tensor) -> float:
     if image.is_cuda:
         torch.cuda.synchronize(image.device)
@@ -169,21 +218,21 @@ def _elapsed_ms(started: float, image: Tensor) -> float:
 
 
 def _step(
-    toolbox: Toolbox, values: Sequence[float], actions: Sequence[int], expected_db: float, time_ms: float
+    toolbox: Toolbox, values: Sequence[float], shares: Sequence[float], expected_db: float, time_ms: float
 ) -> TraceStep:
     """Say what was chosen, by whom, and what came next.
 
     Args:
         toolbox: The tools.
         values: Expected gain of every choice in dB.
-        actions: What each region chose; a single one stands for all of them.
+        shares: How much of the photograph went to every choice.
         expected_db: Expected gain of what was chosen.
         time_ms: How long it took.
     """
     names = (*toolbox.names, STOP_NAME)
-    counts = Counter(actions).most_common()
-    chosen = next((action for action, _ in counts if action != toolbox.stop), toolbox.stop)
+    used = sorted((action for action in range(len(names)) if shares[action]), key=lambda one: -shares[one])
+    chosen = next((action for action in used if action != toolbox.stop), toolbox.stop)
     order = sorted(range(len(names)), key=lambda action: -values[action])
     runners_up = [(names[action], values[action]) for action in order if action != chosen][:2]
-    shares = tuple((names[action], count / len(actions)) for action, count in counts)
-    return TraceStep(names[chosen], expected_db, tuple(runners_up), time_ms, shares=shares)
+    spread = tuple((names[action], shares[action]) for action in used)
+    return TraceStep(names[chosen], expected_db, tuple(runners_up), time_ms, shares=spread)

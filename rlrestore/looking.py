@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
+from rlrestore.imaging.progress import watched
 from rlrestore.imaging.tiling import windows
 
 BATCH = 256
@@ -83,27 +84,33 @@ class View:
         self._policy = policy
         self._grid = grid
         self._starts = range(0, len(grid), BATCH)
-        self._memories = [policy.initial_state(min(BATCH, len(grid) - start)) for start in self._starts]
+        # Copies, for both parts may be one tensor, and they are written to.
+        first, second = policy.initial_state(len(grid))
+        self._memory = first.clone(), second.clone()
 
-    def look(self, image: Tensor, last_actions: Tensor) -> Tensor:
+    def look(self, image: Tensor, last_actions: Tensor, title: str | None = None) -> Tensor:
         """Look at every window of the photograph as it is now.
 
         Args:
             image: `(1, 3, H, W)`, not clipped; the agent sees it clipped, as in its training.
             last_actions: `(windows,)` int64, -1 before the first action.
+            title: Name of a progress bar; None for no bar.
 
         Returns:
             `(windows, tools + 1)`: what the agent expects to gain by each choice, in dB.
         """
         image = _mirrored(image, self._grid.size)
-        values = []
-        for batch, start in enumerate(self._starts):
-            end = min(start + BATCH, len(self._grid))
-            patches = self._grid.patches(image, start, end).clamp(0, 1)
-            memory = self._memories[batch]
-            batch_values, self._memories[batch] = self._policy(patches, last_actions[start:end], memory)
-            values.append(batch_values)
-        return torch.cat(values)
+        values = image.new_empty(len(self._grid), self._policy.tools + 1)
+        # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
+        # fitting in, and the memory would grow with the photograph.
+        for start in watched(self._starts, title, "batch of windows"):
+            part = slice(start, min(start + BATCH, len(self._grid)))
+            patches = self._grid.patches(image, part.start, part.stop).clamp_(0, 1)
+            before = (self._memory[0][part], self._memory[1][part])
+            values[part], after = self._policy(patches, last_actions[part], before)
+            for kept, new in zip(self._memory, after, strict=True):
+                kept[part] = new
+        return values
 
 
 def _mirrored(image: Tensor, size: int) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from rlrestore.agent.playing import Rollout, agent, play
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.chains import Chain, apply_tool, global_chain, local_chain
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.files import is_folder, write_photo
 from rlrestore.imaging.metrics import psnr_db
@@ -53,20 +53,6 @@ class Restoration:
         write_photo(path, self.image)
 
 
-@dataclass(frozen=True)
-class PatchRestoration:
-    """A batch of patches, each restored by its own chain.
-
-    Attributes:
-        images: `(max_steps + 1, B, 3, H, W)` the input and the patches after every step, not clipped. A patch
-            that stopped keeps its value.
-        actions: `(B, max_steps)` int64 tools in the toolbox's order; its `stop` from where a patch stopped.
-    """
-
-    images: Tensor
-    actions: Tensor
-
-
 class Restorer:
     """A toolbox and the agent that chooses from it, ready to restore photographs."""
 
@@ -84,7 +70,15 @@ class Restorer:
             policy: The agent, trained on these tools, on the same device.
             name: What the trace calls the model.
             card: What is known about it.
+
+        Raises:
+            ModelError: The agent chooses among another number of tools.
         """
+        if policy.tools != toolbox.stop:
+            raise ModelError(
+                f"expected an agent and a toolbox that fit, got an agent of {policy.tools} tools beside "
+                f"{', '.join(toolbox.names)}; train the agent on this toolbox"
+            )
         self.toolbox = toolbox.eval()
         self.policy = policy.eval()
         self.name = name
@@ -123,8 +117,13 @@ class Restorer:
         mode: str = "global",
         max_steps: int | None = None,
         keep_steps: bool = True,
+        progress: bool = False,
     ) -> Restoration:
         """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
+
+        In memory are at most three copies of the photograph, 36 bytes a pixel (what came, what it is now, the
+        result of the step), and beside them half a gigabyte: 1.4 GB for 24 megapixels. Frames and a reference
+        come on top.
 
         Args:
             photo: A path, a `Photo`, an array `(H, W, 3)`, or a tensor `(3, H, W)` or `(1, 3, H, W)`.
@@ -134,6 +133,8 @@ class Restorer:
             max_steps: Tools to apply at most; the model's own limit without it.
             keep_steps: Keep the photograph after every step in the trace, for its picture (3 bytes a pixel
                 each).
+            progress: Show a bar on stderr for a step that takes longer than a second, where stderr is a
+                terminal.
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
@@ -154,13 +155,14 @@ class Restorer:
             )
         with torch.inference_mode():
             image = to_tensor(source, self.device)
-            chain = CHAINS[mode](self.toolbox, self.policy, image, limit)
+            chain = CHAINS[mode](self.toolbox, self.policy, image, limit, progress)
             clean = None if truth is None else to_tensor(truth, self.device)
             in_db = "values" not in self.card  # PPO's preferences are marked
             trace = Trace(mode, self.name, source.width, source.height, steps=(), values_in_db=in_db)
             image, trace = _follow(chain, image, clean, trace, keep_steps)
             gains_db = [step.expected_gain_db for step in trace.steps]
-            if not (torch.isfinite(image).all() and all(map(math.isfinite, gains_db))):
+            extremes = [float(value) for value in image.aminmax()]  # without a copy, as isfinite makes
+            if not all(map(math.isfinite, (*extremes, *gains_db))):
                 raise ModelError(
                     f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
                     "use another model"
@@ -168,24 +170,15 @@ class Restorer:
             return Restoration(with_tensor(source, image), trace)
 
     @torch.inference_mode()
-    def restore_patches(self, images: Tensor, max_steps: int | None = None) -> PatchRestoration:
+    def restore_patches(self, images: Tensor, max_steps: int | None = None) -> Rollout:
         """Restore a batch of patches of the agent's own size, each by its own chain.
 
         Args:
             images: `(B, 3, patch, patch)` RGB in [0, 1]; moved to the model's device.
             max_steps: Tools to apply at most; the model's own limit without it.
         """
-        images = images.to(self.device)
-        memory = self.policy.initial_state(len(images))
-        last = torch.full((len(images),), NO_ACTION, device=self.device)
-        states, actions = [images], []
-        for _ in range(self.policy.max_steps if max_steps is None else max_steps):
-            values, memory = self.policy(images.clamp(0, 1), last, memory)
-            last = torch.where(last == self.toolbox.stop, last, values.argmax(dim=1))
-            images = self.toolbox.apply_each(last, images)
-            states.append(images)
-            actions.append(last)
-        return PatchRestoration(torch.stack(states), torch.stack(actions, dim=1))
+        limit = self.policy.max_steps if max_steps is None else max_steps
+        return play(self.toolbox, images.to(self.device), agent(self.policy), limit)
 
 
 def _follow(

@@ -1,11 +1,14 @@
 """The grid of windows, and how their values and results are joined."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlrestore.chains import blending_weights, smooth
+from rlrestore.chains import SHARING_DB, blending_weights, share_out, smooth
 from rlrestore.looking import WindowGrid
 
 
@@ -67,3 +70,36 @@ def test_a_window_that_stopped_has_no_say() -> None:
     smoothed = smooth(values, torch.arange(9) != 4, 3, 3)
 
     torch.testing.assert_close(smoothed, torch.full((9, 2), 3.0))
+
+
+def shared_out(*values: float) -> list[float]:
+    """How a window with these values is shared out."""
+    shares: list[float] = share_out(torch.tensor([[*values, 0.0]]), torch.tensor([True]), 0.0)[0].tolist()
+    return shares
+
+
+def test_the_best_two_tools_share_a_window_by_how_close_they_are() -> None:
+    second = math.exp(-1) / (1 + math.exp(-1))
+
+    assert shared_out(1.0, 0.5, 1.0, -3.0) == pytest.approx([0.5, 0, 0.5, 0, 0])
+    assert shared_out(1.0, 1.0 + SHARING_DB, 0.3) == pytest.approx([second, 1 - second, 0, 0])
+    assert shared_out(9.0, 1.0) == pytest.approx([1, 0, 0], abs=1e-6)
+
+
+def test_only_what_is_expected_to_gain_has_a_share() -> None:
+    assert shared_out(0.01, -0.01) == [1, 0, 0]
+    assert shared_out(-0.01, -0.02) == [0, 0, 1]
+    assert shared_out(1.0) == [1, 0]
+
+
+def test_less_than_the_caution_is_not_enough() -> None:
+    shares = share_out(torch.tensor([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]]), torch.tensor([True, True]), 0.1)
+    assert shares.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_a_window_that_stopped_stays_alone() -> None:
+    values = torch.tensor([[3.0, 2.9, 0.0]]).expand(2, 3)
+    shares = share_out(values, torch.tensor([True, False]), 0.0)
+
+    assert shares[1].tolist() == [0, 0, 1]
+    assert shares[0].sum() == pytest.approx(1)

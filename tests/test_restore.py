@@ -210,7 +210,8 @@ def test_tiles_leave_no_mark(
         nn.init.normal_(parameter, std=0.06)
     model = Restorer(toolbox, Rules(2, by_colour), "random")
     whole = model.restore(photograph, mode=mode).image.pixels
-    monkeypatch.setattr(chains, "TILE", 2 * toolbox.receptive_field + 26)
+    for name in ("TILE", "LOCAL_TILE"):
+        monkeypatch.setattr(chains, name, 2 * toolbox.receptive_field + 26)
 
     assert np.abs(whole - photograph / 255).max() > 0.01
     np.testing.assert_allclose(model.restore(photograph, mode=mode).image.pixels, whole, atol=1e-5)

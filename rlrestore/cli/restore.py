@@ -129,7 +129,7 @@ def _restore_one(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> 
 
     prepare_output(job.output)
     restoration = restorer.restore(
-        job.source, args.reference, args.mode, args.max_steps, keep_steps=args.trace
+        job.source, args.reference, args.mode, args.max_steps, keep_steps=args.trace, progress=True
     )
     restoration.save(job.output)
     if args.trace:

@@ -37,7 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
         choices=("q", "dqn", "ppo"),
         default="q",
         help="q: from all actions of every visited state (default); dqn: from those taken, as in the paper; "
-        "ppo: recurrent PPO",
+        "ppo: recurrent PPO, which writes no checkpoints",
     )
     parser.add_argument(
         "--network",
@@ -135,6 +135,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.learn import untrained
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
+    from rlrestore.envs.sources import PATCH
     from rlrestore.restore import find_model
     from rlrestore.toolbox.devices import resolve_device
 
@@ -146,6 +147,8 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
             f"expected an agent of family {args.network} to begin with, got {policy.family}; "
             f"give --network {policy.family}"
         )
+    if policy.patch_size != PATCH:
+        raise UsageError(f"expected an agent that sees patches of {PATCH} pixels, got {policy.patch_size}")
     return policy
 
 

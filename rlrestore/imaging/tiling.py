@@ -1,29 +1,101 @@
 """Images larger than a network should see at once: overlapping tiles, and windows for an agent to look at."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from rlrestore.imaging.progress import watched
+
+Region: TypeAlias = tuple[EllipsisType, slice, slice]
+"""Rows and columns, as an index of a tensor `(..., H, W)`."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of an image.
+
+    Attributes:
+        read: What is read: the tile and the surroundings that a function sees from it.
+        kept: The tile itself; the tiles of an image share no pixel and leave none out.
+        inner: The tile again, counted inside what is read.
+    """
+
+    read: Region
+    kept: Region
+    inner: Region
+
+
+def tiles(height: int, width: int, tile: int, overlap: int, align: int = 2) -> list[Tile]:
+    """Divide an image into tiles that are read with their surroundings.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        tile: Most rows and columns that are read at once, in pixels; an image not larger is one tile.
+        overlap: How far a function looks, in pixels; rounded up to a multiple of `align`.
+        align: The corner of all that is read is a multiple of it, for functions that fold the image: 2 where
+            a network folds 2×2 pixels into channels.
+
+    Returns:
+        The tiles row by row.
+
+    Raises:
+        ValueError: The tile has no middle beside the overlap.
+    """
+    if tile < 1 or overlap < 0 or align < 1:
+        raise ValueError(f"expected tile and align from 1 and overlap from 0, got {tile}, {align}, {overlap}")
+    margin = -(-overlap // align) * align
+    step = (tile - 2 * margin) // align * align
+    if step < align and max(height, width) > tile:
+        raise ValueError(
+            f"expected tiles larger than twice the overlap of {overlap} pixels and {align} more, got {tile}; "
+            f"take at least {2 * margin + align}"
+        )
+    rows, columns = (list(_spans(length, tile, step, margin)) for length in (height, width))
+    return [
+        Tile(*((..., down, across) for down, across in zip(row, column, strict=True)))
+        for row in rows
+        for column in columns
+    ]
+
+
+def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield along one axis what is read, what is kept, and that again inside what is read."""
+    if length <= tile:
+        yield (slice(0, length),) * 3
+        return
+    for start in range(0, length, step):
+        end, first = min(start + step, length), max(start - margin, 0)
+        yield slice(first, min(end + margin, length)), slice(start, end), slice(start - first, end - first)
+
 
 def apply_tiled(
-    function: Callable[[Tensor], Tensor], image: Tensor, tile: int, overlap: int, align: int = 2
+    function: Callable[[Tensor], Tensor],
+    image: Tensor,
+    tile: int,
+    overlap: int,
+    align: int = 2,
+    title: str | None = None,
 ) -> Tensor:
     """Apply a function to an image tile by tile, with the result it has on the whole image.
 
-    Every tile is read with `overlap` pixels more on each inner side, and only its middle is kept. Where the
-    function looks no farther than `overlap` pixels, and pads the image's border by itself, the result is that
-    of `function(image)` but for the rounding of float sums. Beside the image, the result, one tile and what
-    the function makes of it are in memory.
+    Every tile is read with its surroundings, and only its middle is kept. Where the function looks no farther
+    than `overlap` pixels, and pads the image's border by itself, the result is that of `function(image)` but
+    for the rounding of float sums. Beside the image, the result, one tile and what the function makes of it
+    are in memory.
 
     Args:
         function: Maps `(B, C, h, w)` to the same shape, for any h and w. It may move the tile to another
             device: the result is gathered on the image's.
-        image: `(B, C, H, W)` of any size; one not larger than a tile is passed on as it is.
-        tile: Largest height and width given to the function, in pixels.
-        overlap: Receptive field radius of the function, in pixels; rounded up to a multiple of `align`.
-        align: The corner of every tile is a multiple of it, for functions that fold the image: 2 where a
-            network folds 2×2 pixels into channels.
+        image: `(B, C, H, W)` of any size.
+        tile: As in `tiles`, like `overlap` and `align`.
+        overlap: Receptive field radius of the function, in pixels.
+        align: What the function folds, in pixels.
+        title: Name of a progress bar; None for no bar.
 
     Returns:
         `(B, C, H, W)`.
@@ -32,34 +104,11 @@ def apply_tiled(
         ValueError: The tile has no middle beside the overlap, or the function changed the shape.
     """
     height, width = image.shape[-2:]
-    if tile < 1 or overlap < 0 or align < 1:
-        raise ValueError(f"expected tile and align from 1 and overlap from 0, got {tile}, {align}, {overlap}")
-    if max(height, width) <= tile:
-        return _checked(function, image)
-    margin = -(-overlap // align) * align
-    step = (tile - 2 * margin) // align * align
-    if step < align:
-        raise ValueError(
-            f"expected tiles larger than twice the overlap of {overlap} pixels and {align} more, got {tile}; "
-            f"take at least {2 * margin + align}"
-        )
+    plan = tiles(height, width, tile, overlap, align)
     result = torch.empty_like(image)
-    for top, bottom, first_row, end_row in _spans(height, tile, step, margin):
-        for left, right, first_column, end_column in _spans(width, tile, step, margin):
-            part = _checked(function, image[..., first_row:end_row, first_column:end_column])
-            kept = part[..., top - first_row : bottom - first_row, left - first_column : right - first_column]
-            result[..., top:bottom, left:right] = kept
+    for part in watched(plan, title, "tile"):
+        result[part.kept] = _checked(function, image[part.read])[part.inner]
     return result
-
-
-def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield along one axis: start and end of what is kept, start and end of what is read for it."""
-    if length <= tile:
-        yield 0, length, 0, length
-        return
-    for start in range(0, length, step):
-        end = min(start + step, length)
-        yield start, end, max(start - margin, 0), min(end + margin, length)
 
 
 def _checked(function: Callable[[Tensor], Tensor], tile: Tensor) -> Tensor:

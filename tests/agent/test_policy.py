@@ -41,6 +41,19 @@ def test_the_last_action_and_the_memory_matter() -> None:
     assert not torch.equal(policy(image, torch.tensor([-1]), hidden)[0], first)
 
 
+def test_spectra_are_standardised_once() -> None:
+    """A second time would pull the ground from under trained weights."""
+    policy = Policy(2)
+    seen = policy.see(torch.rand(64, 3, 63, 63, generator=torch.Generator().manual_seed(0)))
+    policy.trunk.standardise(seen)
+    standard = (seen.flatten(1) - policy.trunk.mean) / policy.trunk.deviation
+    assert standard.mean(dim=0).abs().max() < 1e-3
+    assert standard.std(dim=0).max() < 1.001
+    mean = policy.trunk.mean.clone()
+    policy.trunk.standardise(seen + 1)
+    assert torch.equal(policy.trunk.mean, mean)
+
+
 def test_the_policy_learns_few_weights() -> None:
     """The authors' agent has 87,863 parameters, ours half as many again, nearly all on the spectrum."""
     assert sum(parameter.numel() for parameter in Policy(12).parameters()) == pytest.approx(132_000, rel=0.01)

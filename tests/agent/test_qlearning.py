@@ -19,7 +19,7 @@ from rlrestore.agent.qlearning import AllActions, choice_loss, value_loss, value
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start
-from rlrestore.errors import RlrestoreError
+from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
@@ -258,6 +258,35 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     resumed.train(tmp_path / "agent.safetensors", lambda *_: None)
     for name, weight in through.policy.state_dict().items():
         assert torch.equal(resumed.policy.state_dict()[name], weight), name
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    """Tools in another order, and another way to learn: both descriptions are named."""
+    toolbox, path = toy_toolbox([Lower(0), Lower(1)]), tmp_path / "agent.safetensors"
+    settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
+    trainer = AgentTrainer(Policy(2, SIDE), toolbox, raised_channels, AllActions(), settings, CPU)
+    trainer.train(path, lambda *_: None)
+    turned = Toolbox(toolbox.specs[::-1], family="toy", networks=[Lower(1), Lower(0)])
+    for other, learning in ((turned, AllActions()), (toolbox, AllActions(discount=0.5))):
+        stranger = AgentTrainer(Policy(2, SIDE), other, raised_channels, learning, settings, CPU)
+        with pytest.raises(ModelError, match=r"is of another training: expected .*tool-.* got .*tool-"):
+            stranger.resume(path)
+
+
+def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    """Ctrl-C while the first episodes are played leaves no checkpoint that could not be resumed."""
+
+    class Interrupted(AllActions):
+        def play(self, *_: Any) -> tuple[Kept, int]:
+            raise KeyboardInterrupt("by Ctrl-C")
+
+    settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
+    trainer = AgentTrainer(
+        Policy(1, SIDE), toy_toolbox([Lower(0)]), raised_channels, Interrupted(), settings, CPU
+    )
+    with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
+        trainer.train(tmp_path / "agent.safetensors", lambda *_: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_whole_training_leaves_a_log_and_a_report(

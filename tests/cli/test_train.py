@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rlrestore.agent import ppo, training
+from rlrestore.agent import learn, ppo, training
 from rlrestore.agent.ppo import VALUES, PpoSettings
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import tool_records
@@ -67,7 +67,7 @@ def test_a_card_tells_what_the_tools_that_it_began_with_went_through(
 def test_an_agent_is_trained_into_a_model_that_restores(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str
 ) -> None:
-    monkeypatch.setattr(training, "VALIDATION_EPISODES", 8)
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
@@ -89,13 +89,15 @@ def test_an_agent_is_trained_into_a_model_that_restores(
 def test_an_agent_begins_where_another_stands(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "VALIDATION_EPISODES", 8)
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
     few = partial(AgentSettings, episodes=2, fits=1, batch=2, learning_rate=1e-9)
     monkeypatch.setattr(training, "AgentSettings", few)
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
     command = ["train-agent", "--data", photos, "--tools", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--start", str(tools)]) == 0
-    before, after = (Restorer.from_pretrained(folder).policy.state_dict() for folder in (tools, out))
+    before, after = (
+        dict(Restorer.from_pretrained(folder).policy.named_parameters()) for folder in (tools, out)
+    )
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
@@ -109,13 +111,13 @@ def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
         (["train-tools", "--tools", "sharpen"], 2, "unknown tool 'sharpen': expected one of deblur-1"),
         (["train-tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
         (["train-tools", "--out", "file/model"], 1, "expected a folder to write the model into"),
-        (["train-agent", "--tools", "nowhere"], 2, "no model in nowhere: expected card.json there"),
+        (["train-agent", "--tools", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
         (["train-agent", "--tools", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
-        (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume goes with --algo q"),
+        (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
         (
             ["train-agent", "--tools", "tools", "--algo", "ppo", "--start", "x"],
             2,
-            "--start goes with --algo q",
+            "--start does not go with --algo ppo",
         ),
         (["train-agent", "--tools", "tools", "--start", "nowhere"], 2, "expected a model"),
         (["train-agent", "--tools", "tools", "--start", "default"], 2, "train the agent on this toolbox"),

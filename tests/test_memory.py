@@ -1,0 +1,58 @@
+"""The memory of a large photograph: so many bytes a pixel, whatever the mode."""
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from torch import nn
+from rlrestore.restore import Restorer
+from rlrestore.toolbox.networks import Fast
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.toolbox import Toolbox
+
+class ByShade(nn.Module):
+    "Plays the first tool on dark windows, the second on bright ones; both are never worth less than 1 dB."
+    tools, max_steps, patch_size, caution_db = 2, 3, 63, 0.0
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+    def initial_state(self, batch):
+        return torch.zeros(batch, 50), torch.zeros(batch, 50)
+    def forward(self, images, last_action, hidden):
+        shade = 10 * (images.mean(dim=(1, 2, 3)) - 0.5)
+        return torch.stack([1 - shade, 1 + shade, 0 * shade], dim=1), hidden
+
+def peak_bytes():
+    # Not getrusage's, which begins with what the process had that started this one.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+torch.set_num_threads(1)
+restorer = Restorer(Toolbox(TOOLS[:2], networks=[Fast(3, 8), Fast(3, 8)]), ByShade(), "toy")
+mode, height, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+ramp = np.linspace(0, 255, width).astype(np.uint8)
+photo = np.broadcast_to(ramp[None, :, None], (height, width, 3)).copy()
+restorer.restore(photo[:700, :700], mode=mode, keep_steps=False)
+before = peak_bytes()
+trace = restorer.restore(photo, mode=mode, keep_steps=False).trace
+assert len(trace.tools) == 3 and len(trace.steps[0].shares) == (2 if mode == "local" else 1), trace
+print((peak_bytes() - before) / (height * width))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read where Linux tells it")
+@pytest.mark.parametrize("mode", ["global", "local"])
+def test_a_photograph_takes_three_copies_of_itself(mode: str) -> None:
+    # 12 bytes a pixel each: what came, the photograph as it is now, the result of the step. A fourth copy
+    # would show as 48 and more; above 36 there are tiles and windows, which do not grow with the photograph.
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, mode, "2000", "3000"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert 30 < float(done.stdout) < 44
