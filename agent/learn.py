@@ -1,4 +1,4 @@
-"""Training an agent from beginning to end: what it sees, how it is watched, what it came to."""
+"""Trainings from beginning to end: what is trained on, how it is watched, what it came to."""
 
 import math
 import shutil
@@ -8,44 +8,38 @@ from pathlib import Path
 
 import torch
 
+from rlrestore.agent.joint import JointSettings, JointTrainer
 from rlrestore.agent.logs import MetricLog
-from rlrestore.agent.measure import HeldOut, PolicyReport
+from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
+from rlrestore.agent.planned import prescribed, undoing_chains
 from rlrestore.agent.policy import CAUTION_DB, AnyPolicy
+from rlrestore.agent.qlearning import AllActions
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
-from rlrestore.envs.sources import CleanSource, MixedSource, MixtureSource, PairSource, SingleSource
-from rlrestore.imaging.mixtures import ANY, MODERATE, Mixture
+from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
+from rlrestore.errors import UsageError
+from rlrestore.imaging.mixtures import ANY, MODERATE
+from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 
 CHECKPOINT = Path("training") / "agent.safetensors"
+JOINT_CHECKPOINT = Path("training") / "joint.safetensors"
 LOG = Path("training") / "log"
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
-DAMAGES: dict[str, tuple[Mixture, dict[str, float]]] = {
-    "protocol": (MODERATE, {"mixture": 0.45, "single": 0.45, "clean": 0.1}),
-    "any": (ANY, {"mixture": 0.6, "single": 0.3, "clean": 0.1}),
+DAMAGES: dict[str, Recipe] = {
+    "protocol": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
+    "any": Blend(((0.6, ANY), (0.3, SingleDistortions(light_share=0.5)), (0.1, Untouched()))),
 }
-"""What the agent may train on: the mixture of distortions, and where the pairs come from.
+"""What is trained on: as in the paper, mild and severe mixtures unseen, or all from clean to severe.
 
 Source: the authors' released code mixes the tools' single distortions about one to one into the moderate
 mixture; the clean photographs, on which the right first action is stop, are ours.
 """
 
 
-def training_source(bank: PhotoBank, damage: str = "protocol") -> PairSource:
-    """Return what the agent trains on: a mixture, single distortions, clean photographs.
-
-    Args:
-        bank: The photographs.
-        damage: One of `DAMAGES`: as the paper's, with mild and severe mixtures unseen, or any.
-    """
-    mixture, shares = DAMAGES[damage]
-    sources: dict[str, PairSource] = {
-        "mixture": MixtureSource(bank, mixture),
-        "single": SingleSource(bank),
-        "clean": CleanSource(bank),
-    }
-    return MixedSource([(shares[name], source) for name, source in sources.items()])
+JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096)
+"""How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
 
 
 def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:
@@ -91,7 +85,7 @@ def train_agent(
         ModelError: The checkpoint does not fit.
     """
     trainer = AgentTrainer(
-        policy, toolbox, training_source(bank, damage), learning, settings, bank.device, damage
+        policy, toolbox, MixtureSource(bank, DAMAGES[damage]), learning, settings, bank.device, damage
     )
     if resume:
         trainer.resume(out / CHECKPOINT)
@@ -103,6 +97,73 @@ def train_agent(
         trainer.train(out / CHECKPOINT, watch)
         watch(trainer.steps, math.inf, policy, {})
     return held_out.measure(policy)
+
+
+def train_joint(
+    toolbox: Toolbox,
+    policy: AnyPolicy | None,
+    bank: PhotoBank,
+    validation: PhotoBank,
+    out: Path,
+    settings: JointSettings,
+    damage: str = "protocol",
+    resume: bool = False,
+) -> float:
+    """Train tools and agent together; return what the agent gains on the validation photographs, in dB.
+
+    Args:
+        toolbox: The tools to train, in place, on the device of `bank`.
+        policy: Their agent, trained in place; None where all chains are planned.
+        bank: Photographs to train on.
+        validation: Photographs to measure on, every minute and at the end, by the moderate mixture.
+        out: Folder for the checkpoint and the log.
+        settings: How long, and the like.
+        damage: What to train on, one of `DAMAGES`.
+        resume: Go on from the checkpoint in `out`.
+
+    Raises:
+        UsageError: The agent sees patches of another size than those that are drawn.
+        RlrestoreError: The training diverged twice.
+        ModelError: The checkpoint does not fit.
+    """
+    if policy is not None and policy.patch_size != PATCH:
+        raise UsageError(
+            f"expected an agent that sees patches of {PATCH} pixels, as the tools are trained on here, "
+            f"got {policy.patch_size}; train the agent anew"
+        )
+    recipe, follower = DAMAGES[damage], None
+    if policy is not None:
+        source = MixtureSource(bank, recipe)
+        follower = AgentTrainer(policy, toolbox, source, AllActions(), JOINT_EPISODES, bank.device, damage)
+    trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"damage": damage})
+    if resume:
+        trainer.resume(out / JOINT_CHECKPOINT)
+    else:
+        (out / JOINT_CHECKPOINT).unlink(missing_ok=True)
+        shutil.rmtree(out / LOG, ignore_errors=True)
+    generator = torch.Generator(validation.device).manual_seed(settings.seed)
+    amounts = MODERATE.sample(VALIDATION_EPISODES, generator)
+    pairs = degraded_pairs(validation, amounts, PATCH, generator)
+    metric_log, measured = MetricLog(out / LOG, trainer.steps), trainer.seconds
+
+    chains = undoing_chains(toolbox.specs, amounts, trainer.max_steps)
+
+    def gain_db() -> float:
+        chooser = prescribed(chains, trainer.greedy()) if policy is None else trainer.greedy()
+        return mean_gain_db(toolbox, chooser, *pairs, trainer.max_steps)
+
+    def watch(metrics: dict[str, float]) -> None:
+        nonlocal measured
+        metric_log.write("joint", metrics, trainer.steps)
+        if trainer.seconds - measured >= VALIDATION_SECONDS:
+            measured = trainer.seconds
+            metric_log.write("validation", {"return_db": gain_db()}, trainer.steps)
+
+    try:
+        trainer.train(out / JOINT_CHECKPOINT, watch)
+    finally:
+        metric_log.close()
+    return gain_db()
 
 
 @contextmanager

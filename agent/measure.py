@@ -60,6 +60,13 @@ class PolicyReport:
         )
 
 
+@torch.no_grad()
+def mean_gain_db(toolbox: Toolbox, choose: Chooser, images: Tensor, clean: Tensor, max_steps: int) -> float:
+    """Return what somebody's chains gain on average over pairs `(B, 3, P, P)`, in dB."""
+    rollout = play(toolbox, images, choose, max_steps)
+    return float((psnr_db(rollout.images[-1], clean) - psnr_db(images, clean)).mean())
+
+
 def tool_gains_db(toolbox: Toolbox, images: Tensor, clean: Tensor) -> Tensor:
     """Return `(B, N)` what each of N tools would gain on each of B patches as they are, in dB."""
     after_db = [psnr_db(after, clean) for after in toolbox.apply_all(images).unbind(dim=1)]

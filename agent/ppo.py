@@ -28,14 +28,14 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.learn import moderate_held_out, training_source, watched
+from rlrestore.agent.learn import DAMAGES, moderate_held_out, watched
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import FEATURES, MAX_STEPS, MEMORY, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.agent.training import Watch
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
-from rlrestore.envs.sources import PATCH, PairSource
+from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.jpeg import BLOCK
 from rlrestore.imaging.patches import PhotoBank
@@ -273,7 +273,7 @@ def train_ppo(
     """
     held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
     with watched(out, held_out) as watch:
-        policy = fit_ppo(toolbox, training_source(bank), settings, bank.device, watch)
+        policy = fit_ppo(toolbox, MixtureSource(bank, DAMAGES["protocol"]), settings, bank.device, watch)
     return policy, held_out.measure(policy)
 
 

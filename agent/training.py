@@ -135,7 +135,7 @@ class AgentTrainer:
             ModelError: It does not fit.
         """
         if path.exists():
-            progress, columns = load_checkpoint(path, self.policy, self.optimizer)
+            progress, columns = load_checkpoint(path, self.policy, {"agent": self.optimizer})
             if progress.get("about") != self.about or not columns:
                 raise ModelError(
                     f"{path} is of another training: expected {self.about}, got {progress.get('about')}; "
@@ -287,4 +287,4 @@ class Snapshot:
         """Write it as a checkpoint; before the first round there is nothing to write."""
         if self.kept is not None:
             progress = {"steps": self.steps, "seconds": self.seconds, "about": self.about}
-            save_checkpoint(path, self.policy, self.optimizer, progress, self.kept.columns)
+            save_checkpoint(path, self.policy, {"agent": self.optimizer}, progress, self.kept.columns)

@@ -34,8 +34,8 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
 
     A step waits for the device once, at its beginning, for 14 numbers: how often each action is taken, which
     is what the tools must be started with, and how many new episodes are ready. Those are drawn ahead, and
-    where one ends, the next in line takes its place. A `MixtureSource` is drawn from without waiting, but for
-    the very first pairs; other sources, such as `MixedSource`, wait while they draw.
+    where one ends, the next in line takes its place. A `MixtureSource` of a mixture is drawn from without
+    waiting, but for the very first pairs; other sources and recipes wait while they draw.
 
     Autoreset is `SAME_STEP`: where an episode ends, the observation returned is already the first of the next
     one. `infos["final_obs"]` and `infos["final_info"]` hold the last observations and infos of all B episodes

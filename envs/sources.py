@@ -7,7 +7,7 @@ for `candidates`.
 Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dropped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from rlrestore.errors import DataError
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradations import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.distortions import own_distortion
+from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 PATCH = 63
@@ -92,82 +92,65 @@ class MixtureSource:
         return _draw_until(count, self, generator)
 
     def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw pairs and whether each is below the limit; see `CandidateSource`."""
-        degraded, clean = degraded_pairs(self.bank, self.mixture.sample(count, generator), PATCH, generator)
-        return degraded, clean, psnr_db(degraded, clean) <= LIMIT_DB
+        """Draw pairs and whether each is below the limit, or clean on purpose; see `CandidateSource`."""
+        amounts = self.mixture.sample(count, generator)
+        degraded, clean = degraded_pairs(self.bank, amounts, PATCH, generator)
+        return degraded, clean, amounts.untouched | (psnr_db(degraded, clean) <= LIMIT_DB)
 
 
 @dataclass(frozen=True)
 class SingleDistortions:
-    """A recipe: the distortion of one tool alone, tool and amount drawn uniformly.
+    """A recipe: the distortion of one tool, tool and amount drawn uniformly.
 
     Attributes:
         specs: The tools whose distortions and ranges are meant.
+        light_share: Share of the samples to which a little noise and a light JPEG are added, as real files
+            have them.
     """
 
     specs: tuple[ToolSpec, ...] = TOOLS
+    light_share: float = 0.0
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
         drawn = torch.randint(len(self.specs), (count,), generator=generator, device=generator.device)
-        return own_distortion([self.specs[index] for index in drawn.tolist()], generator)
+        specs = [self.specs[index] for index in drawn.tolist()]
+        alone = own_distortion(specs, generator)
+        if not self.light_share:
+            return alone
+        light = torch.rand(count, generator=generator, device=generator.device) < self.light_share
+        return where(light, training_distortion(specs, generator, mixed_share=0.0), alone)
 
 
 @dataclass(frozen=True)
-class SingleSource:
-    """Pairs with the tools' own single distortions, which the authors mix into the agent's training.
+class Untouched:
+    """A recipe: nothing is done to a photograph, and the right first action is stop."""
 
-    Attributes:
-        bank: The photographs.
-        specs: The tools whose distortions are meant.
-    """
-
-    bank: PhotoBank
-    specs: tuple[ToolSpec, ...] = TOOLS
-
-    def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs; see `PairSource`."""
-        return MixtureSource(self.bank, SingleDistortions(self.specs))(count, generator)
+    def sample(self, count: int, generator: torch.Generator) -> Degradations:
+        """Return no degradations of `count` images, on the generator's device."""
+        return Degradations(*torch.zeros(3, count, device=generator.device))
 
 
 @dataclass(frozen=True)
-class CleanSource:
-    """Clean patches as their own inputs: the right first action is stop, and the 50 dB limit does not apply.
+class Blend:
+    """A recipe: each sample is one of several recipes'.
 
     Attributes:
-        bank: The photographs.
+        parts: Weights above zero, not necessarily of sum 1, and their recipes.
     """
 
-    bank: PhotoBank
-
-    def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs; see `PairSource`."""
-        clean = self.bank.crops(count, PATCH, generator)
-        return clean, clean
-
-
-@dataclass(frozen=True)
-class MixedSource:
-    """Each pair from one of several sources, in a random order.
-
-    Attributes:
-        parts: Weights above zero, not necessarily of sum 1, and their sources.
-    """
-
-    parts: Sequence[tuple[float, PairSource]]
+    parts: tuple[tuple[float, Recipe], ...]
 
     def __post_init__(self) -> None:
         weights = [weight for weight, _ in self.parts]
         if not weights or min(weights) <= 0:
-            raise ValueError(f"expected one or more sources with weights above zero, got weights {weights}")
+            raise ValueError(f"expected one or more recipes with weights above zero, got weights {weights}")
 
-    def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs; see `PairSource`."""
+    def sample(self, count: int, generator: torch.Generator) -> Degradations:
+        """Draw the degradations of `count` images, on the generator's device."""
         weights = torch.tensor([float(weight) for weight, _ in self.parts], device=generator.device)
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        sizes = torch.bincount(which, minlength=len(self.parts)).tolist()
-        drawn = [source(n, generator) for n, (_, source) in zip(sizes, self.parts, strict=True) if n]
-        # `which` holds each part's number as often as that part was drawn: undoing its sort is the shuffle.
-        place = which.argsort(stable=True).argsort()
-        degraded, clean = (torch.cat(side)[place] for side in zip(*drawn, strict=True))
-        return degraded, clean
+        drawn = self.parts[0][1].sample(count, generator)
+        for number, (_, recipe) in enumerate(self.parts[1:], start=1):
+            drawn = where(which == number, recipe.sample(count, generator), drawn)
+        return drawn

@@ -19,14 +19,14 @@ from typing import Any
 import torch
 
 from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.learn import VALIDATION_EPISODES, moderate_held_out, training_source, untrained
+from rlrestore.agent.learn import DAMAGES, VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut
 from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
 from rlrestore.agent.ppo import PpoSettings, fit_ppo
 from rlrestore.agent.qlearning import AllActions
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
 from rlrestore.cli.arguments import positive_float, positive_int, seed_number
-from rlrestore.envs.sources import PATCH
+from rlrestore.envs.sources import PATCH, MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
@@ -165,7 +165,7 @@ class Arena:
         )
 
     def _trained(self, contender: Contender, seed: int, watch: Watch) -> AnyPolicy:
-        source = training_source(self.bank)
+        source = MixtureSource(self.bank, DAMAGES["protocol"])
         if contender.algo == "ppo":
             return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
         policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)

@@ -18,7 +18,7 @@ from rlrestore.toolbox.storage import check_shapes, load_weights, write_atomical
 def save_checkpoint(
     path: Path,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Mapping[str, torch.optim.Optimizer],
     progress: dict[str, Any],
     data: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -27,7 +27,7 @@ def save_checkpoint(
     Args:
         path: The file; its folder is made when it does not exist.
         network: Whose weights.
-        optimizer: Adam, whose moments; one group of parameters.
+        optimizers: Adams by their names, whose moments; each has one group of parameters.
         progress: The steps and seconds trained, and anything else that JSON can hold.
         data: What the training has collected.
 
@@ -35,8 +35,9 @@ def save_checkpoint(
         RlrestoreError: It cannot be written; the one before it is still there.
     """
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    for owner, optimizer in optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{owner}.{index}.{name}": tensor for name, tensor in moments.items()}
     tensors |= {f"data.{name}": tensor for name, tensor in (data or {}).items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -50,9 +51,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    path: Path, network: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer] | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Put a checkpoint back where it came from, and return its progress and its data.
+
+    Without `optimizers`, their moments are left out.
 
     Raises:
         ModelError: The file cannot be read, or does not fit the network.
@@ -74,8 +77,13 @@ def load_checkpoint(
         if not whole_numbers and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise ModelError(f"{path}: tensor {name}: expected finite floats; delete the file")
     load_weights(network, _under("network.", tensors), str(path))
-    if optimizer is not None:
-        _restore_moments(optimizer, _under("optimizer.", tensors), path)
+    moments = _under("optimizer.", tensors)
+    for owner, optimizer in (optimizers or {}).items():
+        own = _under(f"{owner}.", moments)
+        moments = {name: tensor for name, tensor in moments.items() if not name.startswith(f"{owner}.")}
+        _restore_moments(optimizer, own, path)
+    if optimizers is not None and moments:
+        raise ModelError(f"{path}: moments of Adam: expected none but of {', '.join(optimizers)}")
     return progress, _under("data.", tensors)
 
 
@@ -90,8 +98,11 @@ def _is_progress(progress: Any) -> bool:
 
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
     wanted: dict[str, tuple[int, ...]] = {}
+    begun = {name.split(".")[0] for name in tensors}  # what was never used has no moments yet
     for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
         shape = tuple(parameter.shape)
+        if str(index) not in begun:
+            continue
         wanted |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_shapes(wanted, given, f"{path}: moments of Adam")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradations import Degradations, where
 from rlrestore.imaging.mixtures import MODERATE, Mixture
 from rlrestore.toolbox.specs import ToolSpec
 
@@ -23,7 +23,7 @@ def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degrada
     for spec in dict.fromkeys(spec for spec in specs if spec.distortion == "mixture"):
         mixture = Mixture(spec.name, round(spec.low), round(spec.high)).sample(len(specs), generator)
         chosen = torch.tensor([other == spec for other in specs], device=device)
-        drawn = _where(chosen, mixture, drawn)
+        drawn = where(chosen, mixture, drawn)
     return drawn
 
 
@@ -62,15 +62,7 @@ def training_distortion(
         noise_sigma_255=torch.where(is_noise, own.noise_sigma_255, noise),
         jpeg_quality=torch.where(is_jpeg, own.jpeg_quality, quality),
     )
-    return _where(is_blur | is_noise | is_jpeg, among_others, own)
-
-
-def _where(chosen: Tensor, these: Degradations, others: Degradations) -> Degradations:
-    return Degradations(
-        torch.where(chosen, these.blur_sigma_px, others.blur_sigma_px),
-        torch.where(chosen, these.noise_sigma_255, others.noise_sigma_255),
-        torch.where(chosen, these.jpeg_quality, others.jpeg_quality),
-    )
+    return where(is_blur | is_noise | is_jpeg, among_others, own)
 
 
 def _own_masks(specs: list[ToolSpec], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

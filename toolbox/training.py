@@ -229,7 +229,7 @@ class ToolTrainer:
         self.drawn: list[tuple[Tensor, Tensor]] = []
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
-            progress, _ = load_checkpoint(self.path, self._modules(), self.optimizer)
+            progress, _ = load_checkpoint(self.path, self._modules(), {"tool": self.optimizer})
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.done = bool(progress.get("done")) and self.steps >= (settings.steps or 0)
 
@@ -307,7 +307,7 @@ class ToolTrainer:
 
     def _save(self) -> None:
         progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done}
-        save_checkpoint(self.path, self._modules(), self.optimizer, progress)
+        save_checkpoint(self.path, self._modules(), {"tool": self.optimizer}, progress)
 
     @torch.no_grad()
     def report(self, validation: PhotoBank) -> ToolReport:

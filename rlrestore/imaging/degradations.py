@@ -32,6 +32,20 @@ class Degradations:
     def __len__(self) -> int:
         return len(self.blur_sigma_px)
 
+    @property
+    def untouched(self) -> Tensor:
+        """`(B,)` bool: to which images nothing is done."""
+        return (self.blur_sigma_px == 0) & (self.noise_sigma_255 == 0) & (self.jpeg_quality == 0)
+
+
+def where(chosen: Tensor, these: Degradations, others: Degradations) -> Degradations:
+    """Return these degradations for the images that are chosen, `(B,)` bool, and the others for the rest."""
+    return Degradations(
+        torch.where(chosen, these.blur_sigma_px, others.blur_sigma_px),
+        torch.where(chosen, these.noise_sigma_255, others.noise_sigma_255),
+        torch.where(chosen, these.jpeg_quality, others.jpeg_quality),
+    )
+
 
 def degrade(
     images: Tensor, degradations: Degradations, generator: torch.Generator, margin: int = 0

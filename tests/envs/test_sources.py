@@ -3,17 +3,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import (
     LIMIT_DB,
-    CleanSource,
-    MixedSource,
+    Blend,
     MixtureSource,
     PairSource,
+    Recipe,
     SingleDistortions,
-    SingleSource,
+    Untouched,
 )
 from rlrestore.errors import DataError
 from rlrestore.imaging.degradations import Degradations
@@ -34,36 +33,26 @@ def bank() -> PhotoBank:
 
 @dataclass(frozen=True)
 class SometimesNoise:
-    """A mixture that leaves half of the images as they are."""
+    """A mixture that leaves half of the images all but as they are."""
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         noisy = torch.rand(count, generator=generator) < 0.5
-        return Degradations(torch.zeros(count), 25.0 * noisy, torch.zeros(count))
+        return Degradations(torch.zeros(count), 25.0 * noisy + 0.1, torch.zeros(count))
 
 
 @dataclass(frozen=True)
-class Nothing:
-    """A mixture of no distortion at all."""
+class Noise:
+    """A mixture of noise of one strength."""
+
+    sigma_255: float
 
     def sample(self, count: int, _: torch.Generator) -> Degradations:
-        return Degradations(*(torch.zeros(count) for _ in range(3)))
+        return Degradations(torch.zeros(count), torch.full((count,), self.sigma_255), torch.zeros(count))
 
 
-def constant(value: float) -> PairSource:
-    def source(count: int, _: torch.Generator) -> tuple[Tensor, Tensor]:
-        return torch.full((count, 3, 2, 2), value), torch.full((count, 3, 2, 2), value + 1)
-
-    return source
-
-
-@pytest.mark.parametrize("kind", ["mixture", "single", "clean"])
-def test_pairs_have_the_protocols_shape_and_range(bank: PhotoBank, kind: str) -> None:
-    sources: dict[str, PairSource] = {
-        "mixture": MixtureSource(bank, MODERATE),
-        "single": SingleSource(bank),
-        "clean": CleanSource(bank),
-    }
-    for image in sources[kind](5, seeded()):
+@pytest.mark.parametrize("recipe", [MODERATE, SingleDistortions(), Untouched()])
+def test_pairs_have_the_protocols_shape_and_range(bank: PhotoBank, recipe: Recipe) -> None:
+    for image in MixtureSource(bank, recipe)(5, seeded()):
         assert image.shape == (5, 3, 63, 63)
         assert image.dtype == torch.float32
         assert 0 <= image.min() < image.max() <= 1
@@ -89,9 +78,9 @@ def test_pairs_above_the_limit_are_drawn_again(bank: PhotoBank) -> None:
     assert psnr_db(degraded, clean).max() < LIMIT_DB
 
 
-def test_a_source_that_never_degrades_is_refused(bank: PhotoBank) -> None:
+def test_a_source_that_hardly_degrades_is_refused(bank: PhotoBank) -> None:
     with pytest.raises(DataError, match="expected 2 pairs below 50 dB, got 0 in 100 rounds"):
-        MixtureSource(bank, Nothing())(2, seeded())
+        MixtureSource(bank, Noise(0.1))(2, seeded())
 
 
 def test_single_distortions_are_single_and_within_the_tools_ranges() -> None:
@@ -112,23 +101,31 @@ def test_single_distortions_can_be_those_of_some_tools_only() -> None:
     assert drawn.blur_sigma_px.abs().max() == 0
 
 
-def test_clean_pairs_are_equal(bank: PhotoBank) -> None:
-    degraded, clean = CleanSource(bank)(2, seeded())
+def test_single_distortions_can_come_with_a_little_of_the_others() -> None:
+    drawn = SingleDistortions(TOOLS[:4], light_share=0.5).sample(2000, seeded())
+    light = (drawn.noise_sigma_255 > 0) | (drawn.jpeg_quality > 0)
+    assert light.float().mean().item() == pytest.approx(0.5 * 3 / 4, abs=0.05)  # each comes to every second
+    assert drawn.noise_sigma_255.max() <= 5
+    assert drawn.jpeg_quality[drawn.jpeg_quality > 0].min() >= 60
+    assert drawn.blur_sigma_px.min() > 0
+
+
+def test_clean_pairs_are_equal_and_above_no_limit(bank: PhotoBank) -> None:
+    degraded, clean = MixtureSource(bank, Untouched())(2, seeded())
     assert torch.equal(degraded, clean)
 
 
-def test_a_mixed_source_keeps_the_weights_and_shuffles() -> None:
-    degraded, clean = MixedSource([(1, constant(0.0)), (3, constant(5.0))])(4000, seeded())
-    values = degraded[:, 0, 0, 0]
-    assert torch.equal(clean, degraded + 1)
-    assert (values == 5).float().mean().item() == pytest.approx(0.75, abs=0.03)
-    assert (values[:1000] == 5).float().mean().item() == pytest.approx(0.75, abs=0.06)
+def test_a_blend_keeps_the_weights_and_shuffles() -> None:
+    noise = Blend(((1, Noise(10.0)), (3, Noise(20.0)))).sample(4000, seeded()).noise_sigma_255
+    assert (noise == 20).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert (noise == 10).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (noise[:1000] == 20).float().mean().item() == pytest.approx(0.75, abs=0.06)
 
 
-@pytest.mark.parametrize("parts", [[], [(0.0, constant(0.0))]])
-def test_a_mixed_source_needs_weights(parts: list[tuple[float, PairSource]]) -> None:
-    with pytest.raises(ValueError, match="expected one or more sources with weights above zero"):
-        MixedSource(parts)
+@pytest.mark.parametrize("parts", [(), ((0.0, Untouched()),)])
+def test_a_blend_needs_weights(parts: tuple[tuple[float, Recipe], ...]) -> None:
+    with pytest.raises(ValueError, match="expected one or more recipes with weights above zero"):
+        Blend(parts)
 
 
 def test_dead_leaves_are_always_the_same_and_full_of_edges() -> None:

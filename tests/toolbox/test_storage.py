@@ -200,12 +200,12 @@ def test_a_checkpoint_that_does_not_fit_names_the_tensor(
     optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    save_checkpoint(path, network, optimizer, {"steps": 1, "seconds": 0.5})
+    save_checkpoint(path, network, {"tool": optimizer}, {"steps": 1, "seconds": 0.5})
     tensors = safetensors.torch.load_file(path) | change
     whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     safetensors.torch.save_file(whole, path, {"progress": '{"steps": 1, "seconds": 0.5}'})
     with pytest.raises(ModelError, match=words):
-        load_checkpoint(path, network, optimizer)
+        load_checkpoint(path, network, {"tool": optimizer})
 
 
 @pytest.mark.parametrize("progress", ["3", "[1]", "{}", '{"steps": -3, "seconds": 1}', '{"steps": 3}'])
@@ -239,7 +239,7 @@ def test_what_a_killed_process_left_behind_is_cleared(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = torch.nn.Linear(2, 2)
     optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, network, optimizer, {"steps": 1, "seconds": 0.5})
+    save_checkpoint(path, network, {"tool": optimizer}, {"steps": 1, "seconds": 0.5})
     whole, write = path.read_bytes(), Path.write_bytes
 
     def write_half(self: Path, data: bytes) -> int:
@@ -250,7 +250,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     with pytest.raises(
         RlrestoreError, match=r"cannot write .*No space left.*make room and go on with --resume"
     ):
-        save_checkpoint(path, network, optimizer, {"steps": 2})
+        save_checkpoint(path, network, {"tool": optimizer}, {"steps": 2})
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,0 +1,322 @@
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlrestore.agent import joint
+from rlrestore.agent.joint import JointSettings, JointTrainer, chain_losses, is_sound
+from rlrestore.agent.learn import JOINT_CHECKPOINT, JOINT_EPISODES, train_joint
+from rlrestore.agent.planned import prescribed, undoing_chains
+from rlrestore.agent.playing import agent, fixed, play
+from rlrestore.agent.policy import Policy
+from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.training import AgentTrainer
+from rlrestore.envs.leaves import dead_leaves
+from rlrestore.envs.sources import MixtureSource
+from rlrestore.envs.transition import NO_ACTION
+from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP
+from tests.toys import make_policy, make_toolbox
+
+TINY = JointSettings(steps=4, batch=4, planned=1.0)
+
+
+class Scale(nn.Module):
+    """A tool that multiplies every pixel by one trained number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images multiplied."""
+        return images * self.factor
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """A recipe of the same degradations every time."""
+
+    blur: tuple[float, ...]
+    noise: tuple[float, ...]
+    jpeg: tuple[float, ...]
+
+    def sample(self, count: int, _: torch.Generator) -> Degradations:
+        """Return as many as there are."""
+        assert count == len(self.blur)
+        return Degradations(*map(torch.tensor, (self.blur, self.noise, self.jpeg)))
+
+
+@pytest.fixture(scope="module")
+def bank() -> PhotoBank:
+    return dead_leaves()
+
+
+def scales() -> Toolbox:
+    """One tool for each distortion."""
+    specs = [
+        ToolSpec("deblur", "blur", 0, 5, 3),
+        ToolSpec("denoise", "noise", 0, 50, 3),
+        ToolSpec("dejpeg", "jpeg", 10, 100, 3),
+    ]
+    toolbox = Toolbox(specs, "scales", [Scale(factor) for factor in (1.5, 0.75, 0.5)])
+    return toolbox.eval().requires_grad_(False)
+
+
+def factors(toolbox: Toolbox) -> list[float]:
+    return [network.factor.item() for network in toolbox.networks]  # type: ignore[arg-type]
+
+
+def slope(images: float, clean: float) -> float:
+    """Of the loss in dB by the result, for constant patches: 20 e / (e² + floor) / ln 10."""
+    error = images - clean
+    return 20 * error / (error**2 + ERROR_FLOOR) / math.log(10)
+
+
+def test_a_tools_gradient_is_that_of_the_unrolled_chain_averaged_over_its_chains(
+    bank: PhotoBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chains: deblur then denoise on a patch of 0.5, denoise alone on one of 0.25; the truth is 0.3."""
+    degraded = torch.tensor([0.5, 0.25])[:, None, None, None].expand(2, 3, 63, 63)
+    monkeypatch.setattr(joint, "degraded_pairs", lambda *_: (degraded, torch.full_like(degraded, 0.3)))
+    monkeypatch.setattr(joint, "CLIP_NORM", math.inf)
+    recipe = Amounts(blur=(4.0, 0.0), noise=(5.0, 5.0), jpeg=(0.0, 0.0))
+    settings = JointSettings(steps=1, batch=2, planned=1.0, learning_rate=1e-3, earlier_weight=0.25)
+    trainer = JointTrainer(scales(), None, bank, recipe, settings, {})
+    trainer.optimizer = torch.optim.SGD(trainer.trained.parameters(), lr=1.0)
+    trainer.step(done=WARM_UP)  # when the rate is at its highest
+    first, both, alone = slope(0.5 * 1.5, 0.3), slope(0.5 * 1.5 * 0.75, 0.3), slope(0.25 * 0.75, 0.3)
+    deblur = both * 0.75 * 0.5 + 0.25 * first * 0.5  # one chain
+    denoise = (both * 0.5 * 1.5 + alone * 0.25) / 2  # two chains
+    moved = [1.5 - 1e-3 * deblur, 0.75 - 1e-3 * denoise, 0.5]
+    assert factors(trainer.trained) == pytest.approx(moved, abs=1e-5)
+    assert abs(deblur) > 1
+    assert abs(denoise) > 1
+
+
+def test_losses_count_the_end_fully_the_way_less_and_nothing_after_a_stop() -> None:
+    values = torch.tensor([[0.9, 0.5, 0.2, 0.1], [0.9, 0.5, 0.5, 0.5], [0.9, 0.9, 0.9, 0.9]])
+    images = values.T[:, :, None, None, None].expand(4, 3, 3, 2, 2)
+    actions = torch.tensor([[0, 1, 2], [1, 3, 3], [3, 3, 3]])
+    losses = chain_losses(images, torch.zeros(3, 3, 2, 2), actions, stop=3, earlier_weight=0.5)
+
+    def loss(value: float) -> float:
+        return 10 * math.log10(value**2 + ERROR_FLOOR)
+
+    expected = [loss(0.1) + 0.5 * (loss(0.5) + loss(0.2)), loss(0.5), 0.0]
+    assert losses.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_tools_that_no_chain_uses_do_not_change(bank: PhotoBank) -> None:
+    toolbox = Toolbox(TOOLS).eval().requires_grad_(False)
+    recipe = Amounts(blur=(0.0,) * 4, noise=(40.0, 45.0, 40.0, 30.0), jpeg=(0.0,) * 4)
+    trainer = JointTrainer(toolbox, None, bank, recipe, TINY, {})
+    before = [[weight.clone() for weight in network.parameters()] for network in toolbox.networks]
+    for done in (0.2, 0.4):
+        trainer.step(done)
+    for spec, old, average, trained, uses in zip(
+        TOOLS, before, toolbox.networks, trainer.trained.networks, trainer.uses, strict=True
+    ):
+        changed = spec.name in ("denoise-3", "denoise-4")
+        assert uses == 2 * changed
+        for network in (average, trained):
+            same = all(map(torch.equal, old, network.parameters()))
+            assert same != changed
+
+
+def test_a_frozen_agent_with_toy_tools_comes_to_gain_more(bank: PhotoBank) -> None:
+    """It plays brighten, then darken: tools that at first only add a constant."""
+    toolbox, policy = make_toolbox(), make_policy((0, 1))
+    source = MixtureSource(bank, MODERATE)
+    pairs = source(32, torch.Generator().manual_seed(5))
+    follower = AgentTrainer(policy, toolbox, source, AllActions(), JOINT_EPISODES, bank.device)
+    settings = JointSettings(steps=60, batch=8, exploration=0.0, agent_every=10**6, learning_rate=2e-3)
+    trainer = JointTrainer(toolbox, follower, bank, MODERATE, settings, {})
+    frozen = [weight.clone() for weight in policy.parameters()]
+
+    def gain_db() -> float:
+        with torch.no_grad():
+            restored = play(toolbox, pairs[0], agent(policy), 3).images[-1]
+        return float((psnr_db(restored, pairs[1]) - psnr_db(*pairs)).mean())
+
+    before = gain_db()
+    for step in range(60):
+        trainer.step(step / 60)
+    assert trainer.uses == [60, 60, 0]
+    assert before < -0.5
+    assert gain_db() > max(0.0, before + 1.0)
+    assert all(map(torch.equal, frozen, policy.parameters()))
+
+
+def test_the_size_of_a_piece_changes_no_weight(bank: PhotoBank) -> None:
+    after = []
+    for piece in (2, 32):
+        toolbox = Toolbox(TOOLS[:1] + TOOLS[4:5] + TOOLS[8:9]).eval().requires_grad_(False)
+        torch.manual_seed(0)
+        for weight in toolbox.parameters():
+            weight.copy_(0.05 * torch.randn_like(weight))
+        trainer = JointTrainer(toolbox, None, bank, MODERATE, replace(TINY, batch=6, piece=piece), {})
+        trainer.step(0.1)
+        after.append([weight.clone() for weight in trainer.trained.parameters()])
+    for one, other in zip(*after, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
+
+
+def test_planned_chains_undo_the_strongest_first() -> None:
+    """Strengths: blur 1 px is 0.8 tools of 4, noise 45 is 3.6, quality 50 is 1.4."""
+    amounts = Degradations(
+        blur_sigma_px=torch.tensor([1.0, 0.0, 5.0, 0.0]),
+        noise_sigma_255=torch.tensor([45.0, 0.0, 1.0, 0.0]),
+        jpeg_quality=torch.tensor([50.0, 100.0, 9.0, 0.0]),
+    )
+    chains = undoing_chains(TOOLS, amounts, max_steps=3)
+    names = [[(*(spec.name for spec in TOOLS), "stop")[tool] for tool in chain] for chain in chains.tolist()]
+    assert names == [
+        ["denoise-4", "dejpeg-2", "deblur-1"],
+        ["dejpeg-1", "stop", "stop"],
+        ["deblur-4", "dejpeg-4", "denoise-1"],
+        ["stop", "stop", "stop"],
+    ]
+    assert undoing_chains(TOOLS, amounts, max_steps=1).tolist() == [[7], [8], [3], [12]]
+    assert undoing_chains(TOOLS[4:8], amounts, 5).tolist() == [
+        [3, 4, 4, 4, 4],
+        [4] * 5,
+        [0, 4, 4, 4, 4],
+        [4] * 5,
+    ]
+    mixture = [ToolSpec("all", "mixture", 1, 20, 8)]
+    assert undoing_chains(mixture, amounts, 2).tolist() == [[1, 1]] * 4
+
+
+def test_prescribed_actions_leave_the_rest_to_another() -> None:
+    images, toolbox = torch.full((2, 3, 4, 4), 0.5), make_toolbox()
+    given = torch.tensor([[1, NO_ACTION, 0], [NO_ACTION, 3, 0]])
+    rollout = play(toolbox, images, prescribed(given, fixed((2, 2, 2), 3)), 3)
+    assert rollout.actions.tolist() == [[1, 2, 0], [2, 3, 3]]
+
+
+def joint_model(bank: PhotoBank, settings: JointSettings) -> JointTrainer:
+    toolbox, policy = make_toolbox(), Policy(3)
+    source = MixtureSource(bank, MODERATE)
+    tiny = replace(JOINT_EPISODES, episodes=2, fits=1, batch=2)
+    torch.manual_seed(0)
+    follower = AgentTrainer(policy, toolbox, source, AllActions(), tiny, bank.device)
+    return JointTrainer(toolbox, follower, bank, MODERATE, settings, {"damage": "protocol"})
+
+
+def state(trainer: JointTrainer) -> list[Tensor]:
+    assert trainer.follower is not None
+    modules = (trainer.trained, trainer.toolbox, trainer.follower.policy)
+    return [tensor.clone() for module in modules for tensor in module.state_dict().values()]
+
+
+def test_a_resumed_training_goes_on_as_if_never_stopped(
+    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joint, "CHECK_STEPS", 2)
+    settings = JointSettings(steps=6, batch=2, agent_every=2, planned=0.5)
+    torch.manual_seed(1)
+    whole, first, second = (joint_model(bank, settings) for _ in range(3))
+    for trainer in (first, second):
+        trainer._modules().load_state_dict(whole._modules().state_dict())
+    whole.train(tmp_path / "whole.safetensors", lambda _: None)
+
+    def cut_off(_: dict[str, float]) -> None:
+        if first.steps == 4:
+            first.save(tmp_path / "cut.safetensors")
+            raise KeyboardInterrupt("cut off")
+
+    with pytest.raises(KeyboardInterrupt, match="cut off"):
+        first.train(tmp_path / "other.safetensors", cut_off)
+    second.resume(tmp_path / "cut.safetensors")
+    assert second.steps == 4
+    second.train(tmp_path / "cut.safetensors", lambda _: None)
+    assert whole.uses == second.uses
+    for one, other in zip(state(whole), state(second), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_checkpoint_of_another_training_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
+    path = tmp_path / "joint.safetensors"
+    joint_model(bank, JointSettings(steps=1)).save(path)
+    other = joint_model(bank, JointSettings(steps=1))
+    other.about["damage"] = "any"
+    with pytest.raises(ModelError, match=r"is of another training: expected .*any.* got .*protocol"):
+        other.resume(path)
+
+
+def poison(trainer: JointTrainer, at: tuple[int, ...]) -> None:
+    """Let steps of these numbers come to no number, once each."""
+    left, whole_step = list(at), trainer.step
+
+    def step(done: float) -> dict[str, Tensor]:
+        metrics = whole_step(done)
+        if left and trainer.steps == left[0]:
+            left.pop(0)
+            metrics["loss"] *= math.nan
+        return metrics
+
+    trainer.step = step  # type: ignore[method-assign]
+
+
+def test_a_diverging_training_goes_back_once(
+    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(joint, "CHECK_STEPS", 1)
+    trainer = joint_model(bank, JointSettings(steps=5, batch=2))
+    poison(trainer, (3,))
+    reached = []
+    trainer.train(tmp_path / "joint.safetensors", lambda _: reached.append(trainer.steps))
+    assert reached == [1, 2, 3, 4, 5]
+    assert trainer.rollbacks == 1
+    assert "back to step 2" in caplog.text
+
+
+def test_a_training_that_diverges_twice_stops_and_keeps_what_was_good(
+    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joint, "CHECK_STEPS", 1)
+    path = tmp_path / "joint.safetensors"
+    trainer = joint_model(bank, JointSettings(steps=9, batch=2))
+    poison(trainer, (3, 4))
+    with pytest.raises(RlrestoreError, match=r"diverged a second time .* holds the state of step 3"):
+        trainer.train(path, lambda _: None)
+    again = joint_model(bank, JointSettings(steps=9, batch=2))
+    again.resume(path)
+    assert again.steps == 3
+    assert all(map(torch.equal, state(trainer), state(again)))
+
+
+def test_a_sudden_loss_is_divergence_too() -> None:
+    assert is_sound({"loss": -20.0, "gain_db": -4.9}, least_db=-5.0)
+    assert not is_sound({"loss": -20.0, "gain_db": -5.1}, least_db=-5.0)
+    assert not is_sound({"loss": math.inf, "gain_db": 3.0}, least_db=-math.inf)
+
+
+def test_an_agent_is_needed_where_not_all_is_planned(bank: PhotoBank) -> None:
+    with pytest.raises(ValueError, match="expected an agent, or planned chains alone"):
+        JointTrainer(make_toolbox(), None, bank, MODERATE, JointSettings(steps=1, planned=0.9), {})
+
+
+def test_an_agent_for_other_patches_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
+    policy = Policy(3, patch_size=32)
+    with pytest.raises(UsageError, match=r"expected an agent that sees patches of 63 pixels.* got 32"):
+        train_joint(make_toolbox(), policy, bank, bank, tmp_path, JointSettings(steps=1))
+
+
+def test_training_from_beginning_to_end(bank: PhotoBank, tmp_path: Path) -> None:
+    settings = JointSettings(steps=2, batch=2)
+    gain_db = train_joint(Toolbox(TOOLS), None, bank, bank, tmp_path, replace(settings, planned=1.0))
+    assert math.isfinite(gain_db)
+    assert (tmp_path / JOINT_CHECKPOINT).exists()
+    with pytest.raises(ModelError, match=r"of another training|expected"):
+        train_joint(make_toolbox(), Policy(3), bank, bank, tmp_path, settings, resume=True)
