@@ -39,7 +39,7 @@ from rlrestore.toolbox.training import ERROR_FLOOR, average_weights, rate_factor
 
 CHECKPOINT_SECONDS = 60.0
 CHECK_STEPS = 32
-"""Steps between two looks at the loss, for which the device is waited for, and between two safe copies."""
+"""Steps between two looks at the loss, for which the device is waited for."""
 CLIP_NORM = 5.0
 DIVERGED_DB = 6.0
 """A training whose chains gain so much less, on average, than those of the steps before has gone astray."""
@@ -197,7 +197,7 @@ class JointTrainer:
     def train(self, checkpoint: Path, watch: Callable[[dict[str, float]], None]) -> None:
         """Train until the steps or the minutes are used up.
 
-        A training that goes astray goes back to its last good state, once, and on with other patches.
+        A training that goes astray goes back to its last checkpoint, once, and on with other patches.
 
         Args:
             checkpoint: Where to write checkpoints.
@@ -209,14 +209,15 @@ class JointTrainer:
         settings = self.settings
         whole = math.inf if settings.minutes is None else settings.minutes * 60
         last = settings.steps or math.inf
-        good, least_db, saved = self._snapshot(), -math.inf, time.monotonic()
+        least_db, saved = -math.inf, time.monotonic()
+        self.save(checkpoint)
         with tqdm(desc="joint", initial=self.steps, total=settings.steps, leave=False, disable=None) as bar:
             while self.seconds < whole and self.steps < last:
                 metrics = self._stretch(whole, last)
                 if not is_sound(metrics, least_db):
-                    self._roll_back(good, metrics, checkpoint)
+                    self._roll_back(metrics, checkpoint)
                     continue
-                good, least_db = self._snapshot(), metrics["gain_db"] - DIVERGED_DB
+                least_db = metrics["gain_db"] - DIVERGED_DB
                 bar.update(self.steps - bar.n)
                 bar.set_postfix_str(f"{metrics['gain_db']:+.2f} dB")
                 watch(metrics)
@@ -319,39 +320,20 @@ class JointTrainer:
                 average_weights(self.toolbox.networks[index], self.trained.networks[index], self.uses[index])
                 self.uses[index] += 1
 
-    def _roll_back(self, good: dict[str, Any], metrics: dict[str, float], checkpoint: Path) -> None:
-        """Go back to a good state.
+    def _roll_back(self, metrics: dict[str, float], checkpoint: Path) -> None:
+        """Go back to the checkpoint, once.
 
         Raises:
             RlrestoreError: It is the second time.
         """
-        gain_db, steps = metrics["gain_db"], self.steps
-        self._restore(good)
-        if self.rollbacks:
-            self.save(checkpoint)
+        rollbacks = self.rollbacks + 1
+        what = f"joint training diverged after {self.steps} steps (mean gain {metrics['gain_db']:.2f} dB)"
+        self.resume(checkpoint)
+        if rollbacks > 1:
             raise RlrestoreError(
-                f"joint training diverged a second time (mean gain {gain_db:.2f} dB after {steps} steps); "
-                f"{checkpoint} holds the state of step {self.steps}: go on from it at a lower learning rate"
+                f"{what} a second time; {checkpoint} holds the state of step {self.steps}: "
+                "go on from it at a lower learning rate"
             )
-        self.rollbacks += 1
-        log.warning(
-            "diverged (mean gain %.2f dB after %d steps): back to step %d", gain_db, steps, self.steps
-        )
-
-    def _snapshot(self) -> dict[str, Any]:
-        follower = self.follower
-        parts = copy.deepcopy((self._modules().state_dict(), self.optimizer.state_dict(), self.uses))
-        own = dict(zip(("modules", "optimizer", "uses"), parts, strict=True)) | {"steps": self.steps}
-        if follower is None:
-            return own
-        moments = copy.deepcopy(follower.optimizer.state_dict())
-        return own | {"agent": (moments, follower.kept, follower.steps)}
-
-    def _restore(self, good: dict[str, Any]) -> None:
-        good = copy.deepcopy(good)
-        self._modules().load_state_dict(good["modules"])
-        self.optimizer.load_state_dict(good["optimizer"])
-        self.uses, self.steps = good["uses"], good["steps"]
-        if self.follower is not None:
-            moments, self.follower.kept, self.follower.steps = good["agent"]
-            self.follower.optimizer.load_state_dict(moments)
+        log.warning("%s: back to step %d, and on with other patches", what, self.steps)
+        self.rollbacks = rollbacks
+        self.save(checkpoint)

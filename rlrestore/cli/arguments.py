@@ -78,9 +78,25 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
     return {"stage": stage, "command": command, "data": data, "seed": args.seed, **more}
 
 
+def add_damage_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of what a training does to its photographs."""
+    parser.add_argument(
+        "--damage",
+        choices=("protocol", "any"),
+        default="protocol",
+        help="protocol: trains as in the paper, which leaves mild and severe mixtures unseen (default); any: "
+        "on all from clean to severe, for a model that people use",
+    )
+
+
+def model_records(card: Mapping[str, Any]) -> list[Any]:
+    """Return what a card says of all the trainings that its model went through."""
+    return list(card.get("training", []))
+
+
 def tool_records(card: Mapping[str, Any]) -> list[Any]:
     """Return what a card says of the training of its tools: all that stays true of another agent's model."""
-    return [record for record in card.get("training", []) if record.get("stage") == "tools"]
+    return [record for record in model_records(card) if record.get("stage") != "agent"]
 
 
 def lasting_card(card: Mapping[str, Any]) -> dict[str, Any]:

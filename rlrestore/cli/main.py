@@ -11,11 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlrestore import __version__
-from rlrestore.cli import degrade, evaluate, import_paper, restore, tools, train_agent, train_tools
+from rlrestore.cli import (
+    degrade,
+    evaluate,
+    import_paper,
+    restore,
+    tools,
+    train_agent,
+    train_joint,
+    train_tools,
+)
 from rlrestore.cli.reporting import report
 from rlrestore.errors import UsageError
 
-COMMANDS = (restore, train_tools, train_agent, evaluate, degrade, tools, import_paper)
+COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -4,7 +4,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, share, tool_records, training_record
+from rlrestore.cli.arguments import (
+    add_damage_argument,
+    add_training_arguments,
+    share,
+    tool_records,
+    training_record,
+)
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
@@ -45,13 +51,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default="spectral",
         help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
-    parser.add_argument(
-        "--damage",
-        choices=("protocol", "any"),
-        default="protocol",
-        help="protocol: trains as in the paper, which leaves mild and severe mixtures unseen (default); any: "
-        "on all from nearly clean to severe, for a model that people use; not with ppo",
-    )
+    add_damage_argument(parser)
     parser.add_argument(
         "--discount",
         type=share,

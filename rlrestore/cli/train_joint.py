@@ -1,0 +1,114 @@
+"""`rlrestore train-joint`: train tools and agent together."""
+
+import argparse
+
+from rlrestore.cli import Subparsers
+from rlrestore.cli.arguments import (
+    add_damage_argument,
+    add_training_arguments,
+    model_records,
+    positive_float,
+    positive_int,
+    share,
+    training_record,
+)
+from rlrestore.cli.reporting import say, show_log
+
+DESCRIPTION = """\
+Train the tools of a model along the chains that its agent chooses, the error at the end of a chain flowing
+back through all its tools; the agent follows its changing tools. A training that diverges goes back to its
+last checkpoint once, and stops the second time. The folder `training` in --out holds the checkpoint and the
+log.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "train-joint", help="train tools and agent together, along whole chains", description=DESCRIPTION
+    )
+    add_training_arguments(parser, "gradient steps of the tools")
+    parser.add_argument(
+        "--model", required=True, metavar="M", help="the model to begin with, a name or folder"
+    )
+    add_damage_argument(parser)
+    parser.add_argument(
+        "--planned",
+        type=share,
+        default=0.25,
+        metavar="S",
+        help="share of the chains that undo what was done to the patch, instead of the agent's choices "
+        "(default: 0.25)",
+    )
+    parser.add_argument(
+        "--exploration",
+        type=share,
+        default=0.05,
+        metavar="S",
+        help="share of the agent's choices that are exchanged for a random tool (default: 0.05)",
+    )
+    parser.add_argument(
+        "--batch", type=positive_int, default=16, metavar="N", help="chains per step (default: 16)"
+    )
+    parser.add_argument(
+        "--piece",
+        type=positive_int,
+        default=64,
+        metavar="N",
+        help="chains in memory at once, which bounds it and changes no result (default: 64)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=positive_float,
+        default=1e-3,
+        metavar="R",
+        help="learning rate of the tools (default: 1e-3)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, log how much the agent gains, and write the model.
+
+    Raises:
+        ModelError: The model's tools and agent do not belong together, or are of another version.
+        UsageError: The agent sees patches of another size, an unknown device, or no usable photograph.
+        RlrestoreError: The training diverged twice, or `--out` cannot be written.
+    """
+    from rlrestore.agent.joint import JointSettings
+    from rlrestore.agent.learn import train_joint
+    from rlrestore.agent.storage import load_agent, save_model
+    from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.envs.sources import PATCH
+    from rlrestore.imaging.pairs import context_side
+    from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.restore import find_model
+    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.toolbox.storage import load_toolbox, read_card
+
+    show_log()
+    device = resolve_device(args.device)
+    model = find_model(args.model)
+    toolbox, card = load_toolbox(model, device), read_card(model)
+    policy = load_agent(model, toolbox, device)
+    settings = JointSettings(
+        args.minutes,
+        args.steps,
+        batch=args.batch,
+        piece=args.piece,
+        learning_rate=args.rate,
+        planned=args.planned,
+        exploration=args.exploration,
+        seed=args.seed,
+    )
+    prepare_folder(args.out)
+    side = context_side(PATCH)
+    bank, validation = (
+        PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
+        for part in ("train", "validation")
+    )
+    gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.damage, args.resume)
+    record = training_record("joint", args, len(bank), validation={"policy_db": round(gain_db, 3)})
+    say(f"return {gain_db:.2f} dB")
+    save_model(args.out, toolbox, policy, {"training": [*model_records(card), record]})
+    say(f"wrote {args.out}")
+    return 0

@@ -1,0 +1,193 @@
+"""Train a model that ships: bases, tools, agent, tools and agent together, the agent again.
+
+    python scripts/train_release.py --data PHOTOS --out DIR --hours H --damage any
+
+Of each depth one base network is trained on everything; all tools of that depth begin with it, and planned
+chains, which undo what was done to a patch, pull them apart. Then the agent learns to choose among them, the
+tools are trained along its chains, and it is trained once more on what they have become.
+
+Stopped at any point, the same command goes on where it was, on another device if need be. With --start the
+training begins with a finished model and keeps to the last three parts. Every part is logged in the card.
+"""
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlrestore.agent.joint import JointSettings
+from rlrestore.agent.learn import DAMAGES, train_agent, train_joint, untrained
+from rlrestore.agent.policy import AnyPolicy, Policy
+from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.storage import load_agent, save_model
+from rlrestore.agent.training import AgentSettings
+from rlrestore.cli.arguments import positive_float, seed_number
+from rlrestore.imaging.mixtures import ANY, MODERATE
+from rlrestore.imaging.pairs import context_side
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.restore import find_model
+from rlrestore.toolbox.devices import resolve_device
+from rlrestore.toolbox.networks import DEPTHS
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.training import ToolTrainer, TrainingSettings
+
+SHARES = {"base-8": 0.32, "base-3": 0.08, "planned": 0.25, "agent": 0.06, "joint": 0.23, "agent-again": 0.06}
+"""Of the time, by part."""
+MIXTURES = {"protocol": MODERATE, "any": ANY}
+PLANNED = 0.25
+"""Share of planned chains while tools and agent are trained together."""
+PIECES = "pieces.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One training, on its way.
+
+    Attributes:
+        args: The command line.
+        bank: Photographs to train on, on the device.
+        validation: Photographs to measure on.
+        minutes: Time for each part.
+    """
+
+    args: argparse.Namespace
+    bank: PhotoBank
+    validation: PhotoBank
+    minutes: dict[str, float]
+
+    def folder(self, part: str) -> Path:
+        """Where a part keeps its checkpoint and its log."""
+        return Path(self.args.out) / "training" / part
+
+    def record(self, part: str, stage: str, **more: Any) -> dict[str, Any]:
+        """Return what the card says of a part."""
+        return {
+            "stage": stage,
+            "part": part,
+            "command": command(),
+            "damage": self.args.damage,
+            "data": f"{len(self.bank)} photographs (scales counted)",
+            "minutes": round(self.minutes[part], 1),
+            "seed": self.args.seed,
+            **more,
+        }
+
+    def bases(self) -> tuple[Toolbox, list[dict[str, Any]]]:
+        """Train a network of each depth on everything; return tools that all begin with theirs."""
+        toolbox, records = Toolbox(TOOLS, self.args.family), []
+        mixture = MIXTURES[self.args.damage]
+        for depth in DEPTHS:
+            part = f"base-{depth}"
+            spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
+            settings = TrainingSettings(self.args.family, self.minutes[part], seed=self.args.seed)
+            draw = DAMAGES[self.args.damage].sample
+            trainer = ToolTrainer(spec, settings, self.folder(part), self.bank.device, draw)
+            trainer.train(self.bank, self.minutes[part] * 60 - trainer.seconds)
+            for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
+                if other.depth == depth:
+                    network.load_state_dict(trainer.network.state_dict())
+            report = trainer.report(self.validation)
+            logging.info("%s", report.line())
+            records.append(self.record(part, "tools", networks=[report.record()]))
+        return toolbox.to(self.bank.device).eval().requires_grad_(False), records
+
+    def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
+        """Train tools, and the agent if there is one, along chains, in place."""
+        planned = 1.0 if policy is None else PLANNED
+        settings = JointSettings(self.minutes[part], planned=planned, seed=self.args.seed)
+        gain_db = train_joint(
+            toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.damage, True
+        )
+        logging.info("%s: %+.2f dB", part, gain_db)
+        stage = "tools" if policy is None else "joint"
+        return self.record(part, stage, planned=planned, gain_db=round(gain_db, 3))
+
+    def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> dict[str, Any]:
+        """Train the agent on the tools as they are, in place."""
+        settings = AgentSettings(self.minutes[part], seed=self.args.seed)
+        report = train_agent(
+            policy,
+            AllActions(),
+            self.bank,
+            self.validation,
+            toolbox,
+            self.folder(part),
+            settings,
+            self.args.damage,
+            resume=True,
+        )
+        logging.info("%s: %s", part, report.line())
+        return self.record(part, "agent", validation=report.record())
+
+
+def command() -> str:
+    """Return the command line as a person would give it."""
+    return shlex.join(["python", "scripts/train_release.py", *sys.argv[1:]])
+
+
+def parts_of(start: bool, hours: float) -> dict[str, float]:
+    """Return the minutes of every part that is trained."""
+    shares = {name: share for name, share in SHARES.items() if not start or name in ("joint", "agent-again")}
+    return {name: 60 * hours * share / sum(shares.values()) for name, share in shares.items()}
+
+
+def log_piece(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Add this run to the list of those that the training was done in, and return the list."""
+    path = Path(args.out) / "training" / PIECES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pieces: list[dict[str, str]] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    pieces.append({"command": command(), "device": args.device})
+    path.write_text(json.dumps(pieces, indent=1), "utf-8")
+    return pieces
+
+
+def main() -> None:
+    """Run all parts, each from where it was stopped, and write the model."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
+    parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
+    parser.add_argument("--hours", required=True, type=positive_float, help="time for all of it")
+    parser.add_argument("--damage", choices=tuple(DAMAGES), default="any", help="default: any")
+    parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
+    parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
+    parser.add_argument(
+        "--name", default="", help="what the card calls the model (default: the folder's name)"
+    )
+    parser.add_argument("--data-name", default="", help="what the card says the photographs are")
+    parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    device, side = resolve_device(args.device), context_side(64)
+    bank, validation = (
+        PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
+        for part in ("train", "validation")
+    )
+    pieces = log_piece(args)
+    release = Release(args, bank, validation, parts_of(args.start is not None, args.hours))
+    card: dict[str, Any] = {"name": args.name or args.out.name, "data": args.data_name, "training": []}
+    if args.start is None:
+        toolbox, records = release.bases()
+        records.append(release.along_chains("planned", toolbox, None))
+        policy: AnyPolicy = untrained(Policy, toolbox.stop, args.seed).to(device)
+        records.append(release.choosing("agent", toolbox, policy))
+    else:
+        folder = find_model(args.start)
+        toolbox = load_toolbox(folder, device)
+        policy, records = load_agent(folder, toolbox, device), list(read_card(folder)["training"])
+    records.append(release.along_chains("joint", toolbox, policy))
+    records.append(release.choosing("agent-again", toolbox, policy))
+    save_model(args.out, toolbox, policy, card | {"training": records, "pieces": pieces})
+    logging.info("wrote %s", args.out)
+
+
+if __name__ == "__main__":
+    main()
