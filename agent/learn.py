@@ -38,6 +38,8 @@ mixture; the clean photographs, on which the right first action is stop, are our
 """
 
 
+MIXTURES = {"protocol": MODERATE, "any": ANY}
+"""The mixtures in them."""
 JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096)
 """How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
 

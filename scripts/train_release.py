@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from rlrestore.agent.joint import JointSettings
-from rlrestore.agent.learn import DAMAGES, train_agent, train_joint, untrained
+from rlrestore.agent.learn import DAMAGES, MIXTURES, train_agent, train_joint, untrained
 from rlrestore.agent.policy import AnyPolicy, Policy
 from rlrestore.agent.qlearning import AllActions
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import positive_float, seed_number
-from rlrestore.imaging.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restore import find_model
@@ -39,7 +38,6 @@ from rlrestore.toolbox.training import ToolTrainer, TrainingSettings
 
 SHARES = {"base-8": 0.32, "base-3": 0.08, "planned": 0.25, "agent": 0.06, "joint": 0.23, "agent-again": 0.06}
 """Of the time, by part."""
-MIXTURES = {"protocol": MODERATE, "any": ANY}
 PLANNED = 0.25
 """Share of planned chains while tools and agent are trained together."""
 PIECES = "pieces.json"

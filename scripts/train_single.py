@@ -1,9 +1,10 @@
-"""Train one network on the whole moderate mixture: what a user would try instead of a toolbox.
+"""Train one network on all that a model is trained on: what a user would try instead of a toolbox.
 
-    python scripts/train_single.py --data PHOTOS --out DIR --minutes M
+    python scripts/train_single.py --data PHOTOS --out DIR --minutes M --damage any --width 72
 
-The network is that of an 8-layer tool, and so is everything about its training but what it is trained on.
-`rlrestore evaluate --tools --against DIR` sets it beside the tools.
+The network is an 8-layer tool of another width, and it is trained as the tools are, on what the model is
+trained on. `scripts/compare.py --singles DIR` sets it beside the model. With --start it begins with a finished
+one.
 """
 
 import argparse
@@ -13,16 +14,17 @@ import shlex
 import sys
 from pathlib import Path
 
+from rlrestore.agent.learn import DAMAGES, MIXTURES
 from rlrestore.cli.arguments import positive_float, positive_int
-from rlrestore.imaging.mixtures import MODERATE
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.networks import FAST_WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
-from rlrestore.toolbox.storage import save_toolbox
+from rlrestore.toolbox.storage import load_toolbox, load_weights, read_card, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import CHECKPOINT_FOLDER, ToolTrainer, TrainingSettings
 
-SINGLE = ToolSpec("single", "mixture", MODERATE.lowest, MODERATE.highest, depth=8)
+DEPTH = 8
 
 
 def main() -> None:
@@ -35,21 +37,40 @@ def main() -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
+    parser.add_argument("--damage", choices=tuple(DAMAGES), default="protocol", help="default: protocol")
+    parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
+    parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = TrainingSettings(minutes=args.minutes, steps=args.steps)
+    settings = TrainingSettings(minutes=args.minutes, steps=args.steps, width=args.width)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=args.device)
         for part in ("train", "validation")
     )
-    trainer = ToolTrainer(SINGLE, settings, args.out / CHECKPOINT_FOLDER, bank.device)
+    mixture = MIXTURES[args.damage]
+    spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
+    draw = DAMAGES[args.damage].sample
+    trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device, draw)
+    records = []
+    if args.start is not None:
+        records = read_card(args.start)["training"]
+        weights = load_toolbox(args.start, args.device).networks[0].state_dict()
+        if trainer.steps == 0:
+            for network in (trainer.trained, trainer.network):
+                load_weights(network, weights, str(args.start))
     trainer.train(bank, (args.minutes or math.inf) * 60 - trainer.seconds)
     report = trainer.report(validation)
     print(report.line())
-    record = {"stage": "tools", "command": shlex.join(sys.argv), "networks": [report.record()]}
-    toolbox = Toolbox([SINGLE], networks=[trainer.network])
-    save_toolbox(args.out, toolbox, {"name": "single", "training": [record]})
+    record = {
+        "stage": "tools",
+        "command": shlex.join(["python", *sys.argv]),
+        "damage": args.damage,
+        "minutes": round(trainer.seconds / 60, 1),
+        "networks": [report.record()],
+    }
+    toolbox = Toolbox([spec], networks=[trainer.network], widths={DEPTH: args.width})
+    save_toolbox(args.out, toolbox, {"name": args.out.name, "training": [*records, record]})
 
 
 if __name__ == "__main__":

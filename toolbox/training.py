@@ -66,6 +66,7 @@ class TrainingSettings:
         patch: Side of a training patch in pixels.
         learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
+        width: Channels of a `fast` network; those of `FAST_WIDTHS` without it.
     """
 
     family: str = "fast"
@@ -75,6 +76,7 @@ class TrainingSettings:
     patch: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
@@ -242,7 +244,7 @@ class ToolTrainer:
         self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.stream)
-            self.trained = build_network(settings.family, spec.depth)
+            self.trained = build_network(settings.family, spec.depth, settings.width)
         channels_last(self.trained)
         self.trained.to(device)
         self.network = copy.deepcopy(self.trained)

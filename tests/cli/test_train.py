@@ -1,4 +1,4 @@
-"""`rlrestore train-tools` and `train-agent`: what they write, and what they refuse."""
+"""`rlrestore train-tools`, `train-agent` and `train-joint`: what they write, and what they refuse."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from rlrestore.agent import learn, ppo, training
+from rlrestore.agent.policy import Policy
 from rlrestore.agent.ppo import VALUES, PpoSettings
+from rlrestore.agent.storage import save_model
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
@@ -21,7 +23,7 @@ from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.specs import TOOL_NAMES
 from rlrestore.toolbox.storage import load_toolbox, read_card
 from rlrestore.toolbox.training import TrainingSettings
-from tests.toys import save_toy
+from tests.toys import make_toolbox, save_toy
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,55 @@ def test_an_agent_begins_where_another_stands(
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
+def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
+    model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
+    command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "2"]
+    assert main([*command, "--batch", "3", "--piece", "2", "--rate", "1e-2"]) == 0
+    assert "return" in capsys.readouterr().err
+    (record,) = read_card(out)["training"]
+    assert record["stage"] == "joint"
+    before, after = (load_toolbox(folder).state_dict() for folder in (model, out))
+    assert not all(torch.equal(before[name], after[name]) for name in before)
+    pixels = np.full((70, 80, 3), 0.5, np.float32)
+    assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
+
+
+def change_card(folder: Path, part: str, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    (card[part] if part else card).update(changes)
+    (folder / "card.json").write_text(json.dumps(card), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("", {"format_version": 1}, "expected format_version 2, got 1"),
+        ("agent", {"tools": ["brighten"]}, "the agent chooses among ['brighten'], the toolbox holds"),
+        ("agent", {"patch_size": 32}, "expected an agent that sees patches of 63 pixels"),
+    ],
+)
+def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
+    photos: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+    change: dict[str, object],
+    words: str,
+) -> None:
+    model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
+    if "patch_size" in change:
+        save_model(model, make_toolbox(), Policy(3, patch_size=32), {"name": "toy"})
+    change_card(model, part, **change)
+    command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "1"]
+    assert main(command) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (out / "card.json").exists()
+
+
 def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
     assert tool_records({}) == []
 
@@ -122,6 +173,9 @@ def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
         (["train-agent", "--tools", "tools", "--start", "nowhere"], 2, "expected a model"),
         (["train-agent", "--tools", "tools", "--start", "default"], 2, "train the agent on this toolbox"),
         (["train-tools", "--start", "tools", "--tools", "denoise-1"], 2, "no tool denoise-1"),
+        (["train-joint", "--model", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
+        (["train-joint", "--model", "tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
+        (["train-joint", "--model", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
     ],
 )
 def test_what_cannot_be_trained(
@@ -145,11 +199,12 @@ def test_what_cannot_be_trained(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", ["train-tools", "train-agent"])
+@pytest.mark.parametrize("command", ["train-tools", "train-agent", "train-joint"])
 def test_a_folder_without_photographs_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tools = ["--tools", str(save_toy(tmp_path / "tools", [0, 1]))] if command == "train-agent" else []
+    option = {"train-tools": [], "train-agent": ["--tools"], "train-joint": ["--model"]}[command]
+    tools = [*option, str(save_toy(tmp_path / "tools", [0, 1]))] if option else []
     (tmp_path / "empty").mkdir()
     arguments = ["--data", str(tmp_path / "empty"), "--out", str(tmp_path / "model"), "--steps", "1"]
     assert main([command, *arguments, *tools]) == 2
