@@ -5,6 +5,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from rlrestore.toolbox.storage import load_toolbox
+from rlrestore.agent import joint, learn, training
+from rlrestore.agent.joint import JointSettings
+from rlrestore.agent.training import AgentSettings
+from rlrestore.restore import Restorer
+from rlrestore.toolbox import training as tool_training
+from rlrestore.toolbox.storage import load_toolbox, read_card
 from tests.toys import save_toy
 
 
@@ -95,3 +101,30 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
         assert f" {steps} steps" in capsys.readouterr().out
     (spec,) = load_toolbox(tmp_path).specs
     assert (spec.name, spec.distortion, spec.low, spec.high, spec.depth) == ("single", "mixture", 12, 17, 8)
+
+
+def test_a_release_is_trained_part_by_part_and_goes_on(
+    root: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
+    monkeypatch.setattr(learn, "JOINT_EPISODES", AgentSettings(steps=1, episodes=2, fits=1, batch=2))
+    monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, batch=2))
+    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
+    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ["--data", str(photos), "--hours", "0.0001"]
+    for _ in range(2):
+        run(root, "train_release.py", [*common, "--out", str(first), "--damage", "protocol"], monkeypatch)
+    card = read_card(first)
+    parts = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
+    assert [record["part"] for record in card["training"]] == parts
+    assert {record["damage"] for record in card["training"]} == {"protocol"}
+    assert len(card["pieces"]) == 2
+
+    run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
+    again = read_card(second)
+    assert [record["part"] for record in again["training"]] == [*parts, "joint", "agent-again"]
+    assert again["training"][-1]["damage"] == "any"
+    assert again["name"] == "second"
+    assert len(Restorer.from_pretrained(second).restore(str(photos / "0.png")).trace.steps) > 0
