@@ -2,7 +2,7 @@
 
     python scripts/train_release.py --data PHOTOS --out DIR --hours H --damage any
 
-Of each depth one base network is trained on everything; all tools of that depth begin with it, and planned
+Of each depth one base network is trained on mixtures; all tools of that depth begin with it, and planned
 chains, which undo what was done to a patch, pull them apart. Then the agent learns to choose among them, the
 tools are trained along its chains, and it is trained once more on what they have become.
 
@@ -79,15 +79,14 @@ class Release:
         }
 
     def bases(self) -> tuple[Toolbox, list[dict[str, Any]]]:
-        """Train a network of each depth on everything; return tools that all begin with theirs."""
+        """Train a network of each depth on mixtures; return tools that all begin with theirs."""
         toolbox, records = Toolbox(TOOLS, self.args.family), []
         mixture = MIXTURES[self.args.damage]
         for depth in DEPTHS:
             part = f"base-{depth}"
             spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
             settings = TrainingSettings(self.args.family, self.minutes[part], seed=self.args.seed)
-            draw = DAMAGES[self.args.damage].sample
-            trainer = ToolTrainer(spec, settings, self.folder(part), self.bank.device, draw)
+            trainer = ToolTrainer(spec, settings, self.folder(part), self.bank.device)
             trainer.train(self.bank, self.minutes[part] * 60 - trainer.seconds)
             for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
                 if other.depth == depth:

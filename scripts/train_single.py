@@ -1,10 +1,11 @@
-"""Train one network on all that a model is trained on: what a user would try instead of a toolbox.
+"""Train one network on the mixtures that a model is trained on: what a user would try instead of a toolbox.
 
     python scripts/train_single.py --data PHOTOS --out DIR --minutes M --damage any --width 72
 
-The network is an 8-layer tool of another width, and it is trained as the tools are, on what the model is
-trained on. `scripts/compare.py --singles DIR` sets it beside the model. With --start it begins with a finished
-one.
+The network is an 8-layer tool of another width, trained as the tools are. Of what the model is trained on it
+sees the mixtures alone: single distortions and clean photographs, for which the toolbox has tools of its own and
+a stop, would only cost it. `scripts/compare.py --singles DIR` sets it beside the model. With --start it begins
+with a finished one.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rlrestore.agent.learn import DAMAGES, MIXTURES
+from rlrestore.agent.learn import MIXTURES
 from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
@@ -37,7 +38,7 @@ def main() -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument("--damage", choices=tuple(DAMAGES), default="protocol", help="default: protocol")
+    parser.add_argument("--damage", choices=tuple(MIXTURES), default="protocol", help="default: protocol")
     parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
     parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
@@ -50,8 +51,7 @@ def main() -> None:
     )
     mixture = MIXTURES[args.damage]
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
-    draw = DAMAGES[args.damage].sample
-    trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device, draw)
+    trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device)
     records = []
     if args.start is not None:
         records = read_card(args.start)["training"]

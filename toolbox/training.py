@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,6 @@ WARM_UP = 0.05
 """Part of a training over which the learning rate rises: at full rate from the start a tool may die."""
 AVERAGE_DECAY = 0.999
 """Of the average over the weights of all steps, which is what becomes the tool."""
-
-Draw = Callable[[int, torch.Generator], Degradations]
-"""Draws the degradations of that many images, on the generator's device."""
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +221,6 @@ class ToolTrainer:
         settings: TrainingSettings,
         folder: Path,
         device: torch.device,
-        draw: Draw | None = None,
     ) -> None:
         """Make a trainer, or go on from its checkpoint.
 
@@ -233,13 +229,11 @@ class ToolTrainer:
             settings: How it is trained.
             folder: Where its checkpoint is.
             device: Where it is trained.
-            draw: What is done to the photographs; without it `training_distortion`.
 
         Raises:
             ModelError: The checkpoint does not fit.
         """
         self.spec, self.settings = spec, settings
-        self.draw = draw or (lambda count, generator: training_distortion([spec] * count, generator))
         self.path = folder / f"{spec.name}.safetensors"
         self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
@@ -304,8 +298,8 @@ class ToolTrainer:
         turn, place = divmod(self.steps, DRAWN_STEPS)
         if place == 0 or not self.drawn:
             generator = numbered_generator(bank.device, self.stream, turn)
-            amounts = self.draw(DRAWN_STEPS * self.settings.batch, generator)
-            pairs = self._pairs(bank, amounts, generator)
+            specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
+            pairs = self._pairs(bank, training_distortion(specs, generator), generator)
             batches = (side.split(self.settings.batch) for side in pairs)
             self.drawn = list(zip(*batches, strict=True))
         return self.drawn[place]
@@ -337,10 +331,9 @@ class ToolTrainer:
         """Measure the tool on the validation photographs, always on the same patches."""
         pairs = []
         specs = [self.spec] * VALIDATION_PATCHES
-        for draw in (lambda _, generator: own_distortion(specs, generator), self.draw):
+        for distort in (own_distortion, training_distortion):
             generator = torch.Generator(validation.device).manual_seed(self.settings.seed)
-            amounts = draw(VALIDATION_PATCHES, generator)
-            degraded, clean = self._pairs(validation, amounts, generator)
+            degraded, clean = self._pairs(validation, distort(specs, generator), generator)
             restored = self.network(degraded)
             pairs.append((float(psnr_db(degraded, clean).mean()), float(psnr_db(restored, clean).mean())))
         return ToolReport(self.spec.name, self.steps, self.seconds, *pairs)
