@@ -1,4 +1,4 @@
-"""Photographs side by side with titles, and below each the same crop enlarged."""
+"""Photographs side by side with titles: one with the same crop of each enlarged, or rows of crops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,14 @@ INK = (24, 24, 27)
 SOFT_INK = (90, 90, 98)
 MARK = (255, 110, 0)
 HALO = (255, 255, 255)
+EDGE = (208, 208, 212)
+"""Around a cell: a white photograph would have none."""
 
 MARGIN = 24
 GAP = 16
+ROW_GAP = 22
 TITLE_SIZE = 17
+HEADING_SIZE = 16
 CAPTION_SIZE = 14
 LINE_SPACING = 1.35
 SMALLEST_COLUMN = 200
@@ -43,6 +47,35 @@ class Panel:
     pixels: NDArray[np.uint8]
     title: str
     caption: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place in a row of crops.
+
+    Attributes:
+        title: What it is.
+        caption: Lines in smaller print below the title.
+        pixels: `(H, W, 3)` uint8, drawn pixel by pixel but for its edge; None to leave the place
+            empty but for its text.
+    """
+
+    title: str = ""
+    caption: tuple[str, ...] = ()
+    pixels: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells side by side, below a heading.
+
+    Attributes:
+        heading: One line above them, or more if it is long.
+        cells: From left to right.
+    """
+
+    heading: str
+    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +109,8 @@ def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 180
     shown = _panel_size(width, height, column)
     first, second = compare
     crop = _choose_crop(panels[first].pixels, panels[second].pixels, column)
-    titles = [_wrapped(panel, column) for panel in panels]
-    text_height = max(sum(_line_height(size) for _, size in lines) for lines in titles)
+    titles = [_wrapped(panel.title, panel.caption, column) for panel in panels]
+    text_height = max(map(_text_height, titles))
     bottom = MARGIN + text_height + 6 + shown[1] + GAP + crop.height * crop.zoom + MARGIN
     canvas = Image.new("RGB", (2 * MARGIN + len(panels) * (column + GAP) - GAP, bottom), BACKGROUND)
     for number, (panel, lines) in enumerate(zip(panels, titles, strict=True)):
@@ -86,6 +119,55 @@ def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 180
         _draw_photo(canvas, panel.pixels, crop, shown, (left, MARGIN + text_height + 6))
         _draw_crop(canvas, panel.pixels, crop, (left, MARGIN + text_height + 6 + shown[1] + GAP))
     return canvas
+
+
+def draw_rows(title: str, legend: Sequence[str], rows: Sequence[Row], column: int) -> Image.Image:
+    """Draw rows of cells that stand in columns, below a title and a legend.
+
+    Args:
+        title: What the picture shows.
+        legend: Paragraphs in small print.
+        rows: At least one, each of at least one cell.
+        column: Width of a column in pixels, at least that of every cell.
+
+    Returns:
+        An RGB picture.
+    """
+    width = max(len(row.cells) for row in rows) * (column + GAP) - GAP
+    blocks = [_text_block(_wrapped(title, legend, width), width)]
+    blocks += [_row_block(row, column, width) for row in rows]
+    height = sum(block.height for block in blocks) + ROW_GAP * (len(blocks) - 1)
+    canvas = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), BACKGROUND)
+    top = MARGIN
+    for block in blocks:
+        canvas.paste(block, (MARGIN, top))
+        top += block.height + ROW_GAP
+    return canvas
+
+
+def _text_block(lines: Sequence[tuple[str, int]], width: int) -> Image.Image:
+    block = Image.new("RGB", (width, _text_height(lines)), BACKGROUND)
+    _draw_text(block, lines, 0, 0)
+    return block
+
+
+def _row_block(row: Row, column: int, width: int) -> Image.Image:
+    heading = [(line, HEADING_SIZE) for line in wrap(row.heading, HEADING_SIZE, width)]
+    texts = [_wrapped(cell.title, cell.caption, column) for cell in row.cells]
+    text_top = _text_height(heading) + 4
+    photo_top = text_top + max(map(_text_height, texts)) + 4
+    tallest = max((len(cell.pixels) for cell in row.cells if cell.pixels is not None), default=0)
+    block = Image.new("RGB", (width, photo_top + tallest), BACKGROUND)
+    _draw_text(block, heading, 0, 0)
+    for number, (cell, lines) in enumerate(zip(row.cells, texts, strict=True)):
+        left = number * (column + GAP)
+        _draw_text(block, lines, left, text_top)
+        if cell.pixels is not None:
+            height, width = cell.pixels.shape[:2]
+            block.paste(Image.fromarray(cell.pixels), (left, photo_top))
+            edge = [left, photo_top, left + width - 1, photo_top + height - 1]
+            ImageDraw.Draw(block).rectangle(edge, outline=EDGE)
+    return block
 
 
 def _panel_size(width: int, height: int, column: int) -> tuple[int, int]:
@@ -100,16 +182,22 @@ def _choose_crop(before: NDArray[np.uint8], after: NDArray[np.uint8], column: in
     zoom = max(2, -(-column // min(largest, width)))
     crop_width = min(width, column // zoom)
     crop_height = min(height, crop_width * 3 // 4)
-    top, left = _most_changed(before, after, crop_height, crop_width)
+    top, left = most_changed(before, after, crop_height, crop_width)
     return Crop(left, top, crop_width, crop_height, zoom)
 
 
-def _most_changed(
+def most_changed(
     before: NDArray[np.uint8], after: NDArray[np.uint8], height: int, width: int
 ) -> tuple[int, int]:
     """Return top and left of the box in which two photographs differ most in squared error.
 
     Of many such boxes the one with the difference in its middle; without any, the photograph's middle.
+
+    Args:
+        before: `(H, W, 3)`.
+        after: `(H, W, 3)`.
+        height: Of the box, at most H.
+        width: Of the box, at most W.
     """
     error = np.zeros(before.shape[:2])
     for channel in range(3):
@@ -137,25 +225,46 @@ def _line_height(size: int) -> int:
     return round(size * LINE_SPACING)
 
 
-def _wrapped(panel: Panel, column: int) -> list[tuple[str, int]]:
-    """Break title and caption into lines that fit the column, each with its font size."""
-    lines: list[tuple[str, int]] = []
-    for text, size in ((panel.title, TITLE_SIZE), *((line, CAPTION_SIZE) for line in panel.caption)):
-        font, line = _font(size), ""
-        for word in text.split():
-            longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > column:
-                lines.append((line, size))
-                longer = word
-            line = longer
-        lines.append((line, size))
+def _text_height(lines: Sequence[tuple[str, int]]) -> int:
+    return sum(_line_height(size) for _, size in lines)
+
+
+def wrap(text: str, size: int, width: int) -> list[str]:
+    """Break a text into lines that fit a width.
+
+    Args:
+        text: Words; one that is too long for a line is broken, too.
+        size: Of the font, in pixels.
+        width: In pixels.
+
+    Returns:
+        At least one line.
+    """
+    font, lines = _font(size), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
     return lines
+
+
+def _wrapped(title: str, caption: Sequence[str], column: int) -> list[tuple[str, int]]:
+    """Break title and caption into lines that fit the column, each with its font size."""
+    texts = ((title, TITLE_SIZE), *((line, CAPTION_SIZE) for line in caption))
+    return [(line, size) for text, size in texts for line in wrap(text, size, column)]
 
 
 def _draw_text(canvas: Image.Image, lines: Sequence[tuple[str, int]], left: int, top: int) -> None:
     pen = ImageDraw.Draw(canvas)
     for line, size in lines:
-        ink = INK if size == TITLE_SIZE else SOFT_INK
+        ink = SOFT_INK if size == CAPTION_SIZE else INK
         pen.text((left, top), line, fill=ink, font=_font(size))
         top += _line_height(size)
 

@@ -3,9 +3,9 @@
     python scripts/train_single.py --data PHOTOS --out DIR --minutes M --damage any --width 72
 
 The network is an 8-layer tool of another width, trained as the tools are. Of what the model is trained on it
-sees the mixtures alone: single distortions and clean photographs, for which the toolbox has tools of its own and
-a stop, would only cost it. `scripts/compare.py --singles DIR` sets it beside the model. With --start it begins
-with a finished one.
+sees the mixtures alone: single distortions and clean photographs, for which the toolbox has tools of its own
+and a stop, would only cost it. `scripts/compare.py --singles DIR` sets it beside the model. With --start it
+begins with a finished one.
 """
 
 import argparse

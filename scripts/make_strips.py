@@ -1,0 +1,142 @@
+"""Draw the chains in `docs/`: input, every step and result beside a single network and the authors' model.
+
+    python scripts/make_strips.py --data div2k_valid_256/ --out docs --single single/ --authors paper/
+
+Every photograph is damaged once for each mixture, and restored as a whole. `chains_MIXTURE.png` shows those
+that a rule chooses by the gains of all (`rlrestore/strips.py`), the failures among them; `strip.png` that of
+median gain of each mixture. --single is a model folder with one tool, as `scripts/train_single.py` writes it,
+--authors one that `rlrestore import-paper` writes; without them their cells are left out.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from rlrestore import strips
+from rlrestore.cli.arguments import positive_int, seed_number
+from rlrestore.cli.reporting import report, say
+from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.imaging.files import list_photos
+from rlrestore.imaging.mixtures import MIXTURES, Mixture
+from rlrestore.restore import Restorer
+from rlrestore.testsets import read_photos
+from rlrestore.toolbox.devices import resolve_device
+from rlrestore.toolbox.storage import load_toolbox, write_atomically
+
+SINGLE, AUTHORS = "single network", "authors' model"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of clean photographs")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
+    parser.add_argument("--model", default="default", metavar="M", help="name or folder (default: default)")
+    parser.add_argument("--single", type=Path, metavar="DIR", help="model folder with one tool")
+    parser.add_argument("--authors", type=Path, metavar="DIR", help="the authors' model, imported")
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="which damage (default: 0)")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N photographs")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
+    return parser
+
+
+def read_methods(args: argparse.Namespace) -> dict[str, strips.Method]:
+    """Read the models, by the names that the pictures give them; say which are missing.
+
+    Raises:
+        ModelError: One is damaged, or the single network is more than one tool.
+    """
+    ours = Restorer.from_pretrained(args.model, args.device)
+    methods = {f"model {Path(args.model).resolve().name}": strips.by_agent(ours)}
+    if args.single is not None:
+        toolbox = load_toolbox(args.single, resolve_device(args.device))
+        if len(toolbox.specs) != 1:
+            raise ModelError(
+                f"expected one tool in {args.single}, got {', '.join(toolbox.names)}; "
+                "give a folder that scripts/train_single.py wrote"
+            )
+        methods[SINGLE] = strips.by_network(toolbox)
+    if args.authors is not None:
+        methods[AUTHORS] = strips.by_agent(Restorer.from_pretrained(args.authors, args.device))
+    for option, name in (("--single", SINGLE), ("--authors", AUTHORS)):
+        if name not in methods:
+            say(f"no {option}: the cells of the {name} are left out")
+    return methods
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    write_atomically(path, stream.getvalue())
+    print(f"{path}: {picture.width}×{picture.height} pixels, {len(stream.getvalue()) / 1e6:.2f} MB")
+
+
+def choose_rows(
+    photos: Mapping[str, strips.Pixels], mixture: Mixture, methods: strips.Methods, seed: int
+) -> tuple[strips.Gains, dict[strips.Choice, strips.Example]]:
+    """Measure every photograph of one mixture, and return the gains, and what is shown and why."""
+    names, pixels = list(photos), list(photos.values())
+    gains = strips.measure_gains(pixels, mixture, seed, methods, sys.stderr.isatty())
+    shown = {}
+    for choice in gains.choose():
+        damage = strips.draw_damage(mixture, seed, choice.index)
+        shown[choice] = strips.make_example(names[choice.index], pixels[choice.index], damage, methods)
+    return gains, shown
+
+
+def make(args: argparse.Namespace) -> None:
+    """Measure, choose, and draw every picture.
+
+    Raises:
+        RlrestoreError: The photographs or a model cannot be read, or the pictures not be written.
+    """
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write into {args.out} ({error.strerror}); choose another folder") from error
+    methods = read_methods(args)
+    names = [path.relative_to(args.data).as_posix() for path in list_photos(args.data)]
+    photos = dict(list(zip(names, read_photos(args.data), strict=True))[: args.limit])
+    source = strips.Source(args.data.resolve().name, len(photos), args.seed)
+    medians: dict[str, strips.Example] = {}
+    figures: list[str] = []
+    for mixture in MIXTURES.values():
+        gains, shown = choose_rows(photos, mixture, methods, args.seed)
+        figures.append(f"{mixture.name}: {gains.means()}")
+        print(figures[-1], flush=True)
+        rows = {f"{choice.why}: {example.what}": example for choice, example in shown.items()}
+        picture = strips.draw(
+            f"The {mixture.name} mixture", strips.chains_legend(source, mixture.name, gains), rows
+        )
+        save(picture, args.out / f"chains_{mixture.name}.png")
+        medians |= {
+            f"{mixture.name}: {example.what}": example
+            for choice, example in shown.items()
+            if strips.MEDIAN in choice.reasons
+        }
+    legend = strips.medians_legend(source, figures)
+    save(strips.draw("Chains of three mixtures", legend, medians), args.out / "strip.png")
+
+
+def main() -> int:
+    """Draw the pictures, and say in a line what went wrong."""
+    parser = build_parser()
+    try:
+        make(parser.parse_args())
+    except UsageError as error:
+        parser.error(str(error))
+    except RlrestoreError as error:
+        report(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
