@@ -1,7 +1,9 @@
 """Trainings from beginning to end: what is trained on, how it is watched, what it came to."""
 
+import logging
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,9 @@ from rlrestore.agent.joint import JointSettings, JointTrainer
 from rlrestore.agent.logs import MetricLog
 from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
 from rlrestore.agent.planned import prescribed, undoing_chains
-from rlrestore.agent.policy import CAUTION_DB, AnyPolicy
+from rlrestore.agent.policy import CAUTION_DB, AnyPolicy, Policy
 from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.telling import learn_to_tell
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
 from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
 from rlrestore.errors import UsageError
@@ -25,6 +28,8 @@ from rlrestore.toolbox.toolbox import Toolbox
 CHECKPOINT = Path("training") / "agent.safetensors"
 JOINT_CHECKPOINT = Path("training") / "joint.safetensors"
 LOG = Path("training") / "log"
+TELLING_ROUNDS = 120
+"""How long a new agent learns to tell distortions apart before it plays: 31,000 patches."""
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
 DAMAGES: dict[str, Recipe] = {
@@ -40,8 +45,10 @@ mixture; the clean photographs, on which the right first action is stop, are our
 
 MIXTURES = {"protocol": MODERATE, "any": ANY}
 """The mixtures in them."""
-JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096)
+JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
 """How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
+
+log = logging.getLogger(__name__)
 
 
 def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:
@@ -71,6 +78,8 @@ def train_agent(
 ) -> PolicyReport:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
 
+    A new one first learns to tell distortions apart (`learn_to_tell`).
+
     Args:
         policy: The agent to train, in place.
         learning: How it learns.
@@ -95,6 +104,11 @@ def train_agent(
         (out / CHECKPOINT).unlink(missing_ok=True)
         shutil.rmtree(out / LOG, ignore_errors=True)
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
+    if isinstance(policy, Policy) and not policy.trunk.is_standardised:
+        began = time.monotonic()
+        error = learn_to_tell(policy, bank, DAMAGES[damage], TELLING_ROUNDS, settings.seed)
+        trainer.seconds += time.monotonic() - began
+        log.info("tells distortions apart by %.2f tools in %.0f s", error, trainer.seconds)
     with watched(out, held_out, trainer.steps, trainer.seconds) as watch:
         trainer.train(out / CHECKPOINT, watch)
         watch(trainer.steps, math.inf, policy, {})

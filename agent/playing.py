@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy, Hidden, best_action
@@ -53,7 +54,13 @@ def play(toolbox: Toolbox, images: Tensor, choose: Chooser, max_steps: int) -> R
     return Rollout(torch.stack(states), torch.stack(actions, dim=1))
 
 
-def agent(policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, cautious: bool = True) -> Chooser:
+def agent(
+    policy: AnyPolicy,
+    remembers: bool = True,
+    may_stop: bool = True,
+    cautious: bool = True,
+    allowed: Tensor | None = None,
+) -> Chooser:
     """Choose as the agent does: what it values most, of the patches clipped to [0, 1].
 
     Args:
@@ -61,7 +68,15 @@ def agent(policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, caut
         remembers: Whether it keeps its memory and knows the last action; without it every look is its first.
         may_stop: Whether it chooses among the tools and stop, or among the tools alone.
         cautious: Whether it stops where no tool is expected to gain more than its caution.
+        allowed: `(N,)` bool, on the agent's device: the tools that it may choose; all of them without it.
+
+    Raises:
+        ValueError: Of another number of tools, or no tool is allowed.
     """
+    if allowed is not None and (allowed.shape != (policy.tools,) or not bool(allowed.any())):
+        raise ValueError(
+            f"expected one truth for each of {policy.tools} tools and one that holds, got {allowed}"
+        )
     hidden: Hidden | None = None
 
     def choose(images: Tensor, last_action: Tensor) -> Tensor:
@@ -69,6 +84,8 @@ def agent(policy: AnyPolicy, remembers: bool = True, may_stop: bool = True, caut
         if hidden is None or not remembers:
             hidden, last_action = policy.initial_state(len(images)), torch.full_like(last_action, NO_ACTION)
         values, hidden = policy(images.clamp(0, 1), last_action, hidden)
+        if allowed is not None:
+            values = values.masked_fill(~F.pad(allowed, (0, 1), value=True), -torch.inf)
         if may_stop:
             return best_action(values, policy.caution_db if cautious else 0.0)
         tools: Tensor = values[:, :-1]

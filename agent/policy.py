@@ -48,13 +48,18 @@ class Trunk(nn.Module):
         self.hidden = nn.Linear(seen, HIDDEN)
         self.features = nn.Linear(HIDDEN, FEATURES)
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether a training has begun."""
+        return bool((self.mean != TYPICAL_MEAN).any())
+
     @torch.no_grad()
     def standardise(self, spectra: Tensor) -> None:
         """Let the entries of these spectra have mean 0 and deviation 1 from now on.
 
         Done once, before training: where it has been done, nothing happens, for the weights rely on it.
         """
-        if bool((self.mean != TYPICAL_MEAN).any()):
+        if self.is_standardised:
             return
         flat = spectra.flatten(1).float()
         self.mean.copy_(flat.mean(dim=0))

@@ -3,7 +3,7 @@
 Nothing here trains or selects anything: a test set is measured once, by the model as it is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from rlrestore.agent.playing import Rollout
 from rlrestore.chains import global_chain
 from rlrestore.errors import UsageError
 from rlrestore.imaging.metrics import psnr_db, ssim
@@ -24,6 +25,13 @@ BATCH = 64
 """Patches restored at once; bounds the memory, changes no number."""
 STOPPED = -1
 """In the place of an action: the chain had already ended."""
+
+PatchRestorer = Callable[[Tensor, Tensor], Rollout]
+"""From degraded and clean patches `(B, 3, H, W)`, the clean for oracles alone, to what was done to them."""
+PhotoChain = Iterator[tuple[Tensor, int]]
+"""A photograph `(1, 3, H, W)` after each step, and the action that led there."""
+Measured = tuple[Tensor, Tensor, Tensor]
+"""Of a part of a set: PSNR and SSIM `(B, steps + 1)`, actions `(B, steps)`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,11 @@ class Scores:
                 f"expected PSNR and SSIM of shape {expected} beside actions {(count, steps)}, "
                 f"got {tuple(self.psnr_db.shape)} and {tuple(self.ssim.shape)}"
             )
+
+    def tools(self) -> Tensor:
+        """Return `(N,)` float64: how many tools each image passed."""
+        stop = len(self.action_names) - 1
+        return ((self.actions != stop) & (self.actions != STOPPED)).sum(dim=1).double()
 
 
 @dataclass(frozen=True)
@@ -139,11 +152,40 @@ def measure_patches(
         UsageError: The agent looks at patches of another size.
     """
     check_size(restorer, pairs)
+    names, device = action_names(restorer), restorer.device
+    return measure_rollouts(_by(restorer), pairs, names, device, batch, progress)
+
+
+def _by(restorer: Restorer) -> PatchRestorer:
+    """Return a model as one of those who restore patches."""
+    return lambda images, _: restorer.restore_patches(images)
+
+
+def measure_rollouts(
+    restore: PatchRestorer,
+    pairs: PatchPairs,
+    names: tuple[str, ...],
+    device: torch.device,
+    batch: int = BATCH,
+    progress: bool = False,
+) -> Scores:
+    """Measure every step of whoever restores the patches of a test set.
+
+    Args:
+        restore: Who does.
+        pairs: The test set, at least one pair.
+        names: What its actions are called, stop last.
+        device: Where it computes.
+        batch: How many patches are restored at once.
+        progress: Whether to show a progress bar on stderr.
+    """
     parts = [
-        _measure_batch(restorer, pairs.degraded[start : start + batch], pairs.clean[start : start + batch])
+        _measure_batch(
+            restore, device, *(side[start : start + batch] for side in (pairs.degraded, pairs.clean))
+        )
         for start in tqdm(range(0, len(pairs), batch), desc=pairs.name, unit="batch", disable=not progress)
     ]
-    return _join(restorer, pairs.name, parts)
+    return join_scores(parts, pairs.name, names)
 
 
 def check_size(restorer: Restorer, pairs: PatchPairs) -> None:
@@ -160,24 +202,18 @@ def check_size(restorer: Restorer, pairs: PatchPairs) -> None:
 
 @torch.inference_mode()
 def _measure_batch(
-    restorer: Restorer, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
-) -> tuple[Tensor, Tensor, Tensor]:
-    restored = restorer.restore_patches(to_images(degraded).to(restorer.device))
-    target = to_images(clean).to(restorer.device)
-    psnr = torch.stack([psnr_db(images, target) for images in restored.images], dim=1)  # (B, steps + 1)
-    similarity = torch.stack([ssim(images, target) for images in restored.images], dim=1)
-    return psnr.cpu(), similarity.cpu(), _until_stop(restored.actions.cpu(), restorer.toolbox.stop)
+    restore: PatchRestorer, device: torch.device, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
+) -> Measured:
+    images, target = (to_images(pixels).to(device) for pixels in (degraded, clean))
+    rollout = restore(images, target)
+    psnr = torch.stack([psnr_db(images, target) for images in rollout.images], dim=1)  # (B, steps + 1)
+    similarity = torch.stack([ssim(images, target) for images in rollout.images], dim=1)
+    return psnr.cpu(), similarity.cpu(), rollout.actions.cpu()
 
 
 def to_images(pixels: NDArray[np.uint8]) -> Tensor:
     """Turn bytes `(B, H, W, 3)` into images `(B, 3, H, W)` in [0, 1], laid out channels last."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
-
-
-def _until_stop(actions: Tensor, stop: int) -> Tensor:
-    """Put `STOPPED` in the place of everything after the first stop: `(B, steps)`."""
-    earlier_stops = (actions == stop).cumsum(dim=1) - (actions == stop).long()
-    return torch.where(earlier_stops > 0, STOPPED, actions)
 
 
 def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, progress: bool = False) -> Scores:
@@ -195,28 +231,40 @@ def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, prog
     Raises:
         ImageError: A file cannot be read, or the sizes of a pair differ.
     """
-    parts = []
+    parts, size, steps = [], restorer.policy.patch_size, restorer.policy.max_steps
     for pair in tqdm(pairs, desc=name, unit="image", disable=not progress):
         degraded, clean = read_pair(pair)
-        if clean.shape[:2] == (restorer.policy.patch_size, restorer.policy.patch_size):
-            parts.append(_measure_batch(restorer, degraded[None], clean[None]))
+        if clean.shape[:2] == (size, size):
+            parts.append(_measure_batch(_by(restorer), restorer.device, degraded[None], clean[None]))
         else:
-            parts.append(_measure_photo(restorer, degraded, clean))
-    return _join(restorer, name, parts)
+            image, target = (to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
+            parts.append(measure_chain(photo_chain(restorer, image), image, target, steps))
+    return join_scores(parts, name, action_names(restorer))
+
+
+def photo_chain(restorer: Restorer, image: Tensor) -> PhotoChain:
+    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it."""
+    names = action_names(restorer)
+    for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
+        yield restored, names.index(step.tool)
 
 
 @torch.inference_mode()
-def _measure_photo(
-    restorer: Restorer, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
-) -> tuple[Tensor, Tensor, Tensor]:
-    image, target = (to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
+def measure_chain(chain: PhotoChain, image: Tensor, target: Tensor, steps: int) -> Measured:
+    """Measure every step of a chain on a photograph.
+
+    Args:
+        chain: What is done.
+        image: `(1, 3, H, W)` the input.
+        target: `(1, 3, H, W)` the clean photograph.
+        steps: How long the chain may be.
+    """
     psnr, similarity, actions = [psnr_db(image, target)], [ssim(image, target)], []
-    names = action_names(restorer)
-    for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
+    for restored, action in chain:
         psnr.append(psnr_db(restored, target))
         similarity.append(ssim(restored, target))
-        actions.append(names.index(step.tool))
-    missing = restorer.policy.max_steps - len(actions)
+        actions.append(action)
+    missing = steps - len(actions)
     psnr += psnr[-1:] * missing
     similarity += similarity[-1:] * missing
     actions += [STOPPED] * missing
@@ -228,9 +276,22 @@ def action_names(restorer: Restorer) -> tuple[str, ...]:
     return (*restorer.toolbox.names, STOP_NAME)
 
 
-def _join(restorer: Restorer, name: str, parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Scores:
+def join_scores(parts: Iterable[Measured], name: str, names: tuple[str, ...]) -> Scores:
+    """Put together what was measured on the parts of a set.
+
+    Args:
+        parts: At least one.
+        name: What the set is called.
+        names: What the actions are called, stop last.
+    """
     psnr, similarity, actions = (torch.cat(columns) for columns in zip(*parts, strict=True))
-    return Scores(name, action_names(restorer), psnr.double(), similarity.double(), actions)
+    return Scores(name, names, psnr.double(), similarity.double(), _until_stop(actions, len(names) - 1))
+
+
+def _until_stop(actions: Tensor, stop: int) -> Tensor:
+    """Put `STOPPED` in the place of everything after the first stop: `(B, steps)`."""
+    earlier_stops = (actions == stop).cumsum(dim=1) - (actions == stop).long()
+    return torch.where(earlier_stops > 0, STOPPED, actions)
 
 
 def merge(scores: Sequence[Scores], name: str) -> Scores:

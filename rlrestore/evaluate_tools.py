@@ -131,7 +131,7 @@ class ToolsReport:
 
     def table(self) -> str:
         """Return the report for a terminal."""
-        names = _short([costs.model for costs in self.costs])
+        names = short_names([costs.model for costs in self.costs])
         rows = [["tool", "its distortion", "input", *names, *(f"{names[0]} − {name}" for name in names[1:])]]
         rows += [_job_row(job) for job in (*self.own, self.mean, *self.others)]
         where = f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}"
@@ -168,7 +168,7 @@ class ToolsReport:
         return rows
 
 
-def _short(models: Sequence[str]) -> list[str]:
+def short_names(models: Sequence[str]) -> list[str]:
     """Return what tables call the models: the last part of a folder's path, where that tells them apart."""
     last = [Path(model).name or model for model in models]
     return last if len(set(last)) == len(set(models)) else list(models)

@@ -257,7 +257,7 @@ def require_matplotlib() -> None:
         UsageError: The package matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:  # an extra
-        raise UsageError("--plot needs matplotlib: pip install 'rlrestore[research]'")
+        raise UsageError("the plot needs matplotlib: pip install 'rlrestore[research]'")
 
 
 def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:

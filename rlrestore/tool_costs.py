@@ -72,8 +72,8 @@ def measure_costs(toolboxes: Sequence[Toolbox], progress: bool = False) -> tuple
     for _ in tqdm(range(ROUNDS), desc="timing", unit="round", disable=not progress):
         for kind, repeats in enumerate((LONE_REPEATS, 1, 1)):
             for key in list(runs) * repeats:
-                elapsed_ms = _elapsed_ms(runs[key][kind], _device(toolboxes[key[0]]))
-                times_ms[key][kind] = min(times_ms[key][kind], elapsed_ms)
+                spent_ms = elapsed_ms(runs[key][kind], _device(toolboxes[key[0]]))
+                times_ms[key][kind] = min(times_ms[key][kind], spent_ms)
     return tuple(
         tuple(
             _cost(network, times_ms[number, first])
@@ -115,7 +115,8 @@ def _runs(
     )
 
 
-def _elapsed_ms(run: Callable[[], object], device: torch.device) -> float:
+def elapsed_ms(run: Callable[[], object], device: torch.device) -> float:
+    """Return how long something takes that computes on a device."""
     _wait_for(device)
     started = time.perf_counter()
     run()
@@ -140,10 +141,38 @@ def _cost(network: nn.Module, times_ms: Sequence[float]) -> Cost:
     )
 
 
-@torch.inference_mode()
 def multiply_adds_per_px(network: nn.Module) -> float:
     """Count the multiply-adds of a network's convolutions for one pixel of an image of even sides."""
-    device = next(network.parameters()).device
+    return multiply_adds(network, COUNTED_SIDE) / COUNTED_SIDE**2
+
+
+def multiply_adds(network: nn.Module, side: int) -> int:
+    """Count the multiply-adds of a network's convolutions for a square image, with all that it pads."""
+    image = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
+    return count_multiply_adds(lambda: network(image))
+
+
+@torch.inference_mode()
+def count_multiply_adds(run: Callable[[], object]) -> int:
+    """Count the multiply-adds of the convolutions and matrix products in something that computes."""
     with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE, device=device))
-    return int(counter.get_total_flops()) / 2 / COUNTED_SIDE**2
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+def tool_multiply_adds(toolbox: Toolbox) -> tuple[int, ...]:
+    """Count the multiply-adds of each tool for one patch of 63×63, with all that it pads."""
+    return tuple(multiply_adds(network, PATCH) for network in toolbox.networks)
+
+
+def executed(costs: Sequence[int], actions: Tensor) -> Tensor:
+    """Return what the tools cost that images passed.
+
+    Args:
+        costs: Of each of N tools.
+        actions: `(B, T)`: tools, N for stop, −1 after the chain ended.
+
+    Returns:
+        `(B, T)` float64: the cost of every step.
+    """
+    return torch.tensor([*costs, 0], dtype=torch.float64)[actions]  # −1 is the last, stop, which is free

@@ -108,6 +108,7 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
+    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
     monkeypatch.setattr(learn, "JOINT_EPISODES", AgentSettings(steps=1, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, batch=2))
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))

@@ -6,12 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlrestore.tool_costs import Cost, mean_cost, measure_costs, multiply_adds_per_px
-from rlrestore.toolbox.networks import build_network
+from rlrestore.tool_costs import (
+    Cost,
+    count_multiply_adds,
+    executed,
+    mean_cost,
+    measure_costs,
+    multiply_adds_per_px,
+    tool_multiply_adds,
+)
+from rlrestore.toolbox.networks import FAST_WIDTHS, build_network
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 SHALLOW = 9 * 9 * 3 * 32 + 5 * 5 * 32 * 16 + 5 * 5 * 16 * 3
+WIDTHS = [(depth, FAST_WIDTHS[depth]) for depth in (3, 3, 8)]
 DEEP = 5 * 5 * 3 * 64 + 64 * 32 + 4 * (3 * 3 * 32 * 32) + 32 * 64 + 5 * 5 * 64 * 3
 
 
@@ -86,7 +95,7 @@ def test_the_shortest_time_counts_in_the_unit_it_is_given_in(monkeypatch: pytest
     def elapsed_ms(run: Callable[[], object], device: torch.device) -> float:
         return next(clock)
 
-    monkeypatch.setattr("rlrestore.tool_costs._elapsed_ms", elapsed_ms)
+    monkeypatch.setattr("rlrestore.tool_costs.elapsed_ms", elapsed_ms)
     toolbox = Toolbox([ToolSpec("x", "blur", 0, 1, depth=3)], "paper")
     ((cost,),) = measure_costs([toolbox])
     assert cost == Cost(21_827, SHALLOW, patch_ms=2.0, batched_patch_ms=10.0, megapixel_ms=2000.0)
@@ -94,3 +103,18 @@ def test_the_shortest_time_counts_in_the_unit_it_is_given_in(monkeypatch: pytest
 
 def test_a_mean_counts_every_tool_once() -> None:
     assert mean_cost([Cost(1, 2, 3, 4, 5), Cost(3, 6, 9, 12, 15)]) == Cost(2, 4, 6, 8, 10)
+
+
+def test_an_odd_patch_is_counted_as_the_networks_pad_it() -> None:
+    fast_box, paper_box = (Toolbox(TOOLS[:3], family) for family in ("fast", "paper"))
+    assert tool_multiply_adds(fast_box) == tuple(64 * 64 * fast(depth, width) for depth, width in WIDTHS)
+    assert tool_multiply_adds(paper_box) == (63 * 63 * SHALLOW, 63 * 63 * SHALLOW, 63 * 63 * DEEP)
+
+
+def test_stop_and_what_comes_after_it_cost_nothing() -> None:
+    actions = torch.tensor([[0, 1, 1], [1, 2, -1], [2, -1, -1]])
+    assert executed((5, 7), actions).tolist() == [[5, 7, 7], [7, 0, 0], [0, 0, 0]]
+
+
+def test_matrix_products_are_counted_too() -> None:
+    assert count_multiply_adds(lambda: torch.zeros(2, 3) @ torch.zeros(3, 5)) == 2 * 3 * 5

@@ -12,6 +12,7 @@ from rlrestore.agent.storage import save_model
 from rlrestore.restore import Restorer
 from rlrestore.toolbox.networks import Fast
 from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
 SHIFTS = {"brighten": 0.125, "darken": -0.0625, "keep": 0.0}
@@ -67,4 +68,16 @@ def make_restorer(chain: Sequence[int], max_steps: int = 3) -> Restorer:
 def save_toy(folder: Path, chain: Sequence[int]) -> Path:
     """Write the toy model that follows one chain; returns its folder."""
     save_model(folder, make_toolbox(), make_policy(chain), {"name": "toy"})
+    return folder
+
+
+def make_single() -> Toolbox:
+    """A toolbox of one tool, which brightens."""
+    toolbox = make_toolbox()
+    return Toolbox([ToolSpec("single", "mixture", 12, 17, depth=3)], networks=[toolbox.networks[0]])
+
+
+def save_single(folder: Path) -> Path:
+    """Write the toolbox of one tool, without an agent; returns its folder."""
+    save_toolbox(folder, make_single(), {"name": "single"})
     return folder

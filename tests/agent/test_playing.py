@@ -90,3 +90,26 @@ def test_chance_takes_each_action_equally_often_and_never_goes_on_after_stop() -
     stopped = actions[:, 0] == STOP
     assert set(actions[stopped, 1].tolist()) == {STOP}
     assert torch.bincount(actions[~stopped, 1]).tolist() == pytest.approx([2000 / 3] * 3, abs=100)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "may_stop", "expected"),
+    [
+        ([False, True], True, [DOWN, STOP, STOP]),  # at the second look it wants UP, and DOWN would lose
+        ([False, True], False, [DOWN, DOWN, DOWN]),
+        ([True, False], True, [UP, UP, STOP]),
+        ([True, True], True, [DOWN, UP, STOP]),
+    ],
+)
+def test_the_agent_takes_the_best_of_what_it_may(
+    allowed: list[bool], may_stop: bool, expected: list[int]
+) -> None:
+    choose = agent(Counting(), may_stop=may_stop, allowed=torch.tensor(allowed))
+    rollout = play(toolbox(), torch.zeros(2, 3, 63, 63), choose, max_steps=3)
+    assert rollout.actions.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("allowed", [[True], [False, False], [True, True, True]])
+def test_a_choice_of_nothing_or_of_other_tools_is_refused(allowed: list[bool]) -> None:
+    with pytest.raises(ValueError, match="one truth for each of 2 tools and one that holds"):
+        agent(Counting(), allowed=torch.tensor(allowed))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rlrestore.agent import learn
 from rlrestore.agent.kept import Kept
 from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
 from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
@@ -290,8 +291,9 @@ def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None
 
 
 def test_a_whole_training_leaves_a_log_and_a_report(
-    make_photograph: Callable[..., NDArray[np.uint8]], tmp_path: Path
+    make_photograph: Callable[..., NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
     bank = PhotoBank([make_photograph(128, 128, seed) for seed in range(2)])
     toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
     settings = AgentSettings(steps=12, episodes=4, fits=1, batch=4)

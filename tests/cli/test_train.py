@@ -70,6 +70,7 @@ def test_an_agent_is_trained_into_a_model_that_restores(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str
 ) -> None:
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
+    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"

@@ -1,0 +1,119 @@
+"""Set our models beside the authors', single networks and non-local means: one run, one machine, one file.
+
+    rlrestore import-paper RL-Restore/ --out paper/
+    python scripts/train_single.py --data PHOTOS --out single/ --minutes M
+    python scripts/compare.py --data div2k_valid_256/ --photos kodak24/ --authors paper/ --singles single/
+
+Writes `results.md`, with tables, targets and the plot `results.png`, into --out. Who is not there, or cannot
+be read, is left out, and the file says so. On one core and with all contenders, 100 photographs of 256×256
+and 24 of 768×512 take about half an hour, and every 100 patches two minutes more. Times are only good on an
+idle machine.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from rlrestore.cli.arguments import positive_int, seed_number
+from rlrestore.comparison import Settings, compare
+from rlrestore.comparison_plot import plot_comparison
+from rlrestore.comparison_report import Setup, describe_machine, results_page, shown_command, to_json
+from rlrestore.contenders import line_up
+from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.learning_curves import require_matplotlib
+from rlrestore.testsets import read_photos
+from rlrestore.toolbox.devices import resolve_device
+from rlrestore.toolbox.storage import write_atomically
+
+RESULTS, PLOT = "results.md", "results.png"
+
+log = logging.getLogger("compare")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made = Settings()
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="held-out photographs to cut patches from"
+    )
+    parser.add_argument(
+        "--photos", type=Path, required=True, metavar="DIR", help="held-out photographs to restore whole"
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=["default", "protocol"], metavar="M", help="ours, names or folders"
+    )
+    parser.add_argument("--authors", metavar="DIR", help="the authors' model, from rlrestore import-paper")
+    parser.add_argument("--paper", metavar="DIR", help="our model in family paper")
+    parser.add_argument(
+        "--singles",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="toolboxes of one tool: the first goes with the first model, and so on; the last with the rest",
+    )
+    parser.add_argument("--patches", type=positive_int, default=made.patches, metavar="N")
+    parser.add_argument("--batch", type=positive_int, default=made.batch, metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=made.rounds, metavar="N", help="of timing")
+    parser.add_argument("--seed", type=seed_number, default=made.seed, metavar="N", help="which patches")
+    parser.add_argument("--threads", type=positive_int, default=2, metavar="N", help="(default: 2)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="(default: cpu)")
+    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="(default: docs)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and write the files.
+
+    Raises:
+        RlrestoreError: Nothing can be compared, or a photograph cannot be read.
+    """
+    require_matplotlib()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    line = line_up(args.models, args.authors, args.paper, args.singles, args.device)
+    for absent in line.absent:
+        log.warning("left out: %s", absent)
+    settings = Settings(args.patches, args.batch, args.rounds, args.seed)
+    data, photos = read_photos(args.data), read_photos(args.photos)
+    comparison = compare(line, data, photos, settings, progress=sys.stderr.isatty())
+    setup = Setup(
+        command=shown_command(sys.argv),
+        data=args.data.name,
+        photos=args.photos.name,
+        machine=describe_machine(resolve_device(args.device)),
+        settings=settings,
+        plot=PLOT,
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    plot_comparison(comparison, args.out / PLOT)
+    write_atomically(args.out / RESULTS, results_page(comparison, setup).encode())
+    if args.json is not None:
+        content = json.dumps(to_json(comparison, setup), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(args.json, content.encode())
+
+
+def main() -> int:
+    """Compare, and say in a line what is wrong with a request."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    parser = build_parser()
+    try:
+        run(parser.parse_args())
+    except UsageError as error:
+        parser.error(str(error))
+    except RlrestoreError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
