@@ -69,9 +69,9 @@ class JointSettings:
     minutes: float | None = None
     steps: int | None = None
     batch: int = 16
-    piece: int = 32
+    piece: int = 64
     learning_rate: float = 1e-3
-    planned: float = 0.0
+    planned: float = 0.25
     exploration: float = 0.05
     earlier_weight: float = 0.5
     agent_every: int = 128
@@ -166,9 +166,9 @@ class JointTrainer:
             )
         self.steps, self.seconds = progress["steps"], progress["seconds"]
         self.uses, self.rollbacks = progress["uses"], progress["rollbacks"]
-        if self.follower is not None and columns:
-            self.follower.steps = progress["agent_steps"]
-            self.follower.kept = Kept({name: column.to(self.bank.device) for name, column in columns.items()})
+        if self.follower is not None:
+            here = {name: column.to(self.bank.device) for name, column in columns.items()}
+            self.follower.steps, self.follower.kept = progress["agent_steps"], Kept(here) if here else None
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
@@ -228,18 +228,19 @@ class JointTrainer:
 
     def _stretch(self, whole: float, last: float) -> dict[str, float]:
         """Train for some steps, and for a round of the agent where one is due; return the mean metrics."""
-        settings, told = self.settings, []
-        began, before, metrics = time.monotonic(), self.seconds, {}
+        settings, told, followed = self.settings, [], []
+        began, before = time.monotonic(), self.seconds
         for _ in range(CHECK_STEPS):
             if self.seconds >= whole or self.steps >= last:
                 break
             done = min(1.0, self.seconds / whole if math.isfinite(whole) else self.steps / last)
             told.append(self.step(done))
             if self.follower is not None and self.steps % settings.agent_every == 0:
-                metrics = {f"agent_{name}": value for name, value in self.follower.round(done).items()}
+                followed.append(self.follower.round(done))
             self.seconds = before + time.monotonic() - began
         means = {name: float(torch.stack([one[name] for one in told]).mean()) for name in told[0]}
-        return metrics | means
+        rounds = {name: [one[name] for one in followed] for name in followed[0]} if followed else {}
+        return means | {f"agent_{name}": sum(values) / len(values) for name, values in rounds.items()}
 
     def step(self, done: float) -> dict[str, Tensor]:
         """Take one gradient step with all tools that a batch of chains uses.
@@ -248,7 +249,8 @@ class JointTrainer:
             done: How much of the training is behind, from 0 to 1; sets the learning rate.
 
         Returns:
-            `loss` per chain, `gain_db` from input to end, `length` of the chains, as scalars on the device.
+            `loss` per chain, `gain_db` from input to end, `length` of the chains, and `gradient_norm`, the
+            mean over the tools that were used, as scalars on the device.
         """
         settings = self.settings
         for group in self.optimizer.param_groups:
@@ -263,10 +265,10 @@ class JointTrainer:
             chooser = prescribed(given[piece], self.greedy())
             parts.append(self._backward(degraded[piece], clean[piece], chooser))
         actions, losses, gains_db = (torch.cat(column) for column in zip(*parts, strict=True))
-        self._apply_gradients(actions)
+        norm = self._apply_gradients(actions)
         self.steps += 1
         length = (actions != self.toolbox.stop).sum(dim=1).float().mean()
-        return {"loss": losses.mean(), "gain_db": gains_db.mean(), "length": length}
+        return {"loss": losses.mean(), "gain_db": gains_db.mean(), "length": length, "gradient_norm": norm}
 
     def _prescribe(self, amounts: Degradations, generator: torch.Generator) -> Tensor:
         """Return what the agent does not choose, `(B, T)`: planned or random tools, else `NO_ACTION`."""
@@ -285,12 +287,13 @@ class JointTrainer:
 
     def _backward(self, degraded: Tensor, clean: Tensor, choose: Chooser) -> tuple[Tensor, Tensor, Tensor]:
         """Play chains and add their gradients, each chain's as it is; return what was done and came of it."""
+        device = self.bank.device
 
         @torch.no_grad()
         def choose_only(images: Tensor, last_action: Tensor) -> Tensor:
-            return choose(images.detach(), last_action)
+            with torch.autocast(device.type, enabled=False):  # it must see what it will see in use
+                return choose(images.detach(), last_action)
 
-        device = self.bank.device
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
             rollout = play(self.trained, degraded, choose_only, self.max_steps)
         stop, weight = self.toolbox.stop, self.settings.earlier_weight
@@ -298,27 +301,32 @@ class JointTrainer:
         if losses.requires_grad:  # some chain has a tool
             losses.sum().backward()
         with torch.no_grad():
-            before, after = (
-                (images - clean).square().mean(dim=(1, 2, 3)) for images in rollout.images[[0, -1]]
-            )
+            ends = (rollout.images[0], rollout.images[-1])
+            before, after = ((images - clean).square().mean(dim=(1, 2, 3)) for images in ends)
             gains_db = 10 * torch.log10((before + ERROR_FLOOR) / (after + ERROR_FLOOR))
         return rollout.actions, losses.detach(), gains_db
 
-    def _apply_gradients(self, actions: Tensor) -> None:
-        """Turn sums over chains into means over the chains that used a tool, and move its weights."""
+    def _apply_gradients(self, actions: Tensor) -> Tensor:
+        """Turn sums over chains into means over the chains that used a tool, and move its weights.
+
+        Returns:
+            The mean norm of the gradients before they are clipped.
+        """
         tools = torch.arange(self.toolbox.stop, device=actions.device)
         chains = (actions[..., None] == tools).any(dim=1).sum(dim=0).tolist()  # the wait
+        norms = [torch.zeros((), device=actions.device)]
         for network, count in zip(self.trained.networks, chains, strict=True):
             if count:
                 for parameter in network.parameters():
                     if parameter.grad is not None:
                         parameter.grad /= count
-                nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+                norms.append(nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM))
         self.optimizer.step()
         for index, count in enumerate(chains):
             if count:
                 average_weights(self.toolbox.networks[index], self.trained.networks[index], self.uses[index])
                 self.uses[index] += 1
+        return torch.stack(norms).sum() / max(1, len(norms) - 1)
 
     def _roll_back(self, metrics: dict[str, float], checkpoint: Path) -> None:
         """Go back to the checkpoint, once.

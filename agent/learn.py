@@ -4,8 +4,10 @@ import logging
 import math
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,8 +30,11 @@ from rlrestore.toolbox.toolbox import Toolbox
 CHECKPOINT = Path("training") / "agent.safetensors"
 JOINT_CHECKPOINT = Path("training") / "joint.safetensors"
 LOG = Path("training") / "log"
+JOINT_LOG = Path("training") / "joint-log"
 TELLING_ROUNDS = 120
 """How long a new agent learns to tell distortions apart before it plays: 31,000 patches."""
+TELLING_SHARE = 0.25
+"""Of the minutes that it may take at most."""
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
 DAMAGES: dict[str, Recipe] = {
@@ -43,8 +48,8 @@ mixture; the clean photographs, on which the right first action is stop, are our
 """
 
 
-MIXTURES = {"protocol": MODERATE, "any": ANY}
-"""The mixtures in them."""
+TRAINED_MIXTURES = {"protocol": MODERATE, "any": ANY}
+"""The mixtures among these, by the same names: what base networks and a single network are trained on."""
 JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
 """How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
 
@@ -106,7 +111,8 @@ def train_agent(
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
     if isinstance(policy, Policy) and not policy.trunk.is_standardised:
         began = time.monotonic()
-        error = learn_to_tell(policy, bank, DAMAGES[damage], TELLING_ROUNDS, settings.seed)
+        most = math.inf if settings.minutes is None else TELLING_SHARE * 60 * settings.minutes
+        error = learn_to_tell(policy, bank, DAMAGES[damage], TELLING_ROUNDS, settings.seed, most)
         trainer.seconds += time.monotonic() - began
         log.info("tells distortions apart by %.2f tools in %.0f s", error, trainer.seconds)
     with watched(out, held_out, trainer.steps, trainer.seconds) as watch:
@@ -150,17 +156,19 @@ def train_joint(
     recipe, follower = DAMAGES[damage], None
     if policy is not None:
         source = MixtureSource(bank, recipe)
-        follower = AgentTrainer(policy, toolbox, source, AllActions(), JOINT_EPISODES, bank.device, damage)
+        # Not the patches that the agent was trained on before.
+        episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
+        follower = AgentTrainer(policy, toolbox, source, AllActions(), episodes, bank.device, damage)
     trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"damage": damage})
     if resume:
         trainer.resume(out / JOINT_CHECKPOINT)
     else:
         (out / JOINT_CHECKPOINT).unlink(missing_ok=True)
-        shutil.rmtree(out / LOG, ignore_errors=True)
+        shutil.rmtree(out / JOINT_LOG, ignore_errors=True)
     generator = torch.Generator(validation.device).manual_seed(settings.seed)
     amounts = MODERATE.sample(VALIDATION_EPISODES, generator)
     pairs = degraded_pairs(validation, amounts, PATCH, generator)
-    metric_log, measured = MetricLog(out / LOG, trainer.steps), trainer.seconds
+    metric_log, measured = MetricLog(out / JOINT_LOG, trainer.steps), trainer.seconds
 
     chains = undoing_chains(toolbox.specs, amounts, trainer.max_steps)
 

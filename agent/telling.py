@@ -5,6 +5,9 @@ twelve. So an agent sees many times more patches, and what its features tell of 
 learns then.
 """
 
+import math
+import time
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,13 +25,14 @@ PATCHES = 256
 """Made in a round."""
 FITS = 16
 BATCH = 256
-CAPACITY = 32768
 LEARNING_RATE = 1e-3
 SEED = 1 << 20
 """Added to a training's, so that its patches are others."""
 
 
-def learn_to_tell(policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, seed: int) -> float:
+def learn_to_tell(
+    policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, seed: int, seconds: float = math.inf
+) -> float:
     """Fit an agent's trunk, with a layer that is then dropped, to the strengths of all distortions.
 
     Args:
@@ -37,6 +41,7 @@ def learn_to_tell(policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, 
         recipe: What is done to them.
         rounds: How long; each makes `PATCHES` new patches and fits `FITS` times to those that are kept.
         seed: Of all draws.
+        seconds: After which it ends, if the rounds take longer; the first one is always done.
 
     Returns:
         The mean error of the last round, in tools: 1 is the next tool of the same kind.
@@ -49,10 +54,14 @@ def learn_to_tell(policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, 
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     kept: Kept | None = None
     error = torch.zeros((), device=bank.device)
+    began = time.monotonic()
     for number in range(rounds):
+        done = max(number / rounds, (time.monotonic() - began) / seconds)
+        if number and done >= 1:
+            break
         generator = numbered_generator(bank.device, seed + SEED, number)
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 - number / rounds)
+            group["lr"] = LEARNING_RATE * (1 - min(1.0, done))
         amounts = recipe.sample(PATCHES, generator)
         degraded, _ = degraded_pairs(bank, amounts, PATCH, generator)
         seen = policy.see(degraded)
@@ -60,7 +69,7 @@ def learn_to_tell(policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, 
         new = Kept({"seen": seen.half(), "strengths": strengths(TOOLS, amounts)})
         with torch.no_grad():
             error = (head(policy.trunk(seen)) - new["strengths"]).abs().mean()
-        kept = new if kept is None else kept.joined(new, CAPACITY)
+        kept = new if kept is None else kept.joined(new, rounds * PATCHES)
         for _ in range(FITS):
             rows = torch.randint(len(kept), (BATCH,), generator=generator, device=bank.device)
             batch = kept.rows(rows)

@@ -16,21 +16,34 @@ import json
 import logging
 import shlex
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlrestore.agent.joint import JointSettings
-from rlrestore.agent.learn import DAMAGES, MIXTURES, train_agent, train_joint, untrained
+from rlrestore.agent.learn import (
+    CHECKPOINT,
+    DAMAGES,
+    JOINT_CHECKPOINT,
+    TRAINED_MIXTURES,
+    train_agent,
+    train_joint,
+    untrained,
+)
 from rlrestore.agent.policy import AnyPolicy, Policy
 from rlrestore.agent.qlearning import AllActions
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.agent.training import AgentSettings
-from rlrestore.cli.arguments import positive_float, seed_number
+from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
+from rlrestore.cli.outputs import prepare_folder
+from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restore import find_model
+from rlrestore.testsets import read_photos
+from rlrestore.toolbox.checkpoint import read_progress
 from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import DEPTHS
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
@@ -38,11 +51,11 @@ from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomi
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import ToolTrainer, TrainingSettings
 
-SHARES = {"base-8": 0.24, "base-3": 0.1, "planned": 0.28, "agent": 0.1, "joint": 0.2, "agent-again": 0.08}
+SHARES = {"base-8": 0.24, "base-3": 0.1, "planned": 0.26, "agent": 0.12, "joint": 0.18, "agent-again": 0.1}
 """Of the time, by part."""
-PLANNED = 0.25
-"""Share of planned chains while tools and agent are trained together."""
 PIECES = "pieces.json"
+
+log = logging.getLogger("train_release")
 
 
 @dataclass(frozen=True)
@@ -54,62 +67,77 @@ class Release:
         bank: Photographs to train on, on the device.
         validation: Photographs to measure on.
         minutes: Time for each part.
+        trained: How many parts the model that it begins with has behind it.
     """
 
     args: argparse.Namespace
     bank: PhotoBank
     validation: PhotoBank
     minutes: dict[str, float]
+    trained: int
+
+    def seed(self, part: str) -> int:
+        """Return the seed of a part: no two train on the same patches, be it in a model that is continued."""
+        return (int(self.args.seed) + zlib.crc32(part.encode()) + self.trained) % LARGEST_SEED
 
     def folder(self, part: str) -> Path:
         """Where a part keeps its checkpoint and its log."""
         return Path(self.args.out) / "training" / part
 
-    def record(self, part: str, stage: str, **more: Any) -> dict[str, Any]:
-        """Return what the card says of a part."""
+    def record(self, part: str, stage: str, checkpoint: Path, **more: Any) -> dict[str, Any]:
+        """Return what the card says of a part, its steps and minutes as its checkpoint has them."""
+        progress = read_progress(self.folder(part) / checkpoint)
         return {
             "stage": stage,
             "part": part,
             "command": command(),
             "damage": self.args.damage,
             "data": f"{len(self.bank)} photographs (scales counted)",
-            "minutes": round(self.minutes[part], 1),
-            "seed": self.args.seed,
+            "minutes": round(progress["seconds"] / 60, 1),
+            "steps": progress["steps"],
+            "device": self.args.device,
+            "seed": self.seed(part),
             **more,
         }
 
     def bases(self) -> tuple[Toolbox, list[dict[str, Any]]]:
         """Train a network of each depth on mixtures; return tools that all begin with theirs."""
         toolbox, records = Toolbox(TOOLS, self.args.family), []
-        mixture = MIXTURES[self.args.damage]
+        mixture = TRAINED_MIXTURES[self.args.damage]
         for depth in DEPTHS:
             part = f"base-{depth}"
             spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
-            settings = TrainingSettings(self.args.family, self.minutes[part], seed=self.args.seed)
+            settings = TrainingSettings(
+                self.args.family, self.minutes[part], batch=self.args.batch // 4, seed=self.seed(part)
+            )
             trainer = ToolTrainer(spec, settings, self.folder(part), self.bank.device)
             trainer.train(self.bank, self.minutes[part] * 60 - trainer.seconds)
             for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
                 if other.depth == depth:
                     network.load_state_dict(trainer.network.state_dict())
             report = trainer.report(self.validation)
-            logging.info("%s", report.line())
-            records.append(self.record(part, "tools", networks=[report.record()]))
+            log.info("%s", report.line())
+            records.append(
+                self.record(part, "tools", Path(f"{part}.safetensors"), networks=[report.record()])
+            )
         return toolbox.to(self.bank.device).eval().requires_grad_(False), records
 
     def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
         """Train tools, and the agent if there is one, along chains, in place."""
-        planned = 1.0 if policy is None else PLANNED
-        settings = JointSettings(self.minutes[part], planned=planned, seed=self.args.seed)
+        planned = 1.0 if policy is None else JointSettings.planned
+        settings = JointSettings(
+            self.minutes[part], batch=self.args.batch, planned=planned, seed=self.seed(part)
+        )
         gain_db = train_joint(
             toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.damage, True
         )
-        logging.info("%s: %+.2f dB", part, gain_db)
+        log.info("%s: %+.2f dB", part, gain_db)
         stage = "tools" if policy is None else "joint"
-        return self.record(part, stage, planned=planned, gain_db=round(gain_db, 3))
+        return self.record(part, stage, JOINT_CHECKPOINT, planned=planned, gain_db=round(gain_db, 3))
 
     def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> dict[str, Any]:
         """Train the agent on the tools as they are, in place."""
-        settings = AgentSettings(self.minutes[part], seed=self.args.seed)
+        settings = AgentSettings(self.minutes[part], seed=self.seed(part))
         report = train_agent(
             policy,
             AllActions(),
@@ -121,8 +149,8 @@ class Release:
             self.args.damage,
             resume=True,
         )
-        logging.info("%s: %s", part, report.line())
-        return self.record(part, "agent", validation=report.record())
+        log.info("%s: %s", part, report.line())
+        return self.record(part, "agent", CHECKPOINT, validation=report.record())
 
 
 def command() -> str:
@@ -167,8 +195,8 @@ def add_scores(folder: Path, photographs: Path, device: str) -> None:
     write_atomically(folder / CARD, text.encode(errors="backslashreplace"))
 
 
-def main() -> None:
-    """Run all parts, each from where it was stopped, and write the model."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -179,38 +207,69 @@ def main() -> None:
     parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")
-    parser.add_argument(
-        "--name", default="", help="what the card calls the model (default: the folder's name)"
-    )
+    parser.add_argument("--name", default="", help="the model's name (default: its folder's)")
     parser.add_argument("--data-name", default="", help="what the card says the photographs are")
+    parser.add_argument("--batch", type=batch_size, default=16, help="chains per step, from 4 (default: 16)")
     parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    return parser
+
+
+def batch_size(text: str) -> int:
+    """Read the chains per step; a base network is given a quarter as many patches."""
+    size = positive_int(text)
+    if size < 4:
+        raise argparse.ArgumentTypeError(f"expected 4 or more, got {size}")
+    return size
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run all parts, each from where it was stopped, and write the model.
+
+    Raises:
+        RlrestoreError: No such device, model or photographs, a checkpoint of another training, or one that
+            diverged.
+    """
     device, side = resolve_device(args.device), context_side(64)
+    if args.test is not None:
+        read_photos(args.test)
+    start = None if args.start is None else find_model(args.start)
+    before = {} if start is None else read_card(start)
+    prepare_folder(args.out)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")
     )
-    pieces = log_piece(args)
-    release = Release(args, bank, validation, parts_of(args.start is not None, args.hours))
-    card: dict[str, Any] = {"name": args.name or args.out.name, "data": args.data_name, "training": []}
-    if args.start is None:
+    pieces = [*before.get("pieces", []), *log_piece(args)]
+    records = list(before.get("training", []))
+    release = Release(args, bank, validation, parts_of(start is not None, args.hours), len(records))
+    if start is None:
         toolbox, records = release.bases()
         records.append(release.along_chains("planned", toolbox, None))
         policy: AnyPolicy = untrained(Policy, toolbox.stop, args.seed).to(device)
         records.append(release.choosing("agent", toolbox, policy))
     else:
-        folder = find_model(args.start)
-        toolbox = load_toolbox(folder, device)
-        policy, records = load_agent(folder, toolbox, device), list(read_card(folder)["training"])
+        toolbox = load_toolbox(start, device)
+        policy = load_agent(start, toolbox, device)
     records.append(release.along_chains("joint", toolbox, policy))
     records.append(release.choosing("agent-again", toolbox, policy))
-    save_model(args.out, toolbox, policy, card | {"training": records, "pieces": pieces})
-    logging.info("wrote %s", args.out)
+    name, data = args.name or args.out.name, args.data_name or before.get("data", "")
+    save_model(args.out, toolbox, policy, {"name": name, "data": data, "training": records, "pieces": pieces})
+    log.info("wrote %s", args.out)
     if args.test is not None:
         add_scores(args.out, args.test, args.device)
 
 
+def main() -> int:
+    """Train, and say in a line what is wrong with a request."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        run(build_parser().parse_args())
+    except RlrestoreError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,7 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rlrestore.agent.learn import MIXTURES
+from rlrestore.agent.learn import TRAINED_MIXTURES
 from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
@@ -38,7 +38,9 @@ def main() -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument("--damage", choices=tuple(MIXTURES), default="protocol", help="default: protocol")
+    parser.add_argument(
+        "--damage", choices=tuple(TRAINED_MIXTURES), default="protocol", help="default: protocol"
+    )
     parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
     parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
@@ -49,7 +51,7 @@ def main() -> None:
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=args.device)
         for part in ("train", "validation")
     )
-    mixture = MIXTURES[args.damage]
+    mixture = TRAINED_MIXTURES[args.damage]
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
     trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device)
     records = []

@@ -5,6 +5,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def photos(
 
 def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [script, *arguments])
-    runpy.run_path(str(root / "scripts" / script), run_name="__main__")
+    with suppress(SystemExit):
+        runpy.run_path(str(root / "scripts" / script), run_name="__main__")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,24 @@ def save_checkpoint(
         ) from error
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """Return how far the training of a checkpoint has come.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            progress = json.loads((file.metadata() or {})["progress"])
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"{path} is not a checkpoint of this version ({error}); start without --resume"
+        ) from error
+    if not _is_progress(progress):
+        raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; delete it")
+    return dict(progress)
+
+
 def load_checkpoint(
     path: Path, network: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer] | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -60,16 +78,12 @@ def load_checkpoint(
     Raises:
         ModelError: The file cannot be read, or does not fit the network.
     """
+    progress = read_progress(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"{path} is not a checkpoint of this version ({error}); start without --resume"
-        ) from error
-    if not _is_progress(progress):
-        raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; delete it")
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} is damaged ({error}); start without --resume") from error
     for name, tensor in tensors.items():
         if not name.startswith(("network.", "optimizer.", "data.")):
             raise ModelError(f"{path}: tensor {name}: expected no such tensor, got {tuple(tensor.shape)}")

@@ -12,7 +12,7 @@ import math
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.imaging.degradations import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
@@ -247,6 +247,11 @@ class ToolTrainer:
         self.steps, self.seconds, self.done = 0, 0.0, False
         if self.path.exists():
             progress, _ = load_checkpoint(self.path, self._modules(), {"tool": self.optimizer})
+            if progress.get("about") != self._about():
+                raise ModelError(
+                    f"{self.path} is of another training: expected {self._about()}, "
+                    f"got {progress.get('about')}; give the same options, or start without --resume"
+                )
             self.steps, self.seconds = progress["steps"], progress["seconds"]
             self.done = bool(progress.get("done")) and self.steps >= (settings.steps or 0)
 
@@ -310,6 +315,10 @@ class ToolTrainer:
         degraded, clean = degraded_pairs(bank, amounts, self.settings.patch, generator)
         return degraded.contiguous(memory_format=torch.channels_last), clean
 
+    def _about(self) -> dict[str, Any]:
+        """Return what a checkpoint must agree with to go on from it."""
+        return {"tool": asdict(self.spec), "seed": self.settings.seed}
+
     def _modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"trained": self.trained, "average": self.network})
 
@@ -323,7 +332,7 @@ class ToolTrainer:
         bar.set_postfix_str(f"{-value:.2f} dB")
 
     def _save(self) -> None:
-        progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done}
+        progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done, "about": self._about()}
         save_checkpoint(self.path, self._modules(), {"tool": self.optimizer}, progress)
 
     @torch.no_grad()

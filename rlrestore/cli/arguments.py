@@ -68,7 +68,7 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
     """Return what a model card says of a training.
 
     Args:
-        stage: What was trained, `tools` or `agent`.
+        stage: What was trained: `tools`, `agent`, or both together, `joint`.
         args: The command line.
         photographs: How many were trained on, each scale counted.
         more: What came of it.
@@ -97,6 +97,11 @@ def model_records(card: Mapping[str, Any]) -> list[Any]:
 def tool_records(card: Mapping[str, Any]) -> list[Any]:
     """Return what a card says of the training of its tools: all that stays true of another agent's model."""
     return [record for record in model_records(card) if record.get("stage") != "agent"]
+
+
+def agent_records(card: Mapping[str, Any]) -> list[Any]:
+    """Return what a card says of the training of its agent alone."""
+    return [record for record in model_records(card) if record.get("stage") == "agent"]
 
 
 def lasting_card(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_damage_argument,
     add_training_arguments,
+    agent_records,
     share,
     tool_records,
     training_record,
@@ -83,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
     tools = find_model(args.tools)
     toolbox, old_card = load_toolbox(tools, device), read_card(tools)
     policy = _policy(args, toolbox)
+    earlier = tool_records(old_card)
+    if args.start is not None:
+        earlier += agent_records(read_card(find_model(args.start)))
     prepare_folder(args.out)
     side = context_side(PATCH)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
@@ -112,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         )
     record = training_record("agent", args, len(bank), validation=report.record())
     say(report.line())
-    save_model(args.out, toolbox, policy, {**values, "training": [*tool_records(old_card), record]})
+    save_model(args.out, toolbox, policy, {**values, "training": [*earlier, record]})
     say(f"wrote {args.out}")
     return 0
 

@@ -6,6 +6,7 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_damage_argument,
     add_training_arguments,
+    lasting_card,
     model_records,
     positive_float,
     positive_int,
@@ -35,7 +36,6 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--planned",
         type=share,
-        default=0.25,
         metavar="S",
         help="share of the chains that undo what was done to the patch, instead of the agent's choices "
         "(default: 0.25)",
@@ -43,24 +43,19 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--exploration",
         type=share,
-        default=0.05,
         metavar="S",
         help="share of the agent's choices that are exchanged for a random tool (default: 0.05)",
     )
-    parser.add_argument(
-        "--batch", type=positive_int, default=16, metavar="N", help="chains per step (default: 16)"
-    )
+    parser.add_argument("--batch", type=positive_int, metavar="N", help="chains per step (default: 16)")
     parser.add_argument(
         "--piece",
         type=positive_int,
-        default=64,
         metavar="N",
         help="chains in memory at once, which bounds it and changes no result (default: 64)",
     )
     parser.add_argument(
         "--rate",
         type=positive_float,
-        default=1e-3,
         metavar="R",
         help="learning rate of the tools (default: 1e-3)",
     )
@@ -90,16 +85,10 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
-    settings = JointSettings(
-        args.minutes,
-        args.steps,
-        batch=args.batch,
-        piece=args.piece,
-        learning_rate=args.rate,
-        planned=args.planned,
-        exploration=args.exploration,
-        seed=args.seed,
-    )
+    options = vars(args) | {"learning_rate": args.rate}
+    names = ("batch", "piece", "learning_rate", "planned", "exploration")
+    given = {name: options[name] for name in names if options[name] is not None}
+    settings = JointSettings(args.minutes, args.steps, seed=args.seed, **given)
     prepare_folder(args.out)
     side = context_side(PATCH)
     bank, validation = (
@@ -109,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.damage, args.resume)
     record = training_record("joint", args, len(bank), validation={"policy_db": round(gain_db, 3)})
     say(f"return {gain_db:.2f} dB")
-    save_model(args.out, toolbox, policy, {"training": [*model_records(card), record]})
+    records = [*model_records(card), record]
+    save_model(args.out, toolbox, policy, {**lasting_card(card), "training": records})
     say(f"wrote {args.out}")
     return 0
