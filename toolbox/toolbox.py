@@ -72,6 +72,21 @@ class Toolbox(nn.Module):
         """The largest distance in pixels over which any tool can look."""
         return max(receptive_radius(network) for network in self.networks)
 
+    @torch.no_grad()
+    def blend(self, other: "Toolbox", share: float) -> None:
+        """Move every weight towards that of another toolbox, which was trained on from this one.
+
+        Between the two lie tools that know what both know.
+
+        Args:
+            other: Tools of the same networks.
+            share: How far, from 0 to 1.
+
+        Source: Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022.
+        """
+        for weight, target in zip(self.parameters(), other.parameters(), strict=True):
+            weight.lerp_(target, share)
+
     def apply_tool(self, index: int, images: Tensor) -> Tensor:
         """Apply one tool to a batch `(B, 3, H, W)`."""
         restored: Tensor = self.networks[index](images)

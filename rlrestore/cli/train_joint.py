@@ -1,6 +1,7 @@
 """`rlrestore train-joint`: train tools and agent together."""
 
 import argparse
+import copy
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
@@ -60,6 +61,17 @@ def add_parser(subparsers: Subparsers) -> None:
         help="learning rate of the tools (default: 1e-3)",
     )
 
+    parser.add_argument(
+        "--blend",
+        type=share,
+        default=1.0,
+        metavar="S",
+        help="write tools between those of --model (0) and those that training made of them (1, the default)",
+    )
+    parser.add_argument(
+        "--keep-agent", action="store_true", help="write the agent of --model, not the one that followed"
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     """Train, log how much the agent gains, and write the model.
@@ -85,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
+    begun, first_agent = copy.deepcopy((toolbox, policy))
     options = vars(args) | {"learning_rate": args.rate}
     names = ("batch", "piece", "learning_rate", "planned", "exploration")
     given = {name: options[name] for name in names if options[name] is not None}
@@ -98,6 +111,11 @@ def run(args: argparse.Namespace) -> int:
     gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.damage, args.resume)
     record = training_record("joint", args, len(bank), validation={"policy_db": round(gain_db, 3)})
     say(f"return {gain_db:.2f} dB")
+    if args.blend < 1:
+        begun.blend(toolbox, args.blend)
+        toolbox = begun
+    if args.keep_agent:
+        policy = first_agent
     records = [*model_records(card), record]
     save_model(args.out, toolbox, policy, {**lasting_card(card), "training": records})
     say(f"wrote {args.out}")

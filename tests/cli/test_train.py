@@ -122,6 +122,24 @@ def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
     assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
 
 
+def test_the_tools_can_be_blended_and_the_agent_kept(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
+    model = save_toy(tmp_path / "toy", [0, 1])
+    command = ["train-joint", "--data", photos, "--model", str(model), "--steps", "2", "--batch", "2"]
+    assert main([*command, "--rate", "1e-2", "--out", str(tmp_path / "trained")]) == 0
+    options = ["--rate", "1e-2", "--blend", "0.25", "--keep-agent"]
+    assert main([*command, *options, "--out", str(tmp_path / "blended")]) == 0
+    before, trained, blended = (
+        load_toolbox(folder).state_dict() for folder in (model, tmp_path / "trained", tmp_path / "blended")
+    )
+    for name, weight in blended.items():
+        torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * trained[name])
+    agents = [Restorer.from_pretrained(folder).policy for folder in (model, tmp_path / "blended")]
+    assert all(map(torch.equal, *(agent.state_dict().values() for agent in agents)))
+
+
 def change_card(folder: Path, part: str, **changes: object) -> None:
     card = json.loads((folder / "card.json").read_text("utf-8"))
     (card[part] if part else card).update(changes)
