@@ -34,6 +34,7 @@ from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.devices import bfloat16_pays, numbered_generator
 from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.storage import checksum
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import ERROR_FLOOR, average_weights, rate_factor
 
@@ -143,7 +144,12 @@ class JointTrainer:
         self.toolbox, self.follower, self.bank, self.recipe = toolbox, follower, bank, recipe
         self.settings = settings
         self.max_steps = MAX_STEPS if follower is None else follower.policy.max_steps
-        self.about = about | {"tools": list(toolbox.names), "planned": settings.planned}
+        self.about = about | {
+            "tools": list(toolbox.names),
+            "begun": checksum(toolbox),
+            "planned": settings.planned,
+            "seed": settings.seed,
+        }
         self.trained = copy.deepcopy(toolbox).requires_grad_(True)
         channels_last(self.trained)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
@@ -172,13 +178,8 @@ class JointTrainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
-        progress = {
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "uses": self.uses,
-            "rollbacks": self.rollbacks,
-            "about": self.about,
-        }
+        progress: dict[str, Any] = {"steps": self.steps, "seconds": self.seconds, "about": self.about}
+        progress |= {"uses": self.uses, "rollbacks": self.rollbacks}
         kept = None
         if self.follower is not None:
             progress["agent_steps"] = self.follower.steps

@@ -145,7 +145,7 @@ class AgentTrainer:
             self.kept = Kept({name: column.to(self.device) for name, column in columns.items()})
 
     def train(self, checkpoint: Path, watch: Watch) -> None:
-        """Train until the steps or the minutes are used up.
+        """Train until the steps or the minutes are used up, but for a round at least.
 
         What comes before the round in progress is written when the training is interrupted or diverges.
 
@@ -165,7 +165,9 @@ class AgentTrainer:
             with tqdm(
                 desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None
             ) as bar:
-                while self.seconds + slowest < whole and self.steps < (settings.steps or math.inf):
+                while self.kept is None or (
+                    self.seconds + slowest < whole and self.steps < (settings.steps or math.inf)
+                ):
                     seconds, metrics = self._timed_round(whole)
                     self._check(metrics, good, checkpoint)
                     slowest = max(slowest, seconds)

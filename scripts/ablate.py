@@ -16,8 +16,10 @@ import torch
 
 from rlrestore.ablation import ablate, ablation_page
 from rlrestore.cli.arguments import positive_int, seed_number
+from rlrestore.cli.outputs import prepare_folder
+from rlrestore.cli.reporting import run_script
 from rlrestore.comparison_report import describe_machine, shown_command
-from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.mixtures import MIXTURES
 from rlrestore.restore import Restorer
 from rlrestore.testsets import generate, read_photos
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if absent:
         log.warning("left out: without joint training: %s", absent)
     photos = read_photos(args.data)
+    prepare_folder(args.out)
     sets = [generate(photos, mixture, args.patches, args.seed) for mixture in MIXTURES.values()]
     rows = ablate(restorer, sets, separate, progress=sys.stderr.isatty())
     how = (
@@ -77,23 +80,14 @@ def run(args: argparse.Namespace) -> None:
         f"{args.seed}; {describe_machine(restorer.device)}."
     )
     page = ablation_page(rows, shown_command(sys.argv), how, absent, restorer.policy.max_steps)
-    args.out.mkdir(parents=True, exist_ok=True)
     write_atomically(args.out / ABLATIONS, page.encode())
 
 
 def main() -> int:
-    """Ablate, and say in a line what is wrong with a request."""
+    """Do it, and say in a line what is wrong with a request."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    parser = build_parser()
-    try:
-        run(parser.parse_args())
-    except UsageError as error:
-        parser.error(str(error))
-    except RlrestoreError as error:
-        log.error("%s", error)
-        return 1
-    return 0
+    return run_script(build_parser(), run)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -20,11 +20,12 @@ import cv2
 import torch
 
 from rlrestore.cli.arguments import positive_int, seed_number
+from rlrestore.cli.outputs import prepare_folder
+from rlrestore.cli.reporting import run_script
 from rlrestore.comparison import Settings, compare
 from rlrestore.comparison_plot import plot_comparison
 from rlrestore.comparison_report import Setup, describe_machine, results_page, shown_command, to_json
 from rlrestore.contenders import line_up
-from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.learning_curves import require_matplotlib
 from rlrestore.testsets import read_photos
 from rlrestore.toolbox.devices import resolve_device
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
     line = line_up(args.models, args.authors, args.paper, args.singles, args.device)
     for absent in line.absent:
         log.warning("left out: %s", absent)
+    prepare_folder(args.out)
     settings = Settings(args.patches, args.batch, args.rounds, args.seed)
     data, photos = read_photos(args.data), read_photos(args.photos)
     comparison = compare(line, data, photos, settings, progress=sys.stderr.isatty())
@@ -93,7 +95,6 @@ def run(args: argparse.Namespace) -> None:
         settings=settings,
         plot=PLOT,
     )
-    args.out.mkdir(parents=True, exist_ok=True)
     plot_comparison(comparison, args.out / PLOT)
     write_atomically(args.out / RESULTS, results_page(comparison, setup).encode())
     if args.json is not None:
@@ -102,18 +103,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Compare, and say in a line what is wrong with a request."""
+    """Do it, and say in a line what is wrong with a request."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    parser = build_parser()
-    try:
-        run(parser.parse_args())
-    except UsageError as error:
-        parser.error(str(error))
-    except RlrestoreError as error:
-        log.error("%s", error)
-        return 1
-    return 0
+    return run_script(build_parser(), run)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

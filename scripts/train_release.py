@@ -17,7 +17,7 @@ import logging
 import shlex
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
-from rlrestore.errors import RlrestoreError
+from rlrestore.cli.reporting import run_script
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restore import find_model
@@ -124,16 +124,15 @@ class Release:
 
     def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
         """Train tools, and the agent if there is one, along chains, in place."""
-        planned = 1.0 if policy is None else JointSettings.planned
-        settings = JointSettings(
-            self.minutes[part], batch=self.args.batch, planned=planned, seed=self.seed(part)
-        )
+        settings = JointSettings(self.minutes[part], batch=self.args.batch, seed=self.seed(part))
+        if policy is None:
+            settings = replace(settings, planned=1.0)
         gain_db = train_joint(
             toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.damage, True
         )
         log.info("%s: %+.2f dB", part, gain_db)
         stage = "tools" if policy is None else "joint"
-        return self.record(part, stage, JOINT_CHECKPOINT, planned=planned, gain_db=round(gain_db, 3))
+        return self.record(part, stage, JOINT_CHECKPOINT, planned=settings.planned, gain_db=round(gain_db, 3))
 
     def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> dict[str, Any]:
         """Train the agent on the tools as they are, in place."""
@@ -170,7 +169,7 @@ def log_piece(args: argparse.Namespace) -> list[dict[str, str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces: list[dict[str, str]] = json.loads(path.read_text("utf-8")) if path.exists() else []
     pieces.append({"command": command(), "device": args.device})
-    path.write_text(json.dumps(pieces, indent=1), "utf-8")
+    write_atomically(path, json.dumps(pieces, indent=1).encode())
     return pieces
 
 
@@ -260,16 +259,6 @@ def run(args: argparse.Namespace) -> None:
         add_scores(args.out, args.test, args.device)
 
 
-def main() -> int:
-    """Train, and say in a line what is wrong with a request."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(build_parser().parse_args())
-    except RlrestoreError as error:
-        log.error("%s", error)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    sys.exit(run_script(build_parser(), run))

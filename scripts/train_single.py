@@ -16,20 +16,24 @@ import sys
 from pathlib import Path
 
 from rlrestore.agent.learn import TRAINED_MIXTURES
-from rlrestore.cli.arguments import positive_float, positive_int
+from rlrestore.cli.arguments import model_records, positive_float, positive_int
+from rlrestore.cli.outputs import prepare_folder
+from rlrestore.cli.reporting import run_script
+from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import FAST_WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
-from rlrestore.toolbox.storage import load_toolbox, load_weights, read_card, save_toolbox
+from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, load_weights, read_card, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import CHECKPOINT_FOLDER, ToolTrainer, TrainingSettings
 
 DEPTH = 8
 
 
-def main() -> None:
-    """Train it, go on where it was stopped, and write it as a toolbox of one tool."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,11 +48,22 @@ def main() -> None:
     parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
     parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train it, go on where it was stopped, and write it as a toolbox of one tool.
+
+    Raises:
+        RlrestoreError: No such device, model or photographs, or a checkpoint of another training.
+    """
+    device = resolve_device(args.device)
+    if args.width > LARGEST_WIDTH:
+        raise UsageError(f"expected a width of at most {LARGEST_WIDTH}, got {args.width}")
+    prepare_folder(args.out)
     settings = TrainingSettings(minutes=args.minutes, steps=args.steps, width=args.width)
     bank, validation = (
-        PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=args.device)
+        PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=device)
         for part in ("train", "validation")
     )
     mixture = TRAINED_MIXTURES[args.damage]
@@ -56,11 +71,13 @@ def main() -> None:
     trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device)
     records = []
     if args.start is not None:
-        records = read_card(args.start)["training"]
-        weights = load_toolbox(args.start, args.device).networks[0].state_dict()
+        records = model_records(read_card(args.start))
+        begun = load_toolbox(args.start, device)
+        if begun.stop != 1:
+            raise UsageError(f"expected a model of one tool to begin with, {args.start} has {begun.stop}")
         if trainer.steps == 0:
             for network in (trainer.trained, trainer.network):
-                load_weights(network, weights, str(args.start))
+                load_weights(network, begun.networks[0].state_dict(), str(args.start))
     trainer.train(bank, (args.minutes or math.inf) * 60 - trainer.seconds)
     report = trainer.report(validation)
     print(report.line())
@@ -76,4 +93,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.exit(run_script(build_parser(), run))

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -166,6 +167,14 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
     module.load_state_dict(dict(tensors))
+
+
+def checksum(module: nn.Module) -> int:
+    """Return a number that tells one set of weights from another."""
+    total = 0
+    for weight in module.state_dict().values():
+        total = zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes(), total)
+    return total
 
 
 def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What a person is told on stderr."""
 
+import argparse
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from rlrestore.errors import RlrestoreError
+from rlrestore.errors import RlrestoreError, UsageError
 
 
 def describe(error: BaseException, about: Path | None = None) -> str:
@@ -28,6 +30,20 @@ def report(error: BaseException, debug: bool = False, about: Path | None = None)
     if debug:
         traceback.print_exception(error)
     say(f"error: {describe(error, about)}")
+
+
+def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> int:
+    """Run one of `scripts/`: what a person did wrong, and Ctrl-C, become a line and an exit code."""
+    args = parser.parse_args()
+    try:
+        run(args)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except RlrestoreError as error:
+        report(error)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
 
 
 def say(message: str) -> None:
