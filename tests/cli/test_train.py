@@ -147,11 +147,11 @@ def change_card(folder: Path, part: str, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "change", "code", "words"),
+    ("part", "change", "words"),
     [
-        ("", {"format_version": 1}, 1, "expected format_version 2, got 1"),
-        ("agent", {"tools": ["brighten"]}, 1, "the agent chooses among ['brighten'], the toolbox holds"),
-        ("agent", {"patch_size": 32}, 2, "expected an agent that sees patches of 63 pixels"),
+        ("", {"format_version": 1}, "expected format_version 2, got 1"),
+        ("agent", {"tools": ["brighten"]}, "the agent chooses among ['brighten'], the toolbox holds"),
+        ("agent", {"patch_size": 32}, "expected an agent that sees patches of 63 pixels"),
     ],
 )
 def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
@@ -160,7 +160,6 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
     capsys: pytest.CaptureFixture[str],
     part: str,
     change: dict[str, object],
-    code: int,
     words: str,
 ) -> None:
     model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
@@ -168,7 +167,7 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
         save_model(model, make_toolbox(), Policy(3, patch_size=32), {"name": "toy"})
     change_card(model, part, **change)
     command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "1"]
-    assert main(command) == code
+    assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not (out / "card.json").exists()

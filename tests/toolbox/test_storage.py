@@ -188,9 +188,15 @@ def test_a_command_with_a_name_that_is_no_text(tmp_path: Path, toolbox: Toolbox)
         ({"network.bias": None}, r"tensor bias: expected \(2,\), got none"),
         ({"network.extra": torch.zeros(3)}, r"tensor extra: expected no such tensor, got \(3,\)"),
         ({"network.weight": torch.zeros(2, 3)}, r"tensor weight: expected \(2, 2\), got \(2, 3\)"),
-        ({"optimizer.0.exp_avg": None}, r"moments of Adam: tensor 0.exp_avg: expected \(2, 2\), got none"),
-        ({"optimizer.1.exp_avg_sq": torch.zeros(5)}, r"tensor 1.exp_avg_sq: expected \(2,\), got \(5,\)"),
-        ({"optimizer.7.step": torch.zeros(())}, r"tensor 7.step: expected no such tensor, got \(\)"),
+        (
+            {"optimizer.tool.0.exp_avg": None},
+            r"moments of Adam: tensor 0.exp_avg: expected \(2, 2\), got none",
+        ),
+        (
+            {"optimizer.tool.1.exp_avg_sq": torch.zeros(5)},
+            r"tensor 1.exp_avg_sq: expected \(2,\), got \(5,\)",
+        ),
+        ({"optimizer.tool.7.step": torch.zeros(())}, r"tensor 7.step: expected no such tensor, got \(\)"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_names_the_tensor(
