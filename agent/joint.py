@@ -63,7 +63,7 @@ class JointSettings:
             agent. At 1 no agent is needed, and none is trained.
         exploration: Share of the agent's choices that are exchanged for a random tool.
         earlier_weight: What the error after each step before the end counts, the error at the end being 1.
-        agent_every: Steps of the tools to each round of the agent.
+        agent_every: Steps of the tools to each round of the agent; at 0 the agent stays as it is.
         seed: Of all draws.
     """
 
@@ -236,7 +236,8 @@ class JointTrainer:
                 break
             done = min(1.0, self.seconds / whole if math.isfinite(whole) else self.steps / last)
             told.append(self.step(done))
-            if self.follower is not None and self.steps % settings.agent_every == 0:
+            every = settings.agent_every
+            if self.follower is not None and every and self.steps % every == 0:
                 followed.append(self.follower.round(done))
             self.seconds = before + time.monotonic() - began
         means = {name: float(torch.stack([one[name] for one in told]).mean()) for name in told[0]}

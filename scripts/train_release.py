@@ -51,7 +51,7 @@ from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomi
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import ToolTrainer, TrainingSettings
 
-SHARES = {"base-8": 0.24, "base-3": 0.1, "planned": 0.26, "agent": 0.12, "joint": 0.18, "agent-again": 0.1}
+SHARES = {"base-8": 0.2, "base-3": 0.08, "planned": 0.28, "agent": 0.18, "joint": 0.14, "agent-again": 0.12}
 """Of the time, by part."""
 PIECES = "pieces.json"
 
@@ -124,9 +124,10 @@ class Release:
 
     def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
         """Train tools, and the agent if there is one, along chains, in place."""
-        settings = JointSettings(self.minutes[part], batch=self.args.batch, seed=self.seed(part))
-        if policy is None:
-            settings = replace(settings, planned=1.0)
+        planned = 1.0 if policy is None else 0.5
+        settings = JointSettings(
+            self.minutes[part], batch=self.args.batch, planned=planned, agent_every=0, seed=self.seed(part)
+        )
         gain_db = train_joint(
             toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.damage, True
         )

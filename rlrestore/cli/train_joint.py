@@ -69,7 +69,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="write tools between those of --model (0) and those that training made of them (1, the default)",
     )
     parser.add_argument(
-        "--keep-agent", action="store_true", help="write the agent of --model, not the one that followed"
+        "--keep-agent", action="store_true", help="leave the agent as it is, all time being for the tools"
     )
 
 
@@ -97,10 +97,12 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
-    begun, first_agent = copy.deepcopy((toolbox, policy))
+    begun = copy.deepcopy(toolbox)
     options = vars(args) | {"learning_rate": args.rate}
     names = ("batch", "piece", "learning_rate", "planned", "exploration")
     given = {name: options[name] for name in names if options[name] is not None}
+    if args.keep_agent:
+        given["agent_every"] = 0
     settings = JointSettings(args.minutes, args.steps, seed=args.seed, **given)
     prepare_folder(args.out)
     side = context_side(PATCH)
@@ -114,8 +116,6 @@ def run(args: argparse.Namespace) -> int:
     if args.blend < 1:
         begun.blend(toolbox, args.blend)
         toolbox = begun
-    if args.keep_agent:
-        policy = first_agent
     records = [*model_records(card), record]
     save_model(args.out, toolbox, policy, {**lasting_card(card), "training": records})
     say(f"wrote {args.out}")

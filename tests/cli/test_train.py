@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rlrestore.agent import learn, ppo, training
+from rlrestore.agent import joint, learn, ppo, training
+from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.ppo import VALUES, PpoSettings
 from rlrestore.agent.storage import save_model
@@ -126,6 +127,7 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
+    monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, agent_every=2))  # but at the end
     model = save_toy(tmp_path / "toy", [0, 1])
     command = ["train-joint", "--data", photos, "--model", str(model), "--steps", "2", "--batch", "2"]
     assert main([*command, "--rate", "1e-2", "--out", str(tmp_path / "trained")]) == 0
@@ -136,8 +138,12 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     )
     for name, weight in blended.items():
         torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * trained[name])
-    agents = [Restorer.from_pretrained(folder).policy for folder in (model, tmp_path / "blended")]
-    assert all(map(torch.equal, *(agent.state_dict().values() for agent in agents)))
+    begun, followed, kept = (
+        Restorer.from_pretrained(folder).policy.state_dict().values()
+        for folder in (model, tmp_path / "trained", tmp_path / "blended")
+    )
+    assert all(map(torch.equal, begun, kept))
+    assert not all(map(torch.equal, begun, followed))
 
 
 def change_card(folder: Path, part: str, **changes: object) -> None:
