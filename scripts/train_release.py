@@ -17,7 +17,7 @@ import logging
 import shlex
 import sys
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, 
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
+from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restore import find_model
@@ -227,13 +228,15 @@ def run(args: argparse.Namespace) -> None:
     """Run all parts, each from where it was stopped, and write the model.
 
     Raises:
-        RlrestoreError: No such device, model or photographs, a checkpoint of another training, or one that
-            diverged.
+        RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, a checkpoint
+            of another training, or one that diverged.
     """
     device, side = resolve_device(args.device), context_side(64)
     if args.test is not None:
         read_photos(args.test)
     start = None if args.start is None else find_model(args.start)
+    if start is not None and start.resolve() == args.out.resolve():
+        raise UsageError(f"{args.out} is the model to begin with: choose another --out")
     before = {} if start is None else read_card(start)
     prepare_folder(args.out)
     bank, validation = (

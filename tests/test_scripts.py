@@ -106,7 +106,11 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
 
 
 def test_a_release_is_trained_part_by_part_and_goes_on(
-    root: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
@@ -125,6 +129,8 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     assert {record["damage"] for record in card["training"]} == {"protocol"}
     assert len(card["pieces"]) == 2
 
+    run(root, "train_release.py", [*common, "--out", str(first), "--start", str(first)], monkeypatch)
+    assert "is the model to begin with: choose another --out" in capsys.readouterr().err
     run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
     again = read_card(second)
     assert [record["part"] for record in again["training"]] == [*parts, "joint", "agent-again"]

@@ -97,7 +97,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Return a model's card.
 
     Raises:
-        ModelError: There is no model in the folder, or its card is damaged or of another format.
+        ModelError: There is no model in the folder, its card is damaged or of another format, or what it says
+            of trainings is no list of records.
     """
     path = folder / CARD
     try:
@@ -112,6 +113,10 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}: "
             "this model belongs to another version of rlrestore"
         )
+    for key in ("training", "pieces"):
+        records = card.get(key, [])
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise ModelError(f"{path}: expected a list of records under {key!r}; copy the model again")
     return dict(card)
 
 

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -79,6 +80,13 @@ def test_a_damaged_card(folder: Path) -> None:
 def test_a_card_of_another_format(folder: Path, version: object) -> None:
     rewrite_card(folder, format_version=version)
     with pytest.raises(ModelError, match="expected format_version 2"):
+        read_card(folder)
+
+
+@pytest.mark.parametrize("changes", [{"training": 3}, {"training": ["x"]}, {"pieces": {"device": "cpu"}}])
+def test_a_card_whose_trainings_are_no_records(folder: Path, changes: dict[str, Any]) -> None:
+    rewrite_card(folder, **changes)
+    with pytest.raises(ModelError, match="expected a list of records under"):
         read_card(folder)
 
 
