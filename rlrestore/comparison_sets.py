@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,11 +19,48 @@ TEXTURE = 0.02
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
-PhotoPairs = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+Pixels = NDArray[np.uint8]
+PhotoPairs = list[tuple[Pixels, Pixels]]
 """Degraded and clean pixels `(H, W, 3)` of photographs of any sizes."""
 
 
-def degraded_photos(photos: Sequence[NDArray[np.uint8]], mixture: Mixture, seed: int) -> PhotoPairs:
+@dataclass(frozen=True)
+class Damage:
+    """What is done to one photograph, all of it alike.
+
+    Attributes:
+        blur_sigma_px: Blur in pixels.
+        noise_sigma_255: Noise in units of 1/255.
+        jpeg_quality: Quality of the file, 1 to 100.
+        noise_seed: Which noise.
+    """
+
+    blur_sigma_px: float
+    noise_sigma_255: float
+    jpeg_quality: int
+    noise_seed: int
+
+    def __str__(self) -> str:
+        blur, noise = f"blur {self.blur_sigma_px:.1f} px", f"noise {self.noise_sigma_255:.0f} of 255"
+        return f"{blur}, {noise}, JPEG quality {self.jpeg_quality}"
+
+
+def draw_damage(mixture: Mixture, seed: int, index: int) -> Damage:
+    """Draw the damage of one photograph of a set: it depends on nothing but mixture, seed and index."""
+    rng = np.random.default_rng((seed, mixture.lowest, mixture.highest, index))
+    draws, noise = (int(number) for number in rng.integers(2**63, size=2))
+    amounts = mixture.sample(1, torch.Generator().manual_seed(draws))
+    quality = round(amounts.jpeg_quality.item())
+    return Damage(amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), quality, noise)
+
+
+def apply_damage(photo: Pixels, damage: Damage) -> Pixels:
+    """Degrade a photograph `(H, W, 3)` as files undergo it."""
+    amounts = damage.blur_sigma_px, damage.noise_sigma_255, damage.jpeg_quality
+    return degrade_pixels(photo, *amounts, np.random.default_rng(damage.noise_seed))
+
+
+def degraded_photos(photos: Sequence[Pixels], mixture: Mixture, seed: int) -> PhotoPairs:
     """Degrade every photograph once, by amounts of its own and a JPEG of the whole, as files undergo it.
 
     Args:
@@ -33,21 +71,13 @@ def degraded_photos(photos: Sequence[NDArray[np.uint8]], mixture: Mixture, seed:
     Returns:
         Of each photograph; all may be written to, which torch insists on.
     """
-    rng = np.random.default_rng((seed, mixture.lowest, mixture.highest))
-    amounts = mixture.sample(len(photos), torch.Generator().manual_seed(int(rng.integers(2**63))))
-    drawn = zip(
-        amounts.blur_sigma_px.tolist(),
-        amounts.noise_sigma_255.tolist(),
-        amounts.jpeg_quality.tolist(),
-        strict=True,
-    )
     return [
-        (degrade_pixels(photo, blur_sigma_px, noise_sigma_255, round(quality), rng).copy(), photo)
-        for photo, (blur_sigma_px, noise_sigma_255, quality) in zip(photos, drawn, strict=True)
+        (apply_damage(photo, draw_damage(mixture, seed, index)).copy(), photo)
+        for index, photo in enumerate(photos)
     ]
 
 
-def clean_patches(photos: Sequence[NDArray[np.uint8]], count: int, seed: int) -> PatchPairs:
+def clean_patches(photos: Sequence[Pixels], count: int, seed: int) -> PatchPairs:
     """Cut clean patches with texture out of photographs in turn, each pair the same patch twice.
 
     A patch whose luminance has a standard deviation below `TEXTURE` is drawn again elsewhere.
@@ -61,7 +91,7 @@ def clean_patches(photos: Sequence[NDArray[np.uint8]], count: int, seed: int) ->
         DataError: Nearly every patch is plain.
     """
     rng = np.random.default_rng(seed)
-    patches: list[NDArray[np.uint8]] = []
+    patches: list[Pixels] = []
     for photo in itertools.islice(itertools.cycle(photos), DRAWS_PER_PATCH * count):
         top, left = (int(rng.integers(side - PATCH + 1)) for side in photo.shape[:2])
         patch = photo[top : top + PATCH, left : left + PATCH]
@@ -75,7 +105,7 @@ def clean_patches(photos: Sequence[NDArray[np.uint8]], count: int, seed: int) ->
     )
 
 
-def timed_photos(photos: Sequence[NDArray[np.uint8]], seed: int) -> list[NDArray[np.uint8]]:
+def timed_photos(photos: Sequence[Pixels], seed: int) -> list[Pixels]:
     """Return a degraded megapixel for each mixture: a photograph, mirrored at its ends if it is small."""
     large = [
         np.pad(photo, [(0, max(0, PHOTO_SIDE - side)) for side in photo.shape[:2]] + [(0, 0)], "symmetric")

@@ -13,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from rlrestore.chains import apply_tool
+from rlrestore.comparison_sets import Damage, Pixels, apply_damage, draw_damage
 from rlrestore.evaluate import standard_error
-from rlrestore.imaging.libjpeg import degrade_pixels
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.mixtures import Mixture
 from rlrestore.photos import as_photo, to_frame, to_tensor
@@ -31,44 +31,6 @@ ABOUT_CELLS = (
     "PSNR is that of the whole photograph, in brackets its gain over the input. The crop, at most "
     f"{SIDE} pixels wide, is where the input differs most from the clean original."
 )
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What is done to one photograph, all of it alike.
-
-    Attributes:
-        blur_sigma_px: Blur in pixels.
-        noise_sigma_255: Noise in units of 1/255.
-        jpeg_quality: Quality of the file, 1 to 100.
-        noise_seed: Which noise.
-    """
-
-    blur_sigma_px: float
-    noise_sigma_255: float
-    jpeg_quality: int
-    noise_seed: int
-
-    def __str__(self) -> str:
-        blur, noise = f"blur {self.blur_sigma_px:.1f} px", f"noise {self.noise_sigma_255:.0f} of 255"
-        return f"{blur}, {noise}, JPEG quality {self.jpeg_quality}"
-
-
-def draw_damage(mixture: Mixture, seed: int, index: int) -> Damage:
-    """Draw the damage of one photograph of a set: it depends on nothing but mixture, seed and index."""
-    rng = np.random.default_rng((seed, mixture.lowest, mixture.highest, index))
-    draws, noise = (int(number) for number in rng.integers(2**63, size=2))
-    amounts = mixture.sample(1, torch.Generator().manual_seed(draws))
-    quality = round(amounts.jpeg_quality.item())
-    return Damage(amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), quality, noise)
-
-
-def apply_damage(photo: Pixels, damage: Damage) -> Pixels:
-    """Degrade a photograph `(H, W, 3)` as files undergo it."""
-    amounts = damage.blur_sigma_px, damage.noise_sigma_255, damage.jpeg_quality
-    return degrade_pixels(photo, *amounts, np.random.default_rng(damage.noise_seed))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from PIL import Image
 
 from rlrestore import strips
 from rlrestore.cli.arguments import positive_int, seed_number
-from rlrestore.cli.reporting import report, say
-from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.cli.reporting import run_script, say
+from rlrestore.comparison_sets import Pixels, draw_damage
+from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.files import list_photos
 from rlrestore.imaging.mixtures import MIXTURES, Mixture
 from rlrestore.restore import Restorer
@@ -79,14 +80,14 @@ def save(picture: Image.Image, path: Path) -> None:
 
 
 def choose_rows(
-    photos: Mapping[str, strips.Pixels], mixture: Mixture, methods: strips.Methods, seed: int
+    photos: Mapping[str, Pixels], mixture: Mixture, methods: strips.Methods, seed: int
 ) -> tuple[strips.Gains, dict[strips.Choice, strips.Example]]:
     """Measure every photograph of one mixture, and return the gains, and what is shown and why."""
     names, pixels = list(photos), list(photos.values())
     gains = strips.measure_gains(pixels, mixture, seed, methods, sys.stderr.isatty())
     shown = {}
     for choice in gains.choose():
-        damage = strips.draw_damage(mixture, seed, choice.index)
+        damage = draw_damage(mixture, seed, choice.index)
         shown[choice] = strips.make_example(names[choice.index], pixels[choice.index], damage, methods)
     return gains, shown
 
@@ -127,16 +128,8 @@ def make(args: argparse.Namespace) -> None:
 
 def main() -> int:
     """Draw the pictures, and say in a line what went wrong."""
-    parser = build_parser()
-    try:
-        make(parser.parse_args())
-    except UsageError as error:
-        parser.error(str(error))
-    except RlrestoreError as error:
-        report(error)
-        return 1
-    return 0
+    return run_script(build_parser(), make)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
