@@ -17,7 +17,7 @@ from rlrestore.agent.logs import MetricLog
 from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
 from rlrestore.agent.planned import prescribed, undoing_chains
 from rlrestore.agent.policy import CAUTION_DB, AnyPolicy, Policy
-from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.telling import learn_to_tell
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
 from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
@@ -158,7 +158,7 @@ def train_joint(
         source = MixtureSource(bank, recipe)
         # Not the patches that the agent was trained on before.
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
-        follower = AgentTrainer(policy, toolbox, source, AllActions(), episodes, bank.device, damage)
+        follower = AgentTrainer(policy, toolbox, source, TriedActions(), episodes, bank.device, damage)
     trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"damage": damage})
     if resume:
         trainer.resume(out / JOINT_CHECKPOINT)

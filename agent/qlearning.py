@@ -1,7 +1,7 @@
-"""Q-learning from all actions: the environment is a simulator, so in a visited state every reward is known.
+"""Q-learning from several actions: the environment is a simulator, so in a state many rewards can be known.
 
-A round plays episodes, expands every visited state by all tools, keeps what the agent saw with the values of
-all its actions, and fits the network to what has been kept. One expansion, the costly part, serves many fits.
+A round plays episodes, tries several tools in every visited state, keeps what the agent saw with the values
+of these actions, and fits the network to what has been kept. Trying, the costly part, serves many fits.
 
 Source: fitted Q iteration (Ernst et al., JMLR 2005) with the paper's state, action and reward (section 3.2).
 """
@@ -9,7 +9,6 @@ Source: fitted Q iteration (Ernst et al., JMLR 2005) with the paper's state, act
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rlrestore.agent.kept import Kept
@@ -25,22 +24,26 @@ CLOSENESS_DB = 0.5
 """How near a value must be to the best one of its state to matter fully."""
 LEVEL_WEIGHT = 0.5
 """Weight of the error that all actions of a state share; the rest is what decides."""
+TRIED = 4
+"""Tools tried in a state."""
 CHOICE_DB = 0.2
 """How much better an action must be to be e times as right a choice."""
 
 
 @dataclass(frozen=True)
-class AllActions:
-    """Q-learning from all thirteen actions of a visited state.
+class TriedActions:
+    """Q-learning from several actions of a visited state.
 
     Attributes:
         exploration: Probability of a random tool while playing.
         discount: How much a later gain counts beside one now. At 0 the best tool of the step stands out;
-            above 0 the agent must look at twelve successors of every state.
+            above 0 the agent must look at the successors of every state.
+        tried: How many tools are tried in a state, the one that is played among them; or all that there are.
     """
 
     exploration: float = 0.3
     discount: float = 0.0
+    tried: int = TRIED
 
     @torch.no_grad()
     def play(
@@ -52,67 +55,81 @@ class AllActions:
         done: float,  # noqa: ARG002  # its exploration does not change
         generator: torch.Generator,
     ) -> tuple[Kept, int]:
-        """Play whole episodes and value every action on the way; see `Learning.play`.
+        """Play whole episodes and value several actions on the way; see `Learning.play`.
 
         The agent plays its best tool, or a random one; it never stops, so that every episode has all its
         steps. The value of a tool is its reward plus the agent's own value, discounted, of where it leads.
 
-        Kept of every step: `seen`, `last_actions` `(N, T)`, `values_db` `(N, T, A + 1)`.
+        Kept of every step: `seen`, `last_actions` `(N, T)`, `values_db` `(N, T, A + 1)` and which of these
+        are `known`.
         """
         device = generator.device
         state = start(*source(count, generator))
         hidden = policy.initial_state(count)
-        steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        steps: list[tuple[Tensor, ...]] = []
         for step in range(policy.max_steps):
             seen = policy.see(state.images.clamp(0, 1))
             values, hidden = policy.look(policy.trunk(seen), state.last_action, hidden)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-                successors, psnr_db = expand(toolbox, state)
-            targets = psnr_db - state.psnr_db[:, None]  # (B, A)
-            if self.discount and step + 1 < policy.max_steps:
-                targets = targets + self.discount * future_values(policy, successors, hidden)
-            targets = F.pad(targets.clamp(min=WORST_VALUE_DB), (0, 1))
-            steps.append((seen.half(), state.last_action, targets))
             random = torch.randint(toolbox.stop, (count,), generator=generator, device=device)
             explore = torch.rand(count, generator=generator, device=device) < self.exploration
             actions = torch.where(explore, random, values[:, :-1].argmax(dim=1))
-            state = follow(state, actions, successors, psnr_db)
-        seen, last_actions, values_db = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
-        kept = Kept({"seen": seen, "last_actions": last_actions, "values_db": values_db})
-        return kept, count * policy.max_steps
+            tried = self._choose_tried(values[:, :-1], actions, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
+                successors, psnr_db = expand(toolbox, state, tried)
+            targets = psnr_db - state.psnr_db[:, None]  # (B, K)
+            if self.discount and step + 1 < policy.max_steps:
+                targets = targets + self.discount * future_values(policy, successors, tried, hidden)
+            values_db = torch.zeros_like(values).scatter(1, tried, targets.clamp(min=WORST_VALUE_DB))
+            known = torch.zeros_like(values, dtype=torch.bool).scatter(1, tried, True)
+            known[:, toolbox.stop] = True
+            steps.append((seen.half(), state.last_action, values_db, known))
+            state = follow(state, actions, successors[:, 0], psnr_db[:, 0])
+        names = ("seen", "last_actions", "values_db", "known")
+        columns = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
+        return Kept(dict(zip(names, columns, strict=True))), count * policy.max_steps
+
+    def _choose_tried(self, values: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the tools to try in each state, `(B, K)`, the one that is played first.
+
+        The others are drawn at random, those that the agent thinks nearly the best more often.
+        """
+        noise = -torch.empty_like(values).exponential_(generator=generator).log()  # Gumbel's
+        ranks = (values / CLOSENESS_DB + noise).scatter(1, actions[:, None], torch.inf)
+        return ranks.topk(min(self.tried, values.shape[1]), dim=1).indices
 
     def loss(self, policy: AnyPolicy, batch: Kept) -> dict[str, Tensor]:
         """Return the parts of the loss of a batch of kept episodes; see `Learning.loss`."""
         values = values_along(policy, batch["seen"], batch["last_actions"])
         return {
-            "value": value_loss(values, batch["values_db"]),
-            "choice": choice_loss(values, batch["values_db"]),
+            "value": value_loss(values, batch["values_db"], batch["known"]),
+            "choice": choice_loss(values, batch["values_db"], batch["known"]),
         }
 
 
-def future_values(policy: AnyPolicy, successors: Tensor, hidden: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the agent's value of each successor, `(B, A)` in dB, never below 0, for it may stop there.
+def future_values(
+    policy: AnyPolicy, successors: Tensor, actions: Tensor, hidden: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Return the agent's value of each successor, `(B, K)` in dB, never below 0, for it may stop there.
 
     Args:
         policy: The agent.
-        successors: `(B, A, 3, P, P)`: where each tool leads.
+        successors: `(B, K, 3, P, P)`: where the actions lead.
+        actions: `(B, K)` int64.
         hidden: The memory in the states that they follow.
     """
     best = []
-    for tool, images in enumerate(successors.unbind(dim=1)):
-        taken = torch.full((len(images),), tool, device=images.device)
+    for images, taken in zip(successors.unbind(dim=1), actions.unbind(dim=1), strict=True):
         values, _ = policy(images.clamp(0, 1), taken, hidden)
         best.append(values.amax(dim=1))
     return torch.stack(best, dim=1)
 
 
-def follow(state: EpisodeState, actions: Tensor, successors: Tensor, psnr_db: Tensor) -> EpisodeState:
-    """Take tools in states that were expanded: the transition without running a tool again."""
-    line = torch.arange(len(actions), device=actions.device)
+def follow(state: EpisodeState, actions: Tensor, images: Tensor, psnr_db: Tensor) -> EpisodeState:
+    """Take actions `(B,)` whose successors and their PSNR are known: the transition without a tool."""
     return EpisodeState(
-        images=successors[line, actions],
+        images=images,
         clean=state.clean,
-        psnr_db=psnr_db[line, actions],
+        psnr_db=psnr_db,
         start_psnr_db=state.start_psnr_db,
         last_action=actions,
         steps=state.steps + 1,
@@ -136,26 +153,32 @@ def values_along(policy: AnyPolicy, seen: Tensor, last_actions: Tensor) -> Tenso
     return torch.stack(values, dim=1)
 
 
-def value_loss(values: Tensor, targets: Tensor) -> Tensor:
-    """Return how far values `(…, A + 1)` are from what they should be, in dB².
+def value_loss(values: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Return how far values `(…, A + 1)` are from what they should be, where that is known, in dB².
 
     Patches differ by far more than the tools in one state, and a plain regression learns the first and not
     the second. So the error is split into the part that all actions share, which weighs little, and the rest,
     which weighs the more the closer an action is to the best.
     """
     error = values - targets
-    weight = 0.1 + torch.exp((targets - targets.amax(dim=-1, keepdim=True)) / CLOSENESS_DB)
+    best = targets.masked_fill(~known, -torch.inf).amax(dim=-1, keepdim=True)
+    weight = (0.1 + torch.exp((targets - best) / CLOSENESS_DB)) * known
     weight = weight / weight.sum(dim=-1, keepdim=True)
     shared = (weight * error).sum(dim=-1, keepdim=True)
     deciding = (weight * (error - shared).square()).sum(dim=-1)
     return (deciding + LEVEL_WEIGHT * shared.squeeze(-1).square()).mean()
 
 
-def choice_loss(values: Tensor, targets: Tensor) -> Tensor:
+def choice_loss(values: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     """Return how far a soft choice by values `(…, A + 1)` is from one by the truth: 0 or more, in dB.
 
-    It is the divergence of the two softmax choices at a temperature of `CHOICE_DB`: what an agent loses by
-    ranking the best actions wrongly. It tells near ties apart, at which a regression hardly looks.
+    It is the divergence of the two softmax choices, among the actions whose target is known, at a
+    temperature of `CHOICE_DB`: what an agent loses by ranking the best actions wrongly. It tells near ties
+    apart, at which a regression hardly looks.
     """
-    log_right, log_chosen = ((scores / CHOICE_DB).log_softmax(dim=-1) for scores in (targets, values))
-    return CHOICE_DB * (log_right.exp() * (log_right - log_chosen)).sum(dim=-1).mean()
+    log_right, log_chosen = (
+        (scores / CHOICE_DB).masked_fill(~known, -torch.inf).log_softmax(dim=-1)
+        for scores in (targets, values)
+    )
+    apart = torch.where(known, log_right - log_chosen, 0.0)
+    return CHOICE_DB * (log_right.exp() * apart).sum(dim=-1).mean()

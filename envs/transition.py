@@ -124,16 +124,22 @@ def transition(
     return Transition(after, value_db - state.psnr_db, terminated)
 
 
-def expand(toolbox: Toolbox, state: EpisodeState) -> tuple[Tensor, Tensor]:
-    """Apply every tool in every state: all that an agent could do next, and what it would be worth.
+def expand(toolbox: Toolbox, state: EpisodeState, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Try several actions in every state: what an agent could do next, and what it would be worth.
+
+    Args:
+        toolbox: N tools.
+        state: B episodes.
+        actions: `(B, K)` int64, K actions to try in each of them.
 
     Returns:
-        `(B, N, 3, H, W)` the successors' images and `(B, N)` their PSNR in dB. A tool's reward is its PSNR
-        less `state.psnr_db`; stop's is 0.
+        `(B, K, 3, H, W)` the successors' images and `(B, K)` their PSNR in dB. An action's reward is its
+        PSNR less `state.psnr_db`.
     """
-    images = toolbox.apply_all(state.images)
-    values_db = torch.stack([psnr_db(successor, state.clean) for successor in images.unbind(dim=1)], dim=1)
-    return images, values_db
+    tried = actions.shape[1]
+    images = toolbox.apply_each(actions.flatten(), state.images.repeat_interleave(tried, dim=0))
+    values_db = psnr_db(images, state.clean.repeat_interleave(tried, dim=0))
+    return images.unflatten(0, actions.shape), values_db.view(actions.shape)
 
 
 def observe(state: EpisodeState) -> tuple[Tensor, Tensor]:

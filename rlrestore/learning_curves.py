@@ -46,8 +46,9 @@ class Contender:
         label: What the table and the plot call it.
         algo: `q`, `dqn` or `ppo`.
         network: A key of `rlrestore.agent.policy.POLICIES`.
-        colour: In the plot, one per algorithm, which the colour-blind can tell apart too.
+        colour: In the plot, one per way to learn, which the colour-blind can tell apart too.
         style: Of the line in the plot, one per network.
+        tried: How many tools `q` tries in a state; its default without it.
 
     Source: the colours are those of Okabe and Ito, Color Universal Design, 2008.
     """
@@ -57,10 +58,12 @@ class Contender:
     network: str
     colour: str
     style: str
+    tried: int | None = None
 
 
 CONTENDERS = {
     "q": Contender("q", "q", "spectral", "#0072B2", "-"),
+    "q-all": Contender("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
     "dqn": Contender("dqn", "dqn", "spectral", "#D55E00", "-"),
     "ppo": Contender("ppo", "ppo", "spectral", "#009E73", "-"),
     "q-paper": Contender("q, the paper's network", "q", "paper", "#0072B2", "--"),

@@ -23,7 +23,7 @@ from rlrestore.agent.learn import DAMAGES, VALIDATION_EPISODES, moderate_held_ou
 from rlrestore.agent.measure import HeldOut
 from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
 from rlrestore.agent.ppo import PpoSettings, fit_ppo
-from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
 from rlrestore.cli.arguments import positive_float, positive_int, seed_number
 from rlrestore.envs.sources import PATCH, MixtureSource
@@ -169,7 +169,8 @@ class Arena:
         if contender.algo == "ppo":
             return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
         policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)
-        learning = AllActions() if contender.algo == "q" else TakenActions()
+        tried = {} if contender.tried is None else {"tried": contender.tried}
+        learning = TriedActions(**tried) if contender.algo == "q" else TakenActions()
         settings = AgentSettings(self.minutes, seed=seed)
         trainer = AgentTrainer(policy, self.toolbox, source, learning, settings, self.device)
         with tempfile.TemporaryDirectory() as folder:

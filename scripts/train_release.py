@@ -32,7 +32,7 @@ from rlrestore.agent.learn import (
     untrained,
 )
 from rlrestore.agent.policy import AnyPolicy, Policy
-from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, seed_number
@@ -141,7 +141,7 @@ class Release:
         settings = AgentSettings(self.minutes[part], seed=self.seed(part))
         report = train_agent(
             policy,
-            AllActions(),
+            TriedActions(),
             self.bank,
             self.validation,
             toolbox,

@@ -43,8 +43,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--algo",
         choices=("q", "dqn", "ppo"),
         default="q",
-        help="q: from all actions of every visited state (default); dqn: from those taken, as in the paper; "
-        "ppo: recurrent PPO, which writes no checkpoints",
+        help="q: from several actions of every visited state (default); dqn: from those taken, as in the "
+        "paper; ppo: recurrent PPO, which writes no checkpoints",
     )
     parser.add_argument(
         "--network",
@@ -158,7 +158,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
 
 def _learning(args: argparse.Namespace) -> "Learning":
     from rlrestore.agent.dqn import TakenActions
-    from rlrestore.agent.qlearning import AllActions
+    from rlrestore.agent.qlearning import TriedActions
 
     discount = {} if args.discount is None else {"discount": args.discount}
-    return TakenActions(**discount) if args.algo == "dqn" else AllActions(**discount)
+    return TakenActions(**discount) if args.algo == "dqn" else TriedActions(**discount)

@@ -12,7 +12,7 @@ from rlrestore.agent.learn import JOINT_CHECKPOINT, JOINT_EPISODES, train_joint
 from rlrestore.agent.planned import prescribed, undoing_chains
 from rlrestore.agent.playing import Chooser, agent, fixed, play
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.qlearning import AllActions
+from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.training import AgentTrainer
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource
@@ -139,7 +139,7 @@ def test_a_frozen_agent_with_toy_tools_comes_to_gain_more(bank: PhotoBank, tmp_p
     toolbox, policy = make_toolbox(), make_policy((0, 1))
     source = MixtureSource(bank, MODERATE)
     pairs = source(32, torch.Generator().manual_seed(5))
-    follower = AgentTrainer(policy, toolbox, source, AllActions(), JOINT_EPISODES, bank.device)
+    follower = AgentTrainer(policy, toolbox, source, TriedActions(), JOINT_EPISODES, bank.device)
     settings = JointSettings(
         steps=60, batch=8, planned=0.0, exploration=0.0, agent_every=0, learning_rate=2e-3
     )
@@ -218,7 +218,7 @@ def joint_model(bank: PhotoBank, settings: JointSettings) -> JointTrainer:
     toolbox, policy = make_toolbox(), Policy(3)
     source = MixtureSource(bank, MODERATE)
     tiny = replace(JOINT_EPISODES, episodes=2, fits=1, batch=2)
-    follower = AgentTrainer(policy, toolbox, source, AllActions(), tiny, bank.device)
+    follower = AgentTrainer(policy, toolbox, source, TriedActions(), tiny, bank.device)
     return JointTrainer(toolbox, follower, bank, MODERATE, settings, {"damage": "protocol"})
 
 

@@ -16,7 +16,7 @@ from rlrestore.agent.kept import Kept
 from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
 from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
 from rlrestore.agent.policy import Hidden, Policy
-from rlrestore.agent.qlearning import AllActions, choice_loss, value_loss, values_along
+from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start
@@ -97,7 +97,7 @@ def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> P
     torch.manual_seed(0)
     policy = Policy(toolbox.stop, SIDE, max_steps)
     settings = AgentSettings(steps=steps, episodes=64, fits=30, learning_rate=2e-3)
-    trainer = AgentTrainer(policy, toolbox, source, AllActions(), settings, CPU)
+    trainer = AgentTrainer(policy, toolbox, source, TriedActions(), settings, CPU)
     while trainer.steps < steps:
         trainer.round(trainer.steps / steps)
     return policy.eval()
@@ -162,7 +162,7 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
         return clean + torch.tensor([0.31, 0.01, 0.01])[:, None, None], clean
 
     policy = Policy(3, SIDE, max_steps=1)
-    learning = AllActions(exploration=0.5, discount=1.0)
+    learning = TriedActions(exploration=0.5, discount=1.0)
     episodes, steps = learning.play(policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0))
     reward = 10 * np.log10((0.31**2 + 2e-4) / 3e-4)
     assert steps == 4
@@ -172,16 +172,42 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
 
 def test_the_loss_by_hand() -> None:
     """Two actions of one value: all that they share weighs half, all that parts them weighs fully."""
-    targets = torch.zeros(1, 2)
-    assert float(value_loss(torch.tensor([[0.4, 0.4]]), targets)) == pytest.approx(0.5 * 0.16)
-    assert float(value_loss(torch.tensor([[0.4, -0.4]]), targets)) == pytest.approx(0.16)
+    targets, known = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)
+    assert float(value_loss(torch.tensor([[0.4, 0.4]]), targets, known)) == pytest.approx(0.5 * 0.16)
+    assert float(value_loss(torch.tensor([[0.4, -0.4]]), targets, known)) == pytest.approx(0.16)
 
 
 def test_the_choice_loss_by_hand() -> None:
     """Two equal actions, of which one is valued e times as right a choice: ln((1 + e) / 2) - 1/2 nats."""
-    loss = choice_loss(torch.tensor([[0.2, 0.0]]), torch.zeros(1, 2))
+    targets, known = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)
+    loss = choice_loss(torch.tensor([[0.2, 0.0]]), targets, known)
     assert float(loss) == pytest.approx(0.2 * (np.log((1 + np.e) / 2) - 0.5))
-    assert float(choice_loss(torch.tensor([[1.3, 1.3]]), torch.zeros(1, 2))) == pytest.approx(0, abs=1e-7)
+    assert float(choice_loss(torch.tensor([[1.3, 1.3]]), targets, known)) == pytest.approx(0, abs=1e-7)
+
+
+def test_what_was_not_tried_teaches_nothing() -> None:
+    """An action without a known target leaves both losses as they are without it, and gets no gradient."""
+    values = torch.tensor([[0.4, 7.0, -0.3, 0.1]], requires_grad=True)
+    targets, known = torch.tensor([[0.9, 0.0, -1.0, 0.0]]), torch.tensor([[True, False, True, True]])
+    for loss in (value_loss, choice_loss):
+        whole = loss(values, targets, known)
+        left = loss(values[:, [0, 2, 3]], targets[:, [0, 2, 3]], known[:, [0, 2, 3]])
+        assert whole.item() == pytest.approx(left.item())
+        gradient = torch.autograd.grad(whole, values)[0]
+        assert (gradient != 0).tolist() == known.tolist()
+
+
+def test_the_tool_that_is_played_is_tried_with_others() -> None:
+    """Of five tools two are tried in a state, and all in some; the next state is where the first led."""
+    toolbox = toy_toolbox([Lower(channel) for channel in (0, 1, 2, 0, 1)])
+    learning = TriedActions(exploration=1.0, tried=2)
+    generator = torch.Generator().manual_seed(0)
+    episodes, _ = learning.play(Policy(5, SIDE, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
+    known, played = episodes["known"], episodes["last_actions"][:, 1]
+    assert known.sum(dim=2).unique().tolist() == [3]  # two tools and stop
+    assert known[..., 5].all()
+    assert known[torch.arange(64), 0, played].all()
+    assert known.any(dim=0).all()
 
 
 def test_the_newest_episodes_are_kept() -> None:
@@ -211,7 +237,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     toolbox = toy_toolbox([Lower(0)])
     policy = Policy(1, SIDE)
     settings = AgentSettings(steps=100, episodes=2, fits=1, batch=2)
-    trainer = AgentTrainer(policy, toolbox, raised_channels, AllActions(), settings, CPU)
+    trainer = AgentTrainer(policy, toolbox, raised_channels, TriedActions(), settings, CPU)
 
     def break_down(steps: int, *_: object) -> None:
         if steps == 12:
@@ -219,7 +245,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 
     with pytest.raises(RlrestoreError, match="the agent's loss became nan after 12 steps"):
         trainer.train(tmp_path / "agent.safetensors", break_down)
-    resumed = AgentTrainer(Policy(1, SIDE), toolbox, raised_channels, AllActions(), settings, CPU)
+    resumed = AgentTrainer(Policy(1, SIDE), toolbox, raised_channels, TriedActions(), settings, CPU)
     resumed.resume(tmp_path / "agent.safetensors")
     assert resumed.steps == 12
 
@@ -236,15 +262,15 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
         torch.manual_seed(5)
         for layer in (small.trunk.hidden, small.trunk.features, small.level, small.advantage):
             layer.reset_parameters()
-        return AgentTrainer(small, toolbox, raised_channels, AllActions(), settings, CPU)
+        return AgentTrainer(small, toolbox, raised_channels, TriedActions(), settings, CPU)
 
     through = trainer()
     through.train(tmp_path / "through.safetensors", lambda *_: None)
 
     interrupted = trainer()
-    play, rounds = AllActions().play, iter(range(4))
+    play, rounds = TriedActions().play, iter(range(4))
 
-    class Interrupted(AllActions):
+    class Interrupted(TriedActions):
         def play(self, *args: Any) -> tuple[Kept, int]:
             if next(rounds) == 2:
                 raise KeyboardInterrupt("by Ctrl-C")
@@ -265,10 +291,10 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     """Tools in another order, and another way to learn: both descriptions are named."""
     toolbox, path = toy_toolbox([Lower(0), Lower(1)]), tmp_path / "agent.safetensors"
     settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
-    trainer = AgentTrainer(Policy(2, SIDE), toolbox, raised_channels, AllActions(), settings, CPU)
+    trainer = AgentTrainer(Policy(2, SIDE), toolbox, raised_channels, TriedActions(), settings, CPU)
     trainer.train(path, lambda *_: None)
     turned = Toolbox(toolbox.specs[::-1], family="toy", networks=[Lower(1), Lower(0)])
-    for other, learning in ((turned, AllActions()), (toolbox, AllActions(discount=0.5))):
+    for other, learning in ((turned, TriedActions()), (toolbox, TriedActions(discount=0.5))):
         stranger = AgentTrainer(Policy(2, SIDE), other, raised_channels, learning, settings, CPU)
         with pytest.raises(ModelError, match=r"is of another training: expected .*tool-.* got .*tool-"):
             stranger.resume(path)
@@ -277,7 +303,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None:
     """Ctrl-C while the first episodes are played leaves no checkpoint that could not be resumed."""
 
-    class Interrupted(AllActions):
+    class Interrupted(TriedActions):
         def play(self, *_: Any) -> tuple[Kept, int]:
             raise KeyboardInterrupt("by Ctrl-C")
 
@@ -298,7 +324,7 @@ def test_a_whole_training_leaves_a_log_and_a_report(
     toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
     settings = AgentSettings(steps=12, episodes=4, fits=1, batch=4)
     policy = untrained(Policy, 2, seed=0)
-    report = train_agent(policy, AllActions(), bank, bank, toolbox, tmp_path, settings)
+    report = train_agent(policy, TriedActions(), bank, bank, toolbox, tmp_path, settings)
     assert report.policy_db == report.oracle_db == 0  # untrained tools change nothing
     assert (tmp_path / CHECKPOINT).exists()
     assert list((tmp_path / "training" / "log").glob("events*"))

@@ -65,15 +65,17 @@ def test_each_episode_has_its_own_action(toolbox: Toolbox) -> None:
         torch.testing.assert_close(together.reward[index], alone.reward[0])
 
 
-def test_expanding_a_state_foresees_every_tool(toolbox: Toolbox) -> None:
+def test_expanding_a_state_foresees_what_is_tried(toolbox: Toolbox) -> None:
+    """Another pair of actions in each state, stop among them."""
     generator = torch.Generator().manual_seed(0)
-    state = start(*(torch.rand(5, 3, 16, 16, generator=generator) for _ in range(2)))
-    images, values_db = expand(toolbox, state)
-    assert images.shape == (5, 3, 3, 16, 16)
-    for tool in range(3):
-        moved = transition(toolbox, state, torch.full((5,), tool), max_steps=3)
-        torch.testing.assert_close(images[:, tool], moved.state.images)
-        torch.testing.assert_close(values_db[:, tool] - state.psnr_db, moved.reward)
+    state = start(*(torch.rand(4, 3, 16, 16, generator=generator) for _ in range(2)))
+    tried = torch.tensor([[0, 2], [1, 0], [STOP, 1], [2, 2]])
+    images, values_db = expand(toolbox, state, tried)
+    assert images.shape == (4, 2, 3, 16, 16)
+    for column in range(2):
+        moved = transition(toolbox, state, tried[:, column], max_steps=3)
+        torch.testing.assert_close(images[:, column], moved.state.images)
+        torch.testing.assert_close(values_db[:, column] - state.psnr_db, moved.reward)
 
 
 @settings(max_examples=25, deadline=None)
