@@ -9,8 +9,7 @@ from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy, best_action
 from rlrestore.envs.transition import NO_ACTION
-from rlrestore.imaging.progress import watched
-from rlrestore.imaging.tiling import apply_tiled, tiles
+from rlrestore.imaging.tiling import apply_tiled_, read_tiles
 from rlrestore.looking import View, WindowGrid
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.trace import STOP_NAME, TraceStep
@@ -31,7 +30,7 @@ LOCAL_TILE = 256
 """The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
 
 Chain = Iterator[tuple[Tensor, TraceStep]]
-"""The photograph `(1, 3, H, W)` after each step, and what was done."""
+"""The photograph `(1, 3, H, W)` after each step, the same tensor changed in place, and what was done."""
 
 
 def global_chain(
@@ -44,7 +43,7 @@ def global_chain(
     Args:
         toolbox: The tools.
         policy: Who chooses.
-        image: `(1, 3, H, W)` RGB in [0, 1].
+        image: `(1, 3, H, W)` RGB in [0, 1]; it is changed.
         max_steps: Tools to apply at most.
         progress: Show bars on stderr for what takes long.
 
@@ -60,7 +59,7 @@ def global_chain(
         actions = best_action(values, policy.caution_db).expand(len(grid))
         action = int(actions[0])
         if action != toolbox.stop:
-            image = apply_tool(toolbox, action, image, title)
+            apply_tool_(toolbox, action, image, title)
         all_of_it = torch.eye(len(values))[action].tolist()
         step = _step(toolbox, values.tolist(), all_of_it, float(values[action]), _elapsed_ms(started, image))
         yield image, step
@@ -93,7 +92,7 @@ def local_chain(
         values = smooth(view.look(image, actions, title), active, rows, columns)
         shares = share_out(values, active, policy.caution_db)
         actions = shares.argmax(dim=1)
-        image = apply_locally(toolbox, shares.view(rows, columns, -1), image, down, across, title)
+        apply_locally_(toolbox, shares.view(rows, columns, -1), image, down, across, title)
         expected_db = float((shares * values)[active].sum(dim=1).mean())
         means, spread = values[active].mean(dim=0).tolist(), shares.mean(dim=0).tolist()
         yield image, _step(toolbox, means, spread, expected_db, _elapsed_ms(started, image))
@@ -127,21 +126,21 @@ def share_out(values: Tensor, active: Tensor, caution_db: float) -> Tensor:
     return shares
 
 
-def apply_tool(toolbox: Toolbox, action: int, image: Tensor, title: str | None = None) -> Tensor:
+def apply_tool_(toolbox: Toolbox, action: int, image: Tensor, title: str | None = None) -> Tensor:
     """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go.
 
     Args:
         toolbox: The tools.
         action: The tool.
-        image: `(1, 3, H, W)`.
+        image: `(1, 3, H, W)`; it is changed, and returned.
         title: Name of a progress bar; None for no bar.
     """
-    return apply_tiled(
+    return apply_tiled_(
         lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.receptive_field, title=title
     )
 
 
-def apply_locally(
+def apply_locally_(
     toolbox: Toolbox, shares: Tensor, image: Tensor, down: Tensor, across: Tensor, title: str | None = None
 ) -> Tensor:
     """Apply to each region its own tools, and blend: the image plus every tool's weighted correction.
@@ -151,25 +150,20 @@ def apply_locally(
     Args:
         toolbox: The tools.
         shares: `(rows, columns, tools + 1)` how much each choice counts in each window.
-        image: `(1, 3, H, W)`.
+        image: `(1, 3, H, W)`; it is changed, and returned.
         down: `(H, rows)` blending weights.
         across: `(W, columns)` blending weights.
         title: Name of a progress bar; None for no bar.
-
-    Returns:
-        `(1, 3, H, W)`.
     """
-    result = image.clone()
     used = [action for action in range(toolbox.stop) if bool(shares[..., action].any())]
-    height, width = image.shape[-2:]
-    for tile in watched(tiles(height, width, LOCAL_TILE, toolbox.receptive_field), title, "tile"):
-        part, (_, rows, columns) = image[tile.read], tile.kept
+    for tile, part in read_tiles(image, LOCAL_TILE, toolbox.receptive_field, title=title):
+        _, rows, columns = tile.kept
         for action in used:
             weights = down[rows] @ shares[..., action] @ across[columns].T  # (h, w)
             if bool(weights.any()):
                 correction = (toolbox.apply_tool(action, part) - part)[tile.inner]
-                result[tile.kept] += weights * correction
-    return result
+                image[tile.kept] += weights * correction
+    return image
 
 
 def blending_weights(length: int, starts: Sequence[int], size: int) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from rlrestore.agent.playing import Rollout, fixed, play
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.chains import apply_tool
+from rlrestore.chains import apply_tool_
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.evaluate import STOPPED, PhotoChain, action_names, photo_chain, to_images
@@ -101,7 +101,7 @@ class Contender:
         device: Where it computes.
         steps: Of its longest chain.
         play: From degraded patches `(B, 3, 63, 63)` to what it does to them.
-        chain: From a degraded photograph `(1, 3, H, W)` to what it does to that.
+        chain: From a degraded photograph `(1, 3, H, W)`, which it may change, to what it does to that.
         restore: From the pixels `(H, W, 3)` of a photograph to the whole job, done in memory.
     """
 
@@ -253,7 +253,7 @@ def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender
     )
 
     def chain(image: Tensor) -> Iterator[tuple[Tensor, int]]:
-        yield apply_tool(toolbox, 0, image), 0
+        yield apply_tool_(toolbox, 0, image), 0
 
     return Contender(
         profile,

@@ -243,7 +243,7 @@ def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, prog
 
 
 def photo_chain(restorer: Restorer, image: Tensor) -> PhotoChain:
-    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it."""
+    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it; it is changed."""
     names = action_names(restorer)
     for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
         yield restored, names.index(step.tool)

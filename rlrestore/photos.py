@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.files import read_photo
-from rlrestore.imaging.photo import Photo, to_floats
+from rlrestore.imaging.photo import BAND_ROWS, Photo, to_floats
 
 PhotoLike = str | os.PathLike[str] | Photo | NDArray[Any] | Tensor
 """A path, a `Photo`, an array `(H, W, 3)` or `(H, W)`, or a tensor `(3, H, W)` or `(1, 3, H, W)`."""
@@ -73,12 +73,14 @@ def to_tensor(photo: Photo, device: torch.device) -> Tensor:
 
 
 def with_tensor(photo: Photo, image: Tensor) -> Photo:
-    """Return the photo with the pixels of `(1, 3, H, W)`, clipped to [0, 1], and all else as it was."""
-    return photo.with_pixels(np.ascontiguousarray(image[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()))
+    """Return the photo with the pixels of `(1, 3, H, W)`, which are clipped to [0, 1] in place."""
+    return photo.with_pixels(np.ascontiguousarray(image.clamp_(0, 1)[0].permute(1, 2, 0).cpu().numpy()))
 
 
 def to_frame(image: Tensor) -> NDArray[np.uint8]:
     """Return `(1, 3, H, W)` clipped and rounded to `(H, W, 3)` uint8."""
-    samples = image[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte()
-    frame: NDArray[np.uint8] = np.ascontiguousarray(samples.cpu().numpy())
+    frame = np.empty((*image.shape[-2:], 3), np.uint8)
+    for top in range(0, len(frame), BAND_ROWS):  # so that no second copy in floats is made
+        rows = slice(top, top + BAND_ROWS)
+        frame[rows] = image[0, :, rows].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().cpu().numpy()
     return frame

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from rlrestore.chains import apply_tool
+from rlrestore.chains import apply_tool_
 from rlrestore.comparison_sets import Damage, Pixels, apply_damage, draw_damage
 from rlrestore.evaluate import standard_error
 from rlrestore.imaging.metrics import psnr_db
@@ -80,7 +80,7 @@ def by_network(toolbox: Toolbox) -> Method:
     @torch.inference_mode()
     def attempt(degraded: Pixels, clean: Pixels) -> Attempt:
         image, truth = (to_tensor(as_photo(pixels), device) for pixels in (degraded, clean))
-        restored = apply_tool(toolbox, 0, image)
+        restored = apply_tool_(toolbox, 0, image.clone())
         measured = float(psnr_db(image, truth)), float(psnr_db(restored, truth))
         return Attempt((), measured, (degraded, to_frame(restored)))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from rlrestore.chains import apply_tool
+from rlrestore.chains import apply_tool_
 from rlrestore.testsets import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -111,7 +111,7 @@ def _runs(
     return (
         lambda: toolbox.apply_tool(index, alone),
         lambda: toolbox.apply_tool(index, batch),
-        lambda: apply_tool(toolbox, index, photo),
+        lambda: apply_tool_(toolbox, index, photo.clone()),
     )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import EllipsisType
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from rlrestore.imaging.progress import watched
@@ -73,7 +72,48 @@ def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[sli
         yield slice(first, min(end + margin, length)), slice(start, end), slice(start - first, end - first)
 
 
-def apply_tiled(
+def read_tiles(
+    image: Tensor, tile: int, overlap: int, align: int = 2, title: str | None = None
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Yield every tile with its surroundings as they were, whatever is written into the image meanwhile.
+
+    So an image can be changed in place: `image[tile.kept]` is written once the tile was yielded. Beside the
+    image, two bands of tiles across its shorter side are in memory.
+
+    Args:
+        image: `(B, C, H, W)` of any size.
+        tile: As in `tiles`, like `overlap` and `align`.
+        overlap: How far is looked beyond a tile, in pixels.
+        align: What is folded, in pixels.
+        title: Name of a progress bar; None for no bar.
+
+    Yields:
+        The tile, and `(B, C, h, w)` what `tile.read` names.
+
+    Raises:
+        ValueError: The tile has no middle beside the overlap.
+    """
+    height, width = image.shape[-2:]
+    down = height >= width  # the bands follow each other along the longer side
+    along, across = (-2, -1) if down else (-1, -2)
+
+    def turned(region: Region) -> tuple[slice, slice]:
+        _, rows, columns = region
+        return (rows, columns) if down else (columns, rows)
+
+    plan = sorted(tiles(height, width, tile, overlap, align), key=lambda one: turned(one.kept)[0].start)
+    band, held = image.narrow(along, 0, 0), slice(0, 0)
+    for one in watched(plan, title, "tile"):
+        wanted, part = turned(one.read)
+        if wanted != held:
+            fresh = image.narrow(along, wanted.start, wanted.stop - wanted.start).clone()
+            known = max(0, held.stop - wanted.start)  # of which some was written already
+            fresh.narrow(along, 0, known).copy_(band.narrow(along, band.shape[along] - known, known))
+            band, held = fresh, wanted
+        yield one, band.narrow(across, part.start, part.stop - part.start)
+
+
+def apply_tiled_(
     function: Callable[[Tensor], Tensor],
     image: Tensor,
     tile: int,
@@ -81,43 +121,36 @@ def apply_tiled(
     align: int = 2,
     title: str | None = None,
 ) -> Tensor:
-    """Apply a function to an image tile by tile, with the result it has on the whole image.
+    """Apply a function to an image tile by tile, in place, with the result it has on the whole image.
 
     Every tile is read with its surroundings, and only its middle is kept. Where the function looks no farther
     than `overlap` pixels, and pads the image's border by itself, the result is that of `function(image)` but
-    for the rounding of float sums. Beside the image, the result, one tile and what the function makes of it
-    are in memory.
+    for the rounding of float sums. Beside the image, two bands of tiles and what the function makes of one
+    tile are in memory.
 
     Args:
         function: Maps `(B, C, h, w)` to the same shape, for any h and w. It may move the tile to another
             device: the result is gathered on the image's.
-        image: `(B, C, H, W)` of any size.
+        image: `(B, C, H, W)` of any size; it is changed.
         tile: As in `tiles`, like `overlap` and `align`.
         overlap: Receptive field radius of the function, in pixels.
         align: What the function folds, in pixels.
         title: Name of a progress bar; None for no bar.
 
     Returns:
-        `(B, C, H, W)`.
+        The image.
 
     Raises:
         ValueError: The tile has no middle beside the overlap, or the function changed the shape.
     """
-    height, width = image.shape[-2:]
-    plan = tiles(height, width, tile, overlap, align)
-    result = torch.empty_like(image)
-    for part in watched(plan, title, "tile"):
-        result[part.kept] = _checked(function, image[part.read])[part.inner]
-    return result
-
-
-def _checked(function: Callable[[Tensor], Tensor], tile: Tensor) -> Tensor:
-    result = function(tile)
-    if result.shape != tile.shape:
-        raise ValueError(
-            f"expected a function that keeps the shape {tuple(tile.shape)}, got {tuple(result.shape)}"
-        )
-    return result
+    for one, part in read_tiles(image, tile, overlap, align, title):
+        result = function(part)
+        if result.shape != part.shape:
+            raise ValueError(
+                f"expected a function that keeps the shape {tuple(part.shape)}, got {tuple(result.shape)}"
+            )
+        image[one.kept] = result[one.inner]
+    return image
 
 
 def windows(height: int, width: int, size: int, stride: int) -> list[tuple[int, int]]:
