@@ -1,19 +1,23 @@
 """Between photographs and tensors: what Python code may hand in, and what the tools work on."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.decoding import from_image
 from rlrestore.imaging.files import read_photo
-from rlrestore.imaging.photo import BAND_ROWS, Photo, to_floats
+from rlrestore.imaging.photo import BAND_ROWS, Photo, luma, to_floats
 
-PhotoLike = str | os.PathLike[str] | Photo | NDArray[Any] | Tensor
-"""A path, a `Photo`, an array `(H, W, 3)` or `(H, W)`, or a tensor `(3, H, W)` or `(1, 3, H, W)`."""
+PhotoLike = str | os.PathLike[str] | Photo | Image.Image | NDArray[Any] | Tensor
+"""A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor `(3, H, W)` or
+`(1, 3, H, W)`."""
 
 SMALLEST_SIDE = 8
 
@@ -32,14 +36,53 @@ def as_photo(source: PhotoLike) -> Photo:
         return source
     if isinstance(source, str | os.PathLike):
         return read_photo(source)
+    if isinstance(source, Image.Image):
+        return from_image(source)
     if isinstance(source, Tensor):
         planes = source[0] if source.ndim == 4 and len(source) == 1 else source
         if planes.ndim != 3 or planes.shape[0] != 3:
             raise UsageError(f"expected a tensor (3, H, W) or (1, 3, H, W), got {tuple(source.shape)}")
-        return _from_array(planes.detach().permute(1, 2, 0).cpu().numpy())
+        known = planes.float() if planes.dtype in (torch.bfloat16, torch.float16) else planes
+        return _from_array(known.detach().permute(1, 2, 0).cpu().numpy())
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    raise UsageError(f"expected a path, a Photo, an array or a tensor, got {type(source).__name__}")
+    raise UsageError(
+        f"expected a path, a Photo, a Pillow image, an array or a tensor, got {type(source).__name__}"
+    )
+
+
+def as_given(source: PhotoLike) -> Callable[[Photo], Any]:
+    """Return what makes of a `Photo` the kind of thing that was handed in, without keeping that.
+
+    An array or a tensor comes back with its own shape, type and device; anything else as a Pillow image of 8
+    bits.
+    """
+    if isinstance(source, Tensor):
+        dtype, device, batched = source.dtype, source.device, source.ndim == 4
+        whole = source.new_empty(0, dtype=torch.float32 if dtype.is_floating_point else dtype, device="cpu")
+        sample = whole.numpy().dtype
+
+        def as_tensor(photo: Photo) -> Tensor:
+            planes = torch.from_numpy(_to_array(photo, sample)).permute(2, 0, 1).to(device, dtype)
+            return planes[None] if batched else planes
+
+        return as_tensor
+    if isinstance(source, np.ndarray):
+        given, flat = source.dtype, source.ndim == 2
+
+        def as_array(photo: Photo) -> NDArray[Any]:
+            array = _to_array(photo, given)
+            return array[..., 0] if flat else array
+
+        return as_array
+    return Photo.to_image
+
+
+def _to_array(photo: Photo, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `(H, W, 3)` samples, or `(H, W, 1)` of a greyscale photo, as whole numbers or as floats."""
+    if not np.issubdtype(dtype, np.floating):
+        return photo.samples(8 * dtype.itemsize)
+    return (luma(photo.pixels) if photo.greyscale else photo.pixels).astype(dtype)
 
 
 def _from_array(array: NDArray[Any]) -> Photo:

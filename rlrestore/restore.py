@@ -3,8 +3,8 @@
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -20,7 +20,7 @@ from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.files import is_folder, write_photo
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.photo import Photo
-from rlrestore.photos import PhotoLike, as_photo, to_frame, to_tensor, with_tensor
+from rlrestore.photos import PhotoLike, as_given, as_photo, to_frame, to_tensor, with_tensor
 from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.storage import load_toolbox, read_card
 from rlrestore.toolbox.toolbox import Toolbox
@@ -37,12 +37,23 @@ class Restoration:
     """A restored photograph.
 
     Attributes:
-        image: The result, with all that came with the input (transparency, colour profile, EXIF).
+        photo: The result at its full depth, with all that came with the input (transparency, colour profile,
+            EXIF).
         trace: What was done, and why.
+        given: What makes of a `Photo` the kind of thing that the input was.
     """
 
-    image: Photo
+    photo: Photo
     trace: Trace
+    given: Callable[[Photo], Any] = field(default=Photo.to_image, repr=False)
+
+    @property
+    def image(self) -> Any:
+        """The result as it was handed in: an array for an array, a tensor for a tensor.
+
+        For anything else, a path among it, it is a Pillow image of 8 bits a sample.
+        """
+        return self.given(self.photo)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result in the format of the name's suffix, completely or not at all.
@@ -50,7 +61,7 @@ class Restoration:
         Raises:
             ImageError: It cannot be written there.
         """
-        write_photo(path, self.image)
+        write_photo(path, self.photo)
 
 
 class Restorer:
@@ -126,7 +137,9 @@ class Restorer:
         reference, and what was handed in.
 
         Args:
-            photo: A path, a `Photo`, an array `(H, W, 3)`, or a tensor `(3, H, W)` or `(1, 3, H, W)`.
+            photo: A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor
+                `(3, H, W)` or `(1, 3, H, W)`. Whole numbers span the range of their type, floats lie in
+                [0, 1]. It is not changed.
             reference: The same photograph undamaged, to measure against; the agent never sees it.
             mode: `global` applies each tool to the whole photograph; `local` lets every region follow its own
                 chain.
@@ -169,7 +182,7 @@ class Restorer:
                     f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
                     "use another model"
                 )
-            return Restoration(with_tensor(source, image), trace)
+            return Restoration(with_tensor(source, image), trace, as_given(photo))
 
     @torch.inference_mode()
     def restore_patches(self, images: Tensor, max_steps: int | None = None) -> Rollout:

@@ -94,7 +94,7 @@ def test_the_chain_is_played_without_clipping_between_the_steps(rule: Rule) -> N
     restored = restorer([0.9, -0.8], rule).restore(grey(0.5))
 
     # Clipped after the first step it would be 1.0 - 0.8 = 0.2.
-    np.testing.assert_allclose(restored.image.pixels, 0.6, atol=1e-6)
+    np.testing.assert_allclose(restored.photo.pixels, 0.6, atol=1e-6)
     assert restored.trace.tools == ("deblur-1", "deblur-2")
     assert restored.trace.stopped
     assert [step.tool for step in restored.trace.steps] == ["deblur-1", "deblur-2", "stop"]
@@ -103,7 +103,7 @@ def test_the_chain_is_played_without_clipping_between_the_steps(rule: Rule) -> N
 def test_the_result_is_clipped_at_the_end() -> None:
     restored = restorer([0.4], always(1.0)).restore(grey(0.5))
 
-    assert restored.image.pixels.max() == 1.0
+    assert restored.photo.pixels.max() == 1.0
     assert restored.trace.tools == ("deblur-1",) * 3
     assert not restored.trace.stopped
 
@@ -137,14 +137,14 @@ def test_the_mean_over_the_windows_decides() -> None:
 def test_max_steps_overrides_the_model() -> None:
     restored = restorer([0.01], always(1.0)).restore(grey(0.5), max_steps=5)
 
-    np.testing.assert_allclose(restored.image.pixels, 0.55, atol=1e-6)
+    np.testing.assert_allclose(restored.photo.pixels, 0.55, atol=1e-6)
 
 
 def test_an_agent_that_stops_at_once_changes_nothing() -> None:
     pixels = np.random.default_rng(0).random((64, 65, 3), np.float32)
     restored = restorer([0.1], always(-1.0)).restore(pixels)
 
-    np.testing.assert_array_equal(restored.image.pixels, pixels)
+    np.testing.assert_array_equal(restored.photo.pixels, pixels)
     assert restored.trace.tools == ()
     assert restored.trace.stopped
     assert restored.trace.expected_gain_db == 0
@@ -168,7 +168,7 @@ def test_local_treats_each_region_by_itself_without_a_seam() -> None:
     image[:, 256:] = 0.8
     toy = restorer([0.2], dark_only, max_steps=1)
     local = toy.restore(image, mode="local")
-    correction = local.image.pixels - image
+    correction = local.photo.pixels - image
 
     np.testing.assert_allclose(correction[:, :150], 0.2, atol=1e-6)
     np.testing.assert_allclose(correction[:, 362:], 0.0, atol=1e-6)
@@ -186,7 +186,7 @@ def test_a_region_that_stopped_stays_as_it_is() -> None:
     # From the second step on the agent would brighten every region; but the bright half has stopped.
     image = grey(0.2, 63, 400)
     image[:, 200:] = 0.8
-    correction = restorer([0.1], dark_then_all).restore(image, mode="local").image.pixels - image
+    correction = restorer([0.1], dark_then_all).restore(image, mode="local").photo.pixels - image
 
     np.testing.assert_allclose(correction[:, :60], 0.3, atol=1e-5)
     np.testing.assert_allclose(correction[:, 340:], 0.0, atol=1e-6)
@@ -196,7 +196,7 @@ def test_local_is_global_where_all_regions_agree(photograph: npt.NDArray[np.uint
     toy = restorer([0.05, -0.02], by_last_action)
 
     np.testing.assert_allclose(
-        toy.restore(photograph, mode="local").image.pixels, toy.restore(photograph).image.pixels, atol=1e-5
+        toy.restore(photograph, mode="local").photo.pixels, toy.restore(photograph).photo.pixels, atol=1e-5
     )
 
 
@@ -209,12 +209,12 @@ def test_tiles_leave_no_mark(
     for parameter in toolbox.parameters():
         nn.init.normal_(parameter, std=0.06)
     model = Restorer(toolbox, Rules(2, by_colour), "random")
-    whole = model.restore(photograph, mode=mode).image.pixels
+    whole = model.restore(photograph, mode=mode).photo.pixels
     for name in ("TILE", "LOCAL_TILE"):
         monkeypatch.setattr(chains, name, 2 * toolbox.receptive_field + 26)
 
     assert np.abs(whole - photograph / 255).max() > 0.01
-    np.testing.assert_allclose(model.restore(photograph, mode=mode).image.pixels, whole, atol=1e-5)
+    np.testing.assert_allclose(model.restore(photograph, mode=mode).photo.pixels, whole, atol=1e-5)
 
 
 def test_patches_are_restored_like_photographs_of_one_window() -> None:
@@ -231,7 +231,7 @@ def test_patches_are_restored_like_photographs_of_one_window() -> None:
         names = [("deblur-1", "deblur-2", "stop")[action] for action in actions]
         assert [step.tool for step in single.trace.steps] == names[: len(single.trace.steps)]
         torch.testing.assert_close(
-            torch.from_numpy(single.image.pixels).permute(2, 0, 1), images[-1].clamp(0, 1)
+            torch.from_numpy(single.photo.pixels).permute(2, 0, 1), images[-1].clamp(0, 1)
         )
 
 
@@ -259,9 +259,10 @@ def test_every_kind_of_photograph_is_taken(photograph: npt.NDArray[np.uint8], tm
         planes[None],
     ]
     for kind in kinds:
-        pixels = toy.restore(kind).image.pixels
+        pixels = toy.restore(kind).photo.pixels
         np.testing.assert_allclose(pixels, (before + 0.1).clip(0, 1), atol=1e-6)
     np.testing.assert_array_equal(floats, before)
+    np.testing.assert_allclose(toy.restore(floats).image, (before + 0.1).clip(0, 1), atol=1e-6)
 
 
 def test_wrong_options_are_refused() -> None:
@@ -281,7 +282,7 @@ def test_what_belongs_to_the_photo_is_kept(tmp_path: Path) -> None:
     result.save(tmp_path / "out.png")
     back = read_photo(tmp_path / "out.png")
 
-    assert result.image.icc_profile == b"profile"
+    assert result.photo.icc_profile == b"profile"
     assert back.depth_bits == 16
     np.testing.assert_array_equal(back.alpha, alpha)
     np.testing.assert_allclose(back.pixels, 0.5, atol=1 / 65535)
@@ -324,7 +325,7 @@ def test_a_saved_model_restores_alike(photograph: npt.NDArray[np.uint8], tmp_pat
     assert again.card["about"] == "a test"
     assert first.trace.tools == second.trace.tools
     assert first.trace.tools != ()
-    np.testing.assert_allclose(first.image.pixels, second.image.pixels, atol=1e-5)
+    np.testing.assert_allclose(first.photo.pixels, second.photo.pixels, atol=1e-5)
 
 
 def test_a_model_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

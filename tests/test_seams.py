@@ -46,7 +46,7 @@ def seams(model: Restorer, paint: Paint, kind: str) -> dict[str, float]:
     sums: dict[str, list[tuple[float, float]]] = {"windows": [], "between": [], "tiles": []}
     for seed in range(SEEDS):
         degraded = vary(paint(HEIGHT, WIDTH, seed), kind, seed)
-        restored = model.restore(degraded, mode="local", max_steps=1, keep_steps=False).image.pixels
+        restored = model.restore(degraded, mode="local", max_steps=1, keep_steps=False).photo.pixels
         for axis, starts, length in ((0, grid.tops, HEIGHT), (1, grid.lefts, WIDTH)):
             sizes = steps(restored - degraded.astype(np.float32) / np.float32(255), axis)
             ends = [start + grid.size for start in starts]

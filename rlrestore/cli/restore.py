@@ -149,7 +149,7 @@ def _record(job: "Job", restoration: "Restoration", args: argparse.Namespace) ->
     files = {"input": str(job.source), "output": str(job.output)}
     if args.trace:
         files |= {"trace_json": str(job.trace_json), "trace_picture": str(job.trace_picture)}
-    notes = {"notes": list(restoration.image.notes)} if restoration.image.notes else {}
+    notes = {"notes": list(restoration.photo.notes)} if restoration.photo.notes else {}
     return {**files, **notes, "device": args.device, **restoration.trace.to_json()}
 
 
@@ -159,7 +159,7 @@ def _tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> N
 
     from rlrestore.imaging.files import shown
 
-    for note in restoration.image.notes:
+    for note in restoration.photo.notes:
         say(f"note: {shown(job.source)}: {note}")
     if args.json:
         line = json.dumps(_record(job, restoration, args))

@@ -82,6 +82,17 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
         image.close()
 
 
+def from_image(image: Image.Image) -> Photo:
+    """Return a Pillow image as a `Photo`, upright, with all that Pillow knows of its file.
+
+    Raises:
+        ImageError: It is damaged, too small, too large, or has several frames.
+    """
+    name, notes = "the Pillow image", list[str]()
+    _check_header(image, name)
+    return _photo(_oriented(_plain_samples(image, notes, name), orientation(image)), image, tuple(notes))
+
+
 def _open_header(stream: BinaryIO, name: str) -> Image.Image:
     Image.init()
     formats = [name for name in Image.ID if name not in UNREAD_FORMATS]

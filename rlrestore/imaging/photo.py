@@ -100,18 +100,18 @@ class Photo:
         for top in range(0, self.height, BAND_ROWS):
             band = self.pixels[top : top + BAND_ROWS]
             if self.greyscale:
-                band = _luma(band)
+                band = luma(band)
             out[top : top + BAND_ROWS, :, :colours] = to_integers(band, depth_bits)
         if self.alpha is not None:
             out[:, :, -1] = _rescaled(self.alpha, self.depth_bits, depth_bits)
         return out
 
 
-def _luma(pixels: Floats) -> Floats:
-    """Return `(H, W, 1)`; written so that equal channels give their value exactly."""
+def luma(pixels: Floats) -> Floats:
+    """Return the brightness `(H, W, 1)` of RGB pixels; equal channels give their value exactly."""
     red, green, blue = pixels[..., :1], pixels[..., 1:2], pixels[..., 2:]
-    luma: Floats = green + LUMA_WEIGHTS[0] * (red - green) + LUMA_WEIGHTS[2] * (blue - green)
-    return luma
+    brightness: Floats = green + LUMA_WEIGHTS[0] * (red - green) + LUMA_WEIGHTS[2] * (blue - green)
+    return brightness
 
 
 def sample_type(depth_bits: int) -> np.dtype[Any]:
