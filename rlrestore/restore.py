@@ -55,13 +55,17 @@ class Restoration:
         """
         return self.given(self.photo)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> None:
         """Write the result in the format of the name's suffix, completely or not at all.
+
+        Args:
+            path: The file, as in `write_photo`.
+            quality: From 1 to 100, for JPEG, AVIF and WebP.
 
         Raises:
             ImageError: It cannot be written there.
         """
-        write_photo(path, self.photo)
+        write_photo(path, self.photo, quality)
 
 
 class Restorer:
@@ -129,6 +133,7 @@ class Restorer:
         max_steps: int | None = None,
         keep_steps: bool = True,
         progress: bool = False,
+        in_place: bool = False,
     ) -> Restoration:
         """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
 
@@ -139,7 +144,7 @@ class Restorer:
         Args:
             photo: A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor
                 `(3, H, W)` or `(1, 3, H, W)`. Whole numbers span the range of their type, floats lie in
-                [0, 1]. It is not changed.
+                [0, 1].
             reference: The same photograph undamaged, to measure against; the agent never sees it.
             mode: `global` applies each tool to the whole photograph; `local` lets every region follow its own
                 chain.
@@ -148,6 +153,7 @@ class Restorer:
                 each).
             progress: Show a bar on stderr for a step that takes longer than a second, where stderr is a
                 terminal.
+            in_place: Change the pixels of a `Photo` that is handed in, to spare its copy.
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
@@ -168,7 +174,7 @@ class Restorer:
             )
         with torch.inference_mode():
             image = to_tensor(source, self.device)
-            if source is photo:
+            if source is photo and not in_place:
                 image = image.clone()
             chain = CHAINS[mode](self.toolbox, self.policy, image, limit, progress)
             clean = None if truth is None else to_tensor(truth, self.device)

@@ -37,6 +37,13 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def percentage(text: str) -> int:
+    """Read a whole number from 1 to 100."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 100, got {text!r}")
+    return int(text)
+
+
 LARGEST_SEED = 2**32 - 1
 """What numpy's global seed, which stable-baselines3 sets, can hold."""
 

@@ -46,6 +46,11 @@ class Job:
         """Where the picture of the trace is written."""
         return self.output.with_name(f"{self.output.stem}{TRACE_SUFFIX}.png")
 
+    def is_done(self, traced: bool) -> bool:
+        """Tell whether an earlier run has written all of it; each file is written whole or not at all."""
+        wanted = (self.output, self.trace_json, self.trace_picture) if traced else (self.output,)
+        return all(map(os.path.isfile, wanted))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,7 +65,9 @@ class Plan:
     clashes: tuple[tuple[Path, ImageError], ...]
 
 
-def make_plan(inputs: Sequence[str], out: str | None, reference: str | None = None) -> Plan:
+def make_plan(
+    inputs: Sequence[str], out: str | None, reference: str | None = None, suffix: str = ".png"
+) -> Plan:
     """Find the images and name their results.
 
     Args:
@@ -68,6 +75,7 @@ def make_plan(inputs: Sequence[str], out: str | None, reference: str | None = No
         out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
             folder. Without it each result stands beside its input.
         reference: A further file that no result may overwrite.
+        suffix: Of the results that `out` does not name.
 
     Raises:
         UsageError: A path is missing, a folder or pattern holds no image, or a result would overwrite an
@@ -79,7 +87,7 @@ def make_plan(inputs: Sequence[str], out: str | None, reference: str | None = No
     jobs: dict[Path, Job] = {}
     clashes = []
     for image in found:
-        job = Job(image.path, _output(image, out, alone=len(found) == 1 and not image.listed))
+        job = Job(image.path, _output(image, out, suffix, alone=len(found) == 1 and not image.listed))
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
             problem = (
@@ -167,8 +175,8 @@ def _is_result(path: Path) -> bool:
     return path.stem.endswith(RESULT_ENDINGS)
 
 
-def _output(image: Found, out: str | None, alone: bool) -> Path:
-    name = f"{image.path.stem}{SUFFIX}.png"
+def _output(image: Found, out: str | None, suffix: str, alone: bool) -> Path:
+    name = f"{image.path.stem}{SUFFIX}{suffix}"
     if out is None:
         return image.path.with_name(name)
     if alone and not names_folder(out):

@@ -3,22 +3,32 @@
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import positive_int
+from rlrestore.cli.arguments import percentage, positive_int
 from rlrestore.cli.reporting import describe, report, say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
     from rlrestore.cli.planning import Job, Plan
+    from rlrestore.imaging.photo import Photo
     from rlrestore.restore import Restoration, Restorer
+    from rlrestore.trace import Trace
+
+FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
+UNCHANGED = "unchanged"
 
 DESCRIPTION = """\
 Restore photographs that are blurred, noisy or JPEG-compressed in any mixture.
-Each result is written next to its input as NAME_restored.png unless -o says
-otherwise; an input is never overwritten.
+Each result is written next to its input as NAME_restored.png unless -o or
+--format say otherwise; an input is never overwritten.
 """
 EPILOG = """\
 --trace shows what was done and why: a table, NAME_restored.json, and
@@ -75,6 +85,30 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
     parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="of the results that -o does not name; jpg and avif lose something (default: png)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=percentage,
+        metavar="Q",
+        help="from 1 to 100, for jpg and avif (default: 95), and for webp, which is lossless without it",
+    )
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out images whose result is there, to go on after a stop",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=2,
+        metavar="N",
+        help="threads that read and write beside the device; they change no result (default: 2)",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image, and nothing else"
     )
 
@@ -88,50 +122,138 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.planning import make_plan
     from rlrestore.restore import Restorer
 
-    plan = make_plan(args.inputs, args.out, args.reference)
-    if args.reference is not None and len(plan.jobs) + len(plan.clashes) != 1:
-        raise UsageError(f"--reference goes with one image, got {len(plan.jobs)}: restore them one by one")
-    restorer = Restorer.from_pretrained(args.model, args.device)
-    failed = _restore_all(restorer, plan, args)
+    plan = make_plan(args.inputs, args.out, args.reference, f".{args.format}")
     total = len(plan.jobs) + len(plan.clashes)
-    if total > 1:
-        say(f"{total - failed} of {total} images restored" + (f", {failed} failed" if failed else ""))
-    return 1 if failed else 0
+    if args.reference is not None and total != 1:
+        raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
+    _check_quality(plan, args.quality)
+    restorer = Restorer.from_pretrained(args.model, args.device)
+    tally = Tally()
+    for source, clash in plan.clashes:
+        _fail(source, clash, args, tally)
+    due = []
+    for job in plan.jobs:
+        if args.skip_existing and job.is_done(args.trace):
+            _skip(job, args, tally)
+        else:
+            due.append(job)
+    _restore_all(restorer, due, args, tally)
+    if total > 1 or tally.skipped:
+        say(tally.summary(total))
+    return 1 if tally.failed else 0
 
 
-def _restore_all(restorer: "Restorer", plan: "Plan", args: argparse.Namespace) -> int:
-    """Carry out a plan; return how many images failed."""
+def _check_quality(plan: "Plan", quality: int | None) -> None:
+    from rlrestore.imaging.encoding import LOSSY_SUFFIXES
+
+    for job in plan.jobs:
+        if quality is not None and job.output.suffix.lower() not in LOSSY_SUFFIXES:
+            raise UsageError(
+                f"--quality goes with jpg, avif and webp, got {job.output.name}: "
+                "give one of them as --format, or leave it out"
+            )
+
+
+@dataclass
+class Tally:
+    """What became of the images of one call.
+
+    Attributes:
+        expected_db: The gain that the agent expected, of each image restored; not of one trained by PPO.
+        tools: How often each tool was applied; `UNCHANGED` counts images that none was.
+        restored: Images.
+        skipped: Images.
+        failed: Images.
+    """
+
+    expected_db: list[float] = field(default_factory=list)
+    tools: Counter[str] = field(default_factory=Counter)
+    restored: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    def add(self, trace: "Trace") -> None:
+        """Count an image that was restored."""
+        self.restored += 1
+        self.tools.update(trace.tools or (UNCHANGED,))
+        if trace.values_in_db:
+            self.expected_db.append(trace.expected_gain_db)
+
+    def summary(self, total: int) -> str:
+        """Return all of it in a line."""
+        counts = [f"{self.restored} of {total} images restored"]
+        counts += [f"{self.skipped} skipped"] if self.skipped else []
+        counts += [f"{self.failed} failed"] if self.failed else []
+        parts = [", ".join(counts)]
+        if self.expected_db:
+            parts.append(f"mean expected gain {sum(self.expected_db) / len(self.expected_db):+.2f} dB")
+        if self.tools:
+            parts.append(", ".join(f"{name} {count}×" for name, count in self.tools.most_common()))
+        return "; ".join(parts)
+
+
+def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
+    """Restore image after image, while other threads read and write."""
     from tqdm import tqdm
 
-    failed = 0
-    for source, clash in plan.clashes:
-        _fail(source, clash, args)
-        failed += 1
+    from rlrestore.cli.batch import InOrder, read_ahead
+
+    def settle(job: "Job", done: Future["Restoration"]) -> None:
+        error = done.exception()
+        if isinstance(error, Exception):
+            _fail(job.source, error, args, tally)
+        else:
+            restoration = done.result()
+            tally.add(restoration.trace)
+            _tell(job, restoration, args)
+        bar.update()
+
     # disable=None: no bar where stderr is no terminal.
-    bar = tqdm(plan.jobs, unit="image", disable=True if len(plan.jobs) == 1 else None, file=sys.stderr)
-    with bar:
-        for job in bar:
-            try:
-                restoration = _restore_one(restorer, job, args)
-            except UsageError:
-                raise
-            except Exception as error:  # noqa: BLE001  # the other images are restored all the same
-                _fail(job.source, error, args)
-                failed += 1
-            else:
-                _tell(job, restoration, args)
-    return failed
+    bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
+    with bar, ThreadPoolExecutor(args.workers) as executor:
+        results = InOrder(settle, executor)
+        try:
+            for job, read in read_ahead(jobs, executor):
+                try:
+                    restoration = _restore_one(restorer, job, read, args)
+                except UsageError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # the other images are restored all the same
+                    results.give(job, 0, partial(_raise, error))
+                else:
+                    pixels = restoration.photo.width * restoration.photo.height
+                    results.give(job, pixels, partial(_write, job, restoration, args))
+            results.finish()
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
 
 
-def _restore_one(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "Restoration":
-    """Restore one image and write what belongs to it; return the restoration without its steps."""
+def _restore_one(
+    restorer: "Restorer", job: "Job", read: Callable[[], "Photo"], args: argparse.Namespace
+) -> "Restoration":
+    """Restore one image, if its result can be written."""
     from rlrestore.cli.outputs import prepare_output
 
     prepare_output(job.output)
-    restoration = restorer.restore(
-        job.source, args.reference, args.mode, args.max_steps, keep_steps=args.trace, progress=True
+    return restorer.restore(
+        read(),
+        args.reference,
+        args.mode,
+        args.max_steps,
+        keep_steps=args.trace,
+        progress=True,
+        in_place=True,
     )
-    restoration.save(job.output)
+
+
+def _raise(error: Exception) -> "Restoration":
+    raise error
+
+
+def _write(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> "Restoration":
+    """Write what belongs to an image; return its restoration."""
+    restoration.save(job.output, args.quality)
     if args.trace:
         _write_trace(job, restoration, args)
     return restoration
@@ -187,10 +309,18 @@ def _summary(restoration: "Restoration") -> str:
     return f"{done}, PSNR {trace.start_psnr_db:.2f} to {trace.psnr_db:.2f} dB ({gain_db:+.2f})"
 
 
-def _fail(source: Path, error: Exception, args: argparse.Namespace) -> None:
+def _skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
+    """Pass over an image whose result is there."""
+    tally.skipped += 1
+    if args.json:
+        print(json.dumps({"input": str(job.source), "output": str(job.output), "skipped": True}))
+
+
+def _fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
     """Report an image that could not be restored."""
     from tqdm import tqdm
 
+    tally.failed += 1
     report(error, args.debug, about=source)
     if args.json:
         tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)

@@ -82,6 +82,20 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
         image.close()
 
 
+def header_pixels(stream: BinaryIO, name: str) -> int:
+    """Return how many pixels the header of an image file claims.
+
+    Args:
+        stream: The open file, at its start.
+        name: How to call the file in an error message.
+
+    Raises:
+        ImageError: There is no header that can be read.
+    """
+    with _open_header(stream, name) as image:
+        return image.width * image.height
+
+
 def from_image(image: Image.Image) -> Photo:
     """Return a Pillow image as a `Photo`, upright, with all that Pillow knows of its file.
 

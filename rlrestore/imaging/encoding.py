@@ -14,18 +14,19 @@ from rlrestore.imaging.photo import Photo
 from rlrestore.imaging.png16 import encode_png16
 from rlrestore.imaging.tiff import encode_tiff
 
-JPEG_QUALITY = 95
-"""Quality of a JPEG that is written; the other formats are written without loss."""
+DEFAULT_QUALITY = 95
+"""Quality of a JPEG or AVIF that is written; the other formats are written without loss."""
 
 
-def encode_photo(photo: Photo, suffix: str, name: str, quality: int = JPEG_QUALITY) -> bytes:
+def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = None) -> bytes:
     """Encode a photo in the format of a file name's suffix.
 
     Args:
         photo: What to write; kept at 16 bits where it is 16-bit and the format can (PNG, TIFF).
         suffix: A key of `ENCODERS`.
         name: How to call the file in an error message.
-        quality: JPEG quality from 1 to 100; the other formats are lossless.
+        quality: From 1 to 100, for JPEG, AVIF, and WebP, which is lossless without it; PNG, TIFF, BMP and PPM
+            always are.
 
     Raises:
         ImageError: The format cannot hold the photo's transparency or size.
@@ -53,7 +54,7 @@ def _prefixed_exif(photo: Photo) -> bytes | None:
     return EXIF_PREFIX + photo.exif if photo.exif else None
 
 
-def _png(photo: Photo, quality: int) -> bytes:
+def _png(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
     if photo.depth_bits == 16:
         return encode_png16(photo)
@@ -70,11 +71,11 @@ def _png(photo: Photo, quality: int) -> bytes:
     )
 
 
-def _jpeg(photo: Photo, quality: int) -> bytes:
+def _jpeg(photo: Photo, quality: int | None) -> bytes:
     return _saved(
         photo.to_image(),
         "JPEG",
-        quality=quality,
+        quality=quality or DEFAULT_QUALITY,
         subsampling=0,
         icc_profile=photo.icc_profile,
         exif=_prefixed_exif(photo),
@@ -83,12 +84,12 @@ def _jpeg(photo: Photo, quality: int) -> bytes:
     )
 
 
-def _webp(photo: Photo, quality: int) -> bytes:
-    del quality  # lossless
+def _webp(photo: Photo, quality: int | None) -> bytes:
     return _saved(
         photo.to_image(),
         "WEBP",
-        lossless=True,
+        lossless=quality is None,
+        quality=quality,
         exact=True,
         icc_profile=photo.icc_profile,
         exif=_prefixed_exif(photo),
@@ -96,17 +97,29 @@ def _webp(photo: Photo, quality: int) -> bytes:
     )
 
 
-def _tiff(photo: Photo, quality: int) -> bytes:
+def _avif(photo: Photo, quality: int | None) -> bytes:
+    return _saved(
+        photo.to_image(),
+        "AVIF",
+        quality=quality or DEFAULT_QUALITY,
+        subsampling="4:4:4",
+        icc_profile=photo.icc_profile,
+        exif=photo.exif,
+        xmp=photo.xmp,
+    )
+
+
+def _tiff(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
     return encode_tiff(photo)
 
 
-def _bmp(photo: Photo, quality: int) -> bytes:
+def _bmp(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
     return _saved(photo.to_image(), "BMP", dpi=photo.dpi)
 
 
-def _ppm(photo: Photo, quality: int) -> bytes:
+def _ppm(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
     if photo.depth_bits == 8:
         return _saved(photo.to_image(), "PPM")
@@ -114,11 +127,12 @@ def _ppm(photo: Photo, quality: int) -> bytes:
     return header + photo.samples(16).astype(np.dtype(">u2")).tobytes()
 
 
-ENCODERS: dict[str, Callable[[Photo, int], bytes]] = {
+ENCODERS: dict[str, Callable[[Photo, int | None], bytes]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".jpeg": _jpeg,
     ".webp": _webp,
+    ".avif": _avif,
     ".tif": _tiff,
     ".tiff": _tiff,
     ".bmp": _bmp,
@@ -128,4 +142,7 @@ ENCODERS: dict[str, Callable[[Photo, int], bytes]] = {
 }
 """The suffixes that can be written."""
 
-TRANSPARENT_SUFFIXES = frozenset({".png", ".webp", ".tif", ".tiff"})
+TRANSPARENT_SUFFIXES = frozenset({".png", ".webp", ".avif", ".tif", ".tiff"})
+
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp", ".avif"})
+"""The suffixes for which a quality can be given."""

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
-from rlrestore.imaging.decoding import decode_photo
-from rlrestore.imaging.encoding import ENCODERS, JPEG_QUALITY, encode_photo
+from rlrestore.imaging.decoding import decode_photo, header_pixels
+from rlrestore.imaging.encoding import ENCODERS, encode_photo
 from rlrestore.imaging.photo import Photo, to_integers
 
 __all__ = [
     "Photo",
     "check_output",
+    "claimed_pixels",
     "is_folder",
     "list_photos",
     "read_photo",
@@ -77,6 +78,15 @@ def read_photo(path: PathLike) -> Photo:
     """
     with _opened(path) as stream:
         return decode_photo(stream, shown(path))
+
+
+def claimed_pixels(path: PathLike) -> int:
+    """Return how many pixels the header of an image file claims; 0 if there is none that can be read."""
+    try:
+        with _opened(path) as stream:
+            return header_pixels(stream, shown(path))
+    except ImageError:
+        return 0
 
 
 def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
@@ -151,17 +161,17 @@ def check_output(path: PathLike) -> None:
         raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
 
 
-def write_photo(path: PathLike, photo: Photo, quality: int = JPEG_QUALITY) -> None:
+def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> None:
     """Write a photo in the format of the name's suffix, completely or not at all.
 
     The file is written under a temporary name in the same folder and renamed, so a reader never sees half of
     it, and an existing file stays as it was until the new one is whole.
 
     Args:
-        path: The file to write: .png, .jpg, .webp, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF keep
-            16 bits; all but JPEG are lossless.
+        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF
+            keep 16 bits; all but JPEG and AVIF are lossless.
         photo: What to write.
-        quality: JPEG quality from 1 to 100.
+        quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
 
     Raises:
         ImageError: It cannot be written there, or the format cannot hold the photo's transparency.

@@ -208,7 +208,7 @@ def test_one_bad_image_does_not_stop_the_others(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_restored.png", "c_restored.png"]
     error, summary = capsys.readouterr().err.splitlines()
     assert "b.png" in error
-    assert summary == "rlrestore: 2 of 3 images restored, 1 failed"
+    assert summary.startswith("rlrestore: 2 of 3 images restored, 1 failed; ")
 
 
 def test_a_dead_link_or_too_long_a_result_does_not_stop_the_others(
@@ -224,7 +224,7 @@ def test_a_dead_link_or_too_long_a_result_does_not_stop_the_others(
     assert [words in error for words, error in zip(("dead.png", "too long"), errors, strict=True)] == [
         True
     ] * 2
-    assert summary == "rlrestore: 1 of 3 images restored, 2 failed"
+    assert summary.startswith("rlrestore: 1 of 3 images restored, 2 failed; ")
 
 
 def test_weights_that_are_finite_and_lead_to_no_number(

@@ -1,0 +1,207 @@
+"""Many images in one call: what waits, in which order it is told, what is skipped and how it is written."""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlrestore.cli import batch
+from rlrestore.cli.batch import InOrder, read_ahead
+from rlrestore.cli.main import main
+from rlrestore.cli.planning import Job
+from rlrestore.errors import ImageError
+from rlrestore.imaging.files import read_photo
+from rlrestore.restore import Restorer
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def restore(toy_model: Path) -> Callable[..., int]:
+    return lambda *arguments: main(["restore", *map(str, arguments), "--model", str(toy_model)])
+
+
+def jobs_of(*sources: Path) -> list[Job]:
+    return [Job(source, source.with_name(f"{source.stem}_restored.png")) for source in sources]
+
+
+def test_images_are_read_ahead_in_their_order_but_never_too_many(
+    write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of 1200 pixels fit; the large one waits until all before it are taken: its taker reads it."""
+    monkeypatch.setattr(batch, "PIXELS_WAITING", 3600)
+    sources = [write_image(f"{number}.png") for number in range(5)]
+    sources.insert(2, write_image("large.png", width=400))
+    begun: list[str] = []
+    here = threading.get_ident()
+
+    def watched(path: Path) -> object:
+        begun.append(path.name)
+        assert (path.name == "large.png") == (threading.get_ident() == here)
+        return read_photo(path)
+
+    monkeypatch.setattr(batch, "read_photo", watched)
+    taken: list[str] = []
+    with ThreadPoolExecutor(2) as executor:
+        for job, read in read_ahead(jobs_of(*sources), executor):
+            assert len(begun) - len(taken) <= 4  # three that wait, and the one that is taken
+            assert read().height == 30
+            taken.append(job.source.name)
+    assert taken == [source.name for source in sources]
+
+
+def test_what_cannot_be_read_is_told_when_its_turn_comes(write_image: Write, tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_text("no image")
+    sources = (write_image("a.png"), tmp_path / "b.png", tmp_path / "missing.png", write_image("c.png"))
+    with ThreadPoolExecutor(1) as executor:
+        first, second, third, fourth = read_ahead(jobs_of(*sources), executor)
+    assert first[1]().width == fourth[1]().width == 40
+    for _, read in (second, third):
+        with pytest.raises(ImageError, match="expected an image file"):
+            read()
+
+
+def test_work_is_told_in_its_order_and_waited_for_where_it_holds_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "PIXELS_WAITING", 10)
+    told: list[str] = []
+    gate = threading.Event()
+
+    def tell(job: Job, done: Future[int]) -> None:
+        told.append(f"{job.source}: {done.exception() or done.result()}")
+
+    def slowly() -> int:
+        gate.wait()
+        return 1
+
+    def fail() -> int:
+        raise ImageError("no")
+
+    with ThreadPoolExecutor(2) as executor:
+        works = InOrder(tell, executor)
+        one, two, three = jobs_of(Path("one"), Path("two"), Path("three"))
+        works.give(one, 6, slowly)
+        works.give(two, 4, fail)
+        assert told == []  # the second is done, but the first is not
+        gate.set()
+        works.give(three, 11, lambda: 3)
+        assert told == ["one: 1", "two: no", "three: 3"]
+
+
+def test_the_number_of_workers_changes_no_result(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        write_image(f"in/{number}.png", level=20 * number)
+    (tmp_path / "in" / "3.png").write_text("no image")
+    said = []
+    for workers in (1, 4):
+        assert restore(tmp_path / "in", "-o", tmp_path / f"{workers}/", "--workers", workers, "--json") == 1
+        lines = map(json.loads, capsys.readouterr().out.splitlines())
+        said.append([(Path(line["input"]).name, line.get("tools"), "error" in line) for line in lines])
+    assert said[0] == said[1]
+    assert [name for name, _, _ in said[0]] == [f"{number}.png" for number in range(7)]
+    one, four = (sorted((tmp_path / folder).iterdir()) for folder in "14")
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in four]
+    assert len(one) == 6
+
+
+def test_an_interrupted_run_goes_on(
+    restore: Callable[..., int],
+    write_image: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C at the third of five images; the same command with --skip-existing does the others alone."""
+    for number in range(5):
+        write_image(f"in/{number}.png")
+    command = (tmp_path / "in", "-o", tmp_path / "out", "--trace", "--skip-existing")
+    restored: list[object] = []
+    real = Restorer.restore
+
+    def interrupted(self: Restorer, *args: object, **options: object) -> object:
+        if len(restored) == 2:
+            raise KeyboardInterrupt
+        restored.append(args)
+        return real(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Restorer, "restore", interrupted)
+    assert restore(*command) == 130
+    monkeypatch.setattr(Restorer, "restore", real)
+    done = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not any(name.endswith(".tmp") for name in done)
+    capsys.readouterr()
+    assert restore(*command, "--json") == 0
+    out, err = capsys.readouterr()
+    skipped = [json.loads(line) for line in out.splitlines() if "skipped" in line]
+    assert len(skipped) == sum(name.endswith("_restored_trace.png") for name in done)
+    assert f"{5 - len(skipped)} of 5 images restored" in err
+    assert len(list((tmp_path / "out").iterdir())) == 15
+
+
+def test_the_summary_says_what_was_done(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("in/a.png")
+    write_image("in/b.png")
+    (tmp_path / "in" / "c.png").write_text("no image")
+    write_image("in/a_restored.png")
+
+    assert restore(tmp_path / "in", "--skip-existing", "--max-steps", 2) == 1
+    summary = capsys.readouterr().err.splitlines()[-1]
+    assert summary == (
+        "rlrestore: 1 of 3 images restored, 1 skipped, 1 failed; mean expected gain +2.00 dB; deblur-1 2×"
+    )
+
+
+@pytest.mark.parametrize("name", ["png", "tif", "webp", "bmp", "ppm", "jpg", "avif"])
+def test_the_format_of_the_results_can_be_chosen(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, name: str
+) -> None:
+    assert restore(write_image("photo.png"), "--format", name) == 0
+    pixels = read_photo(tmp_path / f"photo_restored.{name}").pixels * 255
+    np.testing.assert_allclose(pixels, 176.5, atol=0.51 if name not in ("jpg", "avif") else 2)
+
+
+@pytest.mark.parametrize("name", ["jpg", "webp", "avif"])
+def test_less_quality_makes_a_smaller_file(restore: Callable[..., int], tmp_path: Path, name: str) -> None:
+    grain = np.random.default_rng(0).integers(0, 100, (64, 64, 3), np.uint8)
+    Image.fromarray(grain).save(tmp_path / "photo.png")
+    sizes = []
+    for quality in (20, 80):
+        out = tmp_path / f"{quality}.{name}"
+        assert restore(tmp_path / "photo.png", "-o", out, "--quality", quality) == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--quality", "50"], "--quality goes with jpg, avif and webp, got photo_restored.png"),
+        (["--quality", "0", "--format", "jpg"], "expected a whole number from 1 to 100, got '0'"),
+        (["--format", "gif"], "invalid choice: 'gif'"),
+        (["--workers", "0"], "expected a whole number above 0, got '0'"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(
+    restore: Callable[..., int],
+    write_image: Write,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    words: str,
+) -> None:
+    photo = write_image("photo.png")
+    try:
+        code = restore(photo, *options)
+    except SystemExit as end:
+        code = int(str(end))
+    assert code == 2
+    assert words in capsys.readouterr().err
