@@ -1,10 +1,12 @@
 """From the bytes of an image file to a `Photo`."""
 
+import importlib
 import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +23,7 @@ MIN_SIDE_PX = 8
 UNREAD_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
 """Formats Pillow lists but does not decode: they start another program, or have no decoder at all."""
 
-FIRST_PICTURE_FORMATS = frozenset({"MPO", "PSD"})
+FIRST_PICTURE_FORMATS = frozenset({"HEIF", "MPO", "PSD"})
 """Formats whose first picture is the photograph and whose others are its parts: previews, depth, layers."""
 
 _PILLOW_STATE = threading.Lock()
@@ -108,7 +110,7 @@ def from_image(image: Image.Image) -> Photo:
 
 
 def _open_header(stream: BinaryIO, name: str) -> Image.Image:
-    Image.init()
+    _know_formats()
     formats = [name for name in Image.ID if name not in UNREAD_FORMATS]
     try:
         with _no_pillow_limits():
@@ -122,6 +124,14 @@ def _open_header(stream: BinaryIO, name: str) -> Image.Image:
             f"expected an image file, but the header of {name} is damaged ({_reason(error)}); "
             "get a fresh copy of the file"
         ) from error
+
+
+@cache
+def _know_formats() -> None:
+    """Load all that Pillow can read, HEIC among it where the extra `heic` is installed."""
+    Image.init()
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def _reason(error: Exception) -> str:
@@ -211,7 +221,7 @@ def _oriented(samples: Integers, turn: int) -> Integers:
 def _photo(samples: Integers, image: Image.Image, notes: tuple[str, ...]) -> Photo:
     channels = samples.shape[2]
     transparent = channels in (2, 4)
-    if image.format == "MPO":
+    if image.format == "MPO" or (image.format == "HEIF" and getattr(image, "n_frames", 1) > 1):
         notes += ("only the main picture of the file was read",)
     return Photo(
         pixels=to_floats(samples[..., : channels - transparent]),

@@ -41,6 +41,8 @@ LISTED_SUFFIXES = frozenset(
             ".pnm",
             ".gif",
             ".avif",
+            ".heic",
+            ".heif",
             ".jp2",
             ".j2k",
             ".jpx",

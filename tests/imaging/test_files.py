@@ -210,6 +210,23 @@ def test_the_main_picture_of_a_phones_multi_picture_file_is_read(tmp_path: Path,
     assert photo.notes == ("only the main picture of the file was read",)
 
 
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_heic_is_read_where_its_extra_is_installed(tmp_path: Path, photograph: Pixels, pictures: int) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    heif.register_heif_opener()
+    image = Image.fromarray(photograph)
+    more: dict[str, Any] = {
+        "save_all": True,
+        "append_images": [image] * (pictures - 1),
+        "icc_profile": b"profile" * 20,
+    }
+    image.save(tmp_path / "a.heic", quality=95, **more)
+    photo = read_photo(tmp_path / "a.heic")
+    assert np.abs(photo.pixels * 255 - photograph).mean() < 4
+    assert photo.icc_profile == b"profile" * 20
+    assert photo.notes == ("only the main picture of the file was read",) * (pictures - 1)
+
+
 def test_quality_of_a_jpeg_is_used(tmp_path: Path, photograph: Pixels) -> None:
     photo = Photo((photograph / 255).astype(np.float32))
     write_photo(tmp_path / "high.jpg", photo)
