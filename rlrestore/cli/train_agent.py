@@ -8,6 +8,7 @@ from rlrestore.cli.arguments import (
     add_damage_argument,
     add_training_arguments,
     agent_records,
+    positive_float,
     share,
     tool_records,
     training_record,
@@ -60,6 +61,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help="how much later gains count, 0 to 1 (default: 0 for q, whose values are gains of the step, "
         "0.99 for dqn); not with ppo",
     )
+    parser.add_argument(
+        "--rate",
+        type=positive_float,
+        metavar="R",
+        help="learning rate at the start (default: 1e-3); not with ppo",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
         from rlrestore.agent.learn import train_agent
         from rlrestore.agent.training import AgentSettings
 
-        agent_settings = AgentSettings(args.minutes, args.steps, seed=args.seed)
+        rate = {} if args.rate is None else {"learning_rate": args.rate}
+        agent_settings = AgentSettings(args.minutes, args.steps, seed=args.seed, **rate)
         report = train_agent(
             policy,
             _learning(args),
@@ -128,6 +136,7 @@ def _check(args: argparse.Namespace) -> None:
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",
         "--damage any": args.damage == "any",
+        "--rate": args.rate is not None,
     }
     for option, is_given in given.items():
         if args.algo == "ppo" and is_given:

@@ -192,6 +192,7 @@ def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
         (["train-agent", "--tools", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
         (["train-agent", "--tools", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
         (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
+        (["train-agent", "--tools", "tools", "--algo", "ppo", "--rate", "1"], 2, "--rate does not go with"),
         (
             ["train-agent", "--tools", "tools", "--algo", "ppo", "--start", "x"],
             2,
