@@ -151,6 +151,8 @@ class JointTrainer:
             "seed": settings.seed,
         }
         self.trained = copy.deepcopy(toolbox).requires_grad_(True)
+        for spec, network in zip(toolbox.specs, self.trained.networks, strict=True):
+            network.requires_grad_(not spec.own)
         channels_last(self.trained)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self.steps, self.seconds, self.rollbacks = 0, 0.0, 0
@@ -236,8 +238,7 @@ class JointTrainer:
                 break
             done = min(1.0, self.seconds / whole if math.isfinite(whole) else self.steps / last)
             told.append(self.step(done))
-            every = settings.agent_every
-            if self.follower is not None and every and self.steps % every == 0:
+            if self.follower is not None and settings.agent_every and self.steps % settings.agent_every == 0:
                 followed.append(self.follower.round(done))
             self.seconds = before + time.monotonic() - began
         means = {name: float(torch.stack([one[name] for one in told]).mean()) for name in told[0]}
@@ -318,11 +319,11 @@ class JointTrainer:
         chains = (actions[..., None] == tools).any(dim=1).sum(dim=0).tolist()  # the wait
         norms = [torch.zeros((), device=actions.device)]
         for network, count in zip(self.trained.networks, chains, strict=True):
-            if count:
-                for parameter in network.parameters():
-                    if parameter.grad is not None:
-                        parameter.grad /= count
-                norms.append(nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM))
+            gradients = [parameter for parameter in network.parameters() if parameter.grad is not None]
+            for parameter in gradients if count else ():
+                parameter.grad /= count
+            if gradients and count:
+                norms.append(nn.utils.clip_grad_norm_(gradients, CLIP_NORM))
         self.optimizer.step()
         for index, count in enumerate(chains):
             if count:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.toolbox.storage import check_shapes, load_weights, write_atomically
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, write_atomically
 
 
 def save_checkpoint(
@@ -87,18 +87,18 @@ def load_checkpoint(
     for name, tensor in tensors.items():
         if not name.startswith(("network.", "optimizer.", "data.")):
             raise ModelError(f"{path}: tensor {name}: expected no such tensor, got {tuple(tensor.shape)}")
-        whole_numbers = name.startswith("data.") and not tensor.is_floating_point()
+        whole_numbers = not name.startswith("optimizer.") and not tensor.is_floating_point()
         if not whole_numbers and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise ModelError(f"{path}: tensor {name}: expected finite floats; delete the file")
-    load_weights(network, _under("network.", tensors), str(path))
-    moments = _under("optimizer.", tensors)
+    load_weights(network, tensors_under("network.", tensors), str(path))
+    moments = tensors_under("optimizer.", tensors)
     for owner, optimizer in (optimizers or {}).items():
-        own = _under(f"{owner}.", moments)
+        own = tensors_under(f"{owner}.", moments)
         moments = {name: tensor for name, tensor in moments.items() if not name.startswith(f"{owner}.")}
         _restore_moments(optimizer, own, path)
     if optimizers is not None and moments:
         raise ModelError(f"{path}: moments of Adam: expected none but of {', '.join(optimizers)}")
-    return progress, _under("data.", tensors)
+    return progress, tensors_under("data.", tensors)
 
 
 def _is_progress(progress: Any) -> bool:
@@ -125,7 +125,3 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
         index_text, moment = name.split(".")
         state.setdefault(int(index_text), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

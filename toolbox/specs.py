@@ -22,14 +22,18 @@ class ToolSpec:
         low: Where its range begins: blur in px, noise in units of 255, JPEG as quality, a mixture as the sum
             of its levels (`Mixture.lowest`).
         high: Where its range ends, same unit, above `low`.
-        depth: Convolution layers of its network, 3 or 8.
+        depth: Convolution layers of its network, 3 or 8; 0 for a tool of your own.
+        own: The kind of network of a tool of your own (`rlrestore.toolbox.own`); empty for one of the family.
+        radius: How far such a tool looks, in pixels.
     """
 
     name: str
     distortion: Distortion
     low: float
     high: float
-    depth: int
+    depth: int = 0
+    own: str = ""
+    radius: int = 0
 
 
 TOOLS: tuple[ToolSpec, ...] = (

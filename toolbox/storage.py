@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
-from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.networks import build_network, channels_last
+from rlrestore.toolbox.own import LARGEST_RADIUS, WHATEVER, build
 from rlrestore.toolbox.specs import Distortion, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -30,7 +31,7 @@ LIMITS: dict[Distortion, tuple[float, float]] = {
     "blur": (0, 100),
     "noise": (0, 255),
     "jpeg": (1, 100),
-    "mixture": (1, 28),
+    "mixture": WHATEVER,
 }
 """Within what a tool's range can lie."""
 UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
@@ -185,7 +186,11 @@ def checksum(module: nn.Module) -> int:
 def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:
     """Return a toolbox's entry for the card."""
     widths = {str(depth): width for depth, width in toolbox.widths.items()}
-    return {"family": toolbox.family, "widths": widths, "tools": [asdict(spec) for spec in toolbox.specs]}
+    tools = [asdict(spec) for spec in toolbox.specs]
+    for tool in tools:
+        if not tool["own"]:
+            del tool["own"], tool["radius"]
+    return {"family": toolbox.family, "widths": widths, "tools": tools}
 
 
 def save_toolbox(folder: Path, toolbox: Toolbox, card: Mapping[str, Any]) -> None:
@@ -193,6 +198,11 @@ def save_toolbox(folder: Path, toolbox: Toolbox, card: Mapping[str, Any]) -> Non
     write_model(
         folder, {**card, "toolbox": describe_toolbox(toolbox)}, {"toolbox": toolbox.networks.state_dict()}
     )
+
+
+def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
 def _spec(tool: Mapping[str, Any]) -> ToolSpec:
@@ -211,7 +221,15 @@ def _spec(tool: Mapping[str, Any]) -> ToolSpec:
     lowest, highest = LIMITS[distortion]
     if not lowest <= tool["low"] < tool["high"] <= highest:
         raise ValueError(f"expected a range of {distortion} within {lowest} and {highest}, got {ends}")
+    own, radius = tool.get("own", ""), tool.get("radius", 0)
+    if not isinstance(own, str) or not (isinstance(radius, int) and 0 <= radius <= LARGEST_RADIUS):
+        raise ValueError(f"expected a kind and a radius up to {LARGEST_RADIUS}, got {own!r}, {radius!r}")
     return ToolSpec(**tool)
+
+
+def _network(spec: ToolSpec, family: str, width: int | None, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Make the network of a tool, whose weights are still to be read."""
+    return build(spec, tensors) if spec.own else build_network(family, spec.depth, width)
 
 
 def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
@@ -228,7 +246,12 @@ def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
         widths = {int(depth): int(width) for depth, width in entry["widths"].items()}
         if not all(1 <= width <= LARGEST_WIDTH for width in widths.values()):
             raise ValueError(f"expected widths from 1 to {LARGEST_WIDTH}, got {widths}")
-        toolbox = Toolbox(specs, entry["family"], widths=widths)
+        family = entry["family"]
+        networks = [
+            _network(spec, family, widths.get(spec.depth), tensors_under(f"{index}.", tensors))
+            for index, spec in enumerate(specs)
+        ]
+        toolbox = Toolbox(specs, family, networks, widths)
     except UNUSABLE_ENTRY as error:
         raise ModelError(f"{folder / CARD}: the toolbox entry cannot be understood ({error})") from error
     load_weights(toolbox.networks, tensors, str(folder / "toolbox.safetensors"))

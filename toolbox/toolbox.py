@@ -70,7 +70,10 @@ class Toolbox(nn.Module):
     @property
     def receptive_field(self) -> int:
         """The largest distance in pixels over which any tool can look."""
-        return max(receptive_radius(network) for network in self.networks)
+        return max(
+            spec.radius if spec.own else receptive_radius(network)
+            for spec, network in zip(self.specs, self.networks, strict=True)
+        )
 
     @torch.no_grad()
     def blend(self, other: "Toolbox", share: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlrestore import __version__
 from rlrestore.cli import (
+    add_tool,
     degrade,
     evaluate,
     import_paper,
@@ -24,7 +25,7 @@ from rlrestore.cli import (
 from rlrestore.cli.reporting import report
 from rlrestore.errors import UsageError
 
-COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, import_paper)
+COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -1,0 +1,48 @@
+"""`rlrestore add-tool`: a network of your own, in an ONNX file, as one tool more."""
+
+import argparse
+from pathlib import Path
+
+from rlrestore.cli import Subparsers
+from rlrestore.cli.arguments import lasting_card
+from rlrestore.cli.reporting import say
+
+DESCRIPTION = """\
+Write the tools of a model and one more, from an ONNX file that maps float32 (B, 3, H, W) to the same shape,
+as a new model. Its agent is then to be trained: rlrestore train-agent --tools OUT --out OUT ... A PyTorch
+module is added from Python: see docs/own-tools.md.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "add-tool", help="add a network of your own to a model's tools", description=DESCRIPTION
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.onnx", help="the network, all in one file")
+    parser.add_argument("--name", required=True, metavar="N", help="what the tool is called")
+    parser.add_argument(
+        "--radius", type=int, required=True, metavar="R", help="how far it looks, in pixels, up to 128"
+    )
+    parser.add_argument("--model", default="default", metavar="M", help="whose tools (default: default)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the tool, then write the model.
+
+    Raises:
+        UsageError: The file is no tool, or its name is taken.
+        RlrestoreError: The model cannot be read or written.
+    """
+    from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.restore import find_model
+    from rlrestore.toolbox.own import ONNX, add_onnx_tool, own_spec
+    from rlrestore.toolbox.storage import load_toolbox, read_card, save_toolbox
+
+    model = find_model(args.model)
+    toolbox = add_onnx_tool(load_toolbox(model), own_spec(args.name, ONNX, args.radius), args.file)
+    prepare_folder(args.out)
+    save_toolbox(args.out, toolbox, lasting_card(read_card(model)))
+    say(f"wrote {args.out}; train its agent: rlrestore train-agent --tools {args.out} --out {args.out} ...")
+    return 0

@@ -1,0 +1,233 @@
+"""Tools of your own beside the twelve: any module that maps an image to one of its size, or an ONNX file.
+
+The agent learns to choose them like any other; joint training leaves them as they are. `docs/own-tools.md`
+shows both kinds.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlrestore.errors import UsageError
+from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.toolbox import Toolbox
+
+ENTRY_POINTS = "rlrestore.tools"
+"""The group of entry points by which an installed package makes its kinds of network known."""
+ONNX = "onnx"
+LARGEST_RADIUS = 128
+"""Beyond it the tiles of a photograph would have no middle."""
+WHATEVER = (1, 28)
+"""The range of a tool for mixtures of any strength."""
+TOLERANCE = 1e-3
+"""By how much a tool may differ from itself, a quarter of a level of 255."""
+PROBES = ((1, 8, 8), (2, 63, 63), (1, 31, 50))
+"""Images on which a tool is tried: how many, and their height and width."""
+
+_kinds: dict[str, Callable[[], nn.Module]] = {}
+
+
+def register(kind: str, make: Callable[[], nn.Module]) -> None:
+    """Make a kind of network known, so that models with such a tool can be read.
+
+    A package does the same for whoever has it installed by an entry point `kind = "module:Class"` in the
+    group `rlrestore.tools`. Nothing that a model folder says is ever imported.
+
+    Args:
+        kind: What cards call it.
+        make: Makes a network of this kind, untrained, without arguments.
+
+    Raises:
+        UsageError: `onnx` is taken, and so is the empty name.
+    """
+    if kind in ("", ONNX):
+        raise UsageError(f"expected a kind of network that is neither empty nor {ONNX!r}, got {kind!r}")
+    _kinds[kind] = make
+
+
+class OnnxTool(nn.Module):
+    """A network in an ONNX file, run by onnxruntime on the processor; nothing flows back through it.
+
+    The file itself is the one tensor of this module, so that it is stored among the weights.
+    """
+
+    model: Tensor
+
+    def __init__(self, model: bytes) -> None:
+        """Read a file's content.
+
+        Raises:
+            UsageError: onnxruntime is not installed, or this is no network of one image in and one out.
+        """
+        super().__init__()
+        try:
+            runtime: Any = importlib.import_module("onnxruntime")
+        except ImportError as error:
+            raise UsageError("a tool in ONNX needs onnxruntime: pip install rlrestore[onnx]") from error
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4
+        try:
+            session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common kind
+            raise UsageError(f"expected a network in ONNX, got what onnxruntime refuses: {error}") from error
+        if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
+            raise UsageError("expected a network in ONNX of one input and one output")
+        self.register_buffer("model", torch.frombuffer(bytearray(model), dtype=torch.uint8))
+        self._session, self._input = session, session.get_inputs()[0].name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map `(B, 3, H, W)` to the same shape."""
+        given = images.detach().float().cpu().contiguous().numpy()
+        (restored,) = self._session.run(None, {self._input: given})
+        return torch.from_numpy(restored).to(images.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxTool":
+        return OnnxTool(self.model.cpu().numpy().tobytes())
+
+
+def own_spec(name: str, kind: str, radius: int) -> ToolSpec:
+    """Describe a tool of your own, for whatever damage.
+
+    Args:
+        name: What people call it: letters, digits, `-` and `_`.
+        kind: Of its network, registered or `onnx`.
+        radius: How far it looks, in pixels.
+
+    Raises:
+        UsageError: The name or the radius cannot be.
+    """
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise UsageError(f"expected a tool's name of letters, digits, - and _, got {name!r}")
+    if not 0 <= radius <= LARGEST_RADIUS:
+        raise UsageError(f"expected a radius from 0 to {LARGEST_RADIUS} pixels, got {radius}")
+    return ToolSpec(name, "mixture", *WHATEVER, own=kind, radius=radius)
+
+
+def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Make the network of a tool of your own, whose weights are still to be read.
+
+    Args:
+        spec: The tool; its `own` says of which kind.
+        tensors: Its weights, by their names in its module.
+
+    Raises:
+        UsageError: The kind is not known here, or the ONNX file cannot be used.
+    """
+    if spec.own == ONNX:
+        model = tensors.get("model")
+        if model is None or model.dtype != torch.uint8:
+            raise UsageError(f"expected an ONNX file among the weights of {spec.name}")
+        return OnnxTool(model.cpu().numpy().tobytes())
+    if spec.own not in _kinds:
+        for point in entry_points(group=ENTRY_POINTS, name=spec.own):
+            _kinds[spec.own] = point.load()
+    if spec.own not in _kinds:
+        raise UsageError(
+            f"the tool {spec.name} is a network of kind {spec.own!r}, which is not known here: install the "
+            "package that brings it, or call rlrestore.toolbox.own.register before"
+        )
+    return _kinds[spec.own]()
+
+
+def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None) -> Toolbox:
+    """Return a toolbox with one tool more, after making sure that it is one.
+
+    Args:
+        toolbox: The others. They are not copied.
+        spec: The new tool: `own` names its kind, a registered one or `onnx`, and `radius` says how far it
+            looks, in pixels.
+        network: Its network; one made by the registered kind without it.
+
+    Raises:
+        UsageError: The name is taken, the kind is not known, or the network breaks the contract of a tool
+            (`check_contract`).
+    """
+    if spec.name in toolbox.names:
+        raise UsageError(f"expected a new name for a tool, the toolbox has {spec.name} already")
+    if not spec.own:
+        raise UsageError(f"expected the kind of network of {spec.name}, registered or {ONNX!r}, got none")
+    made = build(spec, {}) if network is None else network
+    device = next(toolbox.parameters()).device
+    check_contract(made.to(device).eval().requires_grad_(False), spec)
+    return Toolbox((*toolbox.specs, spec), toolbox.family, (*toolbox.networks, made), toolbox.widths)
+
+
+def add_onnx_tool(toolbox: Toolbox, spec: ToolSpec, path: Path) -> Toolbox:
+    """Return a toolbox with a tool from an ONNX file more; see `add_tool`.
+
+    Args:
+        toolbox: The others.
+        spec: The new tool; its kind is `onnx`, whatever it says.
+        path: A network that maps float32 `(B, 3, H, W)` to the same shape, all in one file.
+
+    Raises:
+        UsageError: The file cannot be read, or is no tool.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror})") from error
+    return add_tool(toolbox, replace(spec, own=ONNX), OnnxTool(content))
+
+
+@torch.no_grad()
+def check_contract(network: nn.Module, spec: ToolSpec) -> None:
+    """Make sure that a network can be a tool.
+
+    It maps float32 `(B, 3, H, W)` of any size from 8×8 to finite float32 of the same shape; gives the same
+    result for the same image, alone or among others; and looks no farther than the radius that it claims, for
+    photographs are restored in tiles.
+
+    Raises:
+        UsageError: It does not.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights = (*network.parameters(), *network.buffers())
+    device = weights[0].device if weights else torch.device("cpu")
+
+    def draw(count: int, height: int, width: int) -> Tensor:
+        return torch.rand(count, 3, height, width, generator=generator).to(device)
+
+    def apply(images: Tensor) -> Tensor:
+        try:
+            restored: Tensor = network(images)
+        except Exception as error:  # whatever a network of somebody else trips over
+            raise UsageError(
+                f"{spec.name}: expected a network that takes {tuple(images.shape)}, but it fails: {error}"
+            ) from error
+        if restored.shape != images.shape or restored.dtype != images.dtype:
+            raise UsageError(
+                f"{spec.name}: expected {tuple(images.shape)} {images.dtype} to keep shape and type, "
+                f"got {tuple(restored.shape)} {restored.dtype}"
+            )
+        if not restored.isfinite().all():
+            raise UsageError(f"{spec.name}: expected finite values, got a NaN or an infinity")
+        return restored
+
+    def same(one: Tensor, other: Tensor, what: str) -> None:
+        apart = float((one - other).abs().max())
+        if apart > TOLERANCE:
+            raise UsageError(f"{spec.name}: expected the same result {what}, got one {apart:.3g} apart")
+
+    for shape in PROBES:
+        images = draw(*shape)
+        restored = apply(images)
+        same(restored, apply(images), "every time")
+        same(restored[:1], apply(images[:1]), "of an image alone as among others")
+    margin = 2 * (-(-spec.radius // 2))  # tiles begin at even pixels
+    side = 2 * margin + 32
+    wide = draw(1, side, side)
+    middle = slice(margin + 8, margin + 24)
+    near = slice(8, side - 8)
+    tile = apply(wide[..., near, near])[..., margin : margin + 16, margin : margin + 16]
+    same(
+        apply(wide)[..., middle, middle], tile, f"whatever is farther than its radius of {spec.radius} pixels"
+    )
