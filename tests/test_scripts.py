@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -88,6 +89,23 @@ def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
         assert row["roofline_ratio"] == pytest.approx(ratio)
     printed = capsys.readouterr().out
     assert all(f"{row['episodes']:8d} {row['precision']}" in printed for row in rows)
+
+
+def test_a_folder_is_timed_beside_the_bare_networks(
+    root: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_toy(tmp_path / "toy", [0, 1])
+    arguments = ["--data", str(photos), "--model", str(tmp_path / "toy"), "--count", "3", "--rounds", "1"]
+    run(root, "bench_folder.py", [*arguments, "--threads", "1"], monkeypatch)
+    said = capsys.readouterr().out
+    assert said.startswith("3 photographs of 256×256, 2.00 tools each: ")
+    whole, bare, share = (float(number) for number in re.findall(r"([\d.]+)(?: a|%| by the bare)", said)[-3:])
+    assert 0 < whole < bare
+    assert share == pytest.approx(100 * whole / bare, abs=1)
 
 
 def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
