@@ -148,6 +148,7 @@ class JointTrainer:
             "tools": list(toolbox.names),
             "begun": checksum(toolbox),
             "planned": settings.planned,
+            "agent_every": settings.agent_every,
             "seed": settings.seed,
         }
         self.trained = copy.deepcopy(toolbox).requires_grad_(True)
@@ -325,10 +326,9 @@ class JointTrainer:
             if gradients and count:
                 norms.append(nn.utils.clip_grad_norm_(gradients, CLIP_NORM))
         self.optimizer.step()
-        for index, count in enumerate(chains):
-            if count:
-                average_weights(self.toolbox.networks[index], self.trained.networks[index], self.uses[index])
-                self.uses[index] += 1
+        for index in (tool for tool, count in enumerate(chains) if count):
+            average_weights(self.toolbox.networks[index], self.trained.networks[index], self.uses[index])
+            self.uses[index] += 1
         return torch.stack(norms).sum() / max(1, len(norms) - 1)
 
     def _roll_back(self, metrics: dict[str, float], checkpoint: Path) -> None:

@@ -45,6 +45,10 @@ class TriedActions:
     discount: float = 0.0
     tried: int = TRIED
 
+    def __post_init__(self) -> None:
+        if self.tried < 1:
+            raise ValueError(f"expected at least one tool to try in a state, got {self.tried}")
+
     @torch.no_grad()
     def play(
         self,

@@ -57,7 +57,7 @@ class Variant:
 
     def measure(self, pairs: PatchPairs) -> Scores:
         """Restore a test set."""
-        device = next(self.toolbox.parameters()).device
+        device = self.toolbox.device
         return measure_rollouts(
             lambda images, clean: play(self.toolbox, images, self.choose(clean), self.steps),
             pairs,

@@ -136,7 +136,7 @@ def apply_tool_(toolbox: Toolbox, action: int, image: Tensor, title: str | None 
         title: Name of a progress bar; None for no bar.
     """
     return apply_tiled_(
-        lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.receptive_field, title=title
+        lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.radius(action), title=title
     )
 
 

@@ -257,7 +257,7 @@ def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender
 
     return Contender(
         profile,
-        next(toolbox.parameters()).device,
+        toolbox.device,
         1,
         play=lambda images: play(toolbox, images, fixed((0,), toolbox.stop), 1),
         chain=chain,

@@ -246,7 +246,7 @@ def _score(pairs: PatchPairs, spec: ToolSpec, contenders: Sequence[Contender]) -
 def _restored_db(toolbox: Toolbox, name: str, pairs: PatchPairs) -> Tensor:
     """Return the PSNR `(N,)` of every patch after the tool of this name; without one, after the best tool."""
     indices = [toolbox.names.index(name)] if name in toolbox.names else range(toolbox.stop)
-    device = next(toolbox.parameters()).device
+    device = toolbox.device
     parts = []
     for start in range(0, len(pairs), BATCH):
         images = to_images(pairs.degraded[start : start + BATCH]).to(device)

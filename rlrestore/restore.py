@@ -248,7 +248,7 @@ def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
     """
     if name not in toolbox.names:
         raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
-    device = next(toolbox.parameters()).device
+    device = toolbox.device
     image = to_tensor(photo, device).clone()
     return with_tensor(photo, apply_tool_(toolbox, toolbox.names.index(name), image))
 

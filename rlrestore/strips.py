@@ -75,7 +75,7 @@ def by_agent(restorer: Restorer) -> Method:
 
 def by_network(toolbox: Toolbox) -> Method:
     """Restore by the first tool of a toolbox, always and once."""
-    device = next(toolbox.parameters()).device
+    device = toolbox.device
 
     @torch.inference_mode()
     def attempt(degraded: Pixels, clean: Pixels) -> Attempt:

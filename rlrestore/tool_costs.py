@@ -84,7 +84,7 @@ def measure_costs(toolboxes: Sequence[Toolbox], progress: bool = False) -> tuple
 
 
 def _device(toolbox: Toolbox) -> torch.device:
-    return next(toolbox.parameters()).device
+    return toolbox.device
 
 
 def _first_alike(toolbox: Toolbox) -> list[int]:

@@ -4,10 +4,11 @@ The agent learns to choose them like any other; joint training leaves them as th
 shows both kinds.
 """
 
+import copy
 import importlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
-from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.specs import ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
 ENTRY_POINTS = "rlrestore.tools"
 """The group of entry points by which an installed package makes its kinds of network known."""
 ONNX = "onnx"
-LARGEST_RADIUS = 128
-"""Beyond it the tiles of a photograph would have no middle."""
+LARGEST_RADIUS = 64
+"""Beyond it the tiles of a photograph would have hardly a middle."""
 WHATEVER = (1, 28)
 """The range of a tool for mixtures of any strength."""
 TOLERANCE = 1e-3
@@ -104,8 +105,7 @@ def own_spec(name: str, kind: str, radius: int) -> ToolSpec:
     Raises:
         UsageError: The name or the radius cannot be.
     """
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise UsageError(f"expected a tool's name of letters, digits, - and _, got {name!r}")
+    check_name(name)
     if not 0 <= radius <= LARGEST_RADIUS:
         raise UsageError(f"expected a radius from 0 to {LARGEST_RADIUS} pixels, got {radius}")
     return ToolSpec(name, "mixture", *WHATEVER, own=kind, radius=radius)
@@ -126,25 +126,29 @@ def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
         if model is None or model.dtype != torch.uint8:
             raise UsageError(f"expected an ONNX file among the weights of {spec.name}")
         return OnnxTool(model.cpu().numpy().tobytes())
-    if spec.own not in _kinds:
-        for point in entry_points(group=ENTRY_POINTS, name=spec.own):
-            _kinds[spec.own] = point.load()
-    if spec.own not in _kinds:
+    try:
+        if spec.own not in _kinds:
+            for point in entry_points(group=ENTRY_POINTS, name=spec.own):
+                _kinds[spec.own] = point.load()
+        made = _kinds[spec.own]() if spec.own in _kinds else None
+    except Exception as error:  # whatever the code of somebody else trips over
+        raise UsageError(f"the kind of network {spec.own!r} cannot be made: {error}") from error
+    if made is None:
         raise UsageError(
             f"the tool {spec.name} is a network of kind {spec.own!r}, which is not known here: install the "
             "package that brings it, or call rlrestore.toolbox.own.register before"
         )
-    return _kinds[spec.own]()
+    return made
 
 
 def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None) -> Toolbox:
     """Return a toolbox with one tool more, after making sure that it is one.
 
     Args:
-        toolbox: The others. They are not copied.
+        toolbox: The others.
         spec: The new tool: `own` names its kind, a registered one or `onnx`, and `radius` says how far it
             looks, in pixels.
-        network: Its network; one made by the registered kind without it.
+        network: Its network, which is copied; one made by the registered kind without it.
 
     Raises:
         UsageError: The name is taken, the kind is not known, or the network breaks the contract of a tool
@@ -154,9 +158,8 @@ def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None)
         raise UsageError(f"expected a new name for a tool, the toolbox has {spec.name} already")
     if not spec.own:
         raise UsageError(f"expected the kind of network of {spec.name}, registered or {ONNX!r}, got none")
-    made = build(spec, {}) if network is None else network
-    device = next(toolbox.parameters()).device
-    check_contract(made.to(device).eval().requires_grad_(False), spec)
+    made = build(spec, {}) if network is None else copy.deepcopy(network)
+    check_contract(made.to(toolbox.device).eval().requires_grad_(False), spec)
     return Toolbox((*toolbox.specs, spec), toolbox.family, (*toolbox.networks, made), toolbox.widths)
 
 
@@ -182,8 +185,9 @@ def add_onnx_tool(toolbox: Toolbox, spec: ToolSpec, path: Path) -> Toolbox:
 def check_contract(network: nn.Module, spec: ToolSpec) -> None:
     """Make sure that a network can be a tool.
 
-    It maps float32 `(B, 3, H, W)` of any size from 8×8 to finite float32 of the same shape; gives the same
-    result for the same image, alone or among others; and looks no farther than the radius that it claims, for
+    It maps float32 `(B, 3, H, W)` of any size from 8×8, a little outside of [0, 1] too, to finite float32 of
+    the same shape, and leaves its input as it is; gives the same result for the same image, alone or among
+    others; and looks no farther than the radius that it claims, wherever it is cut out at an even pixel, for
     photographs are restored in tiles.
 
     Raises:
@@ -194,29 +198,14 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
     device = weights[0].device if weights else torch.device("cpu")
 
     def draw(count: int, height: int, width: int) -> Tensor:
-        return torch.rand(count, 3, height, width, generator=generator).to(device)
-
-    def apply(images: Tensor) -> Tensor:
-        try:
-            restored: Tensor = network(images)
-        except Exception as error:  # whatever a network of somebody else trips over
-            raise UsageError(
-                f"{spec.name}: expected a network that takes {tuple(images.shape)}, but it fails: {error}"
-            ) from error
-        if restored.shape != images.shape or restored.dtype != images.dtype:
-            raise UsageError(
-                f"{spec.name}: expected {tuple(images.shape)} {images.dtype} to keep shape and type, "
-                f"got {tuple(restored.shape)} {restored.dtype}"
-            )
-        if not restored.isfinite().all():
-            raise UsageError(f"{spec.name}: expected finite values, got a NaN or an infinity")
-        return restored
+        return (torch.rand(count, 3, height, width, generator=generator) * 1.4 - 0.2).to(device)
 
     def same(one: Tensor, other: Tensor, what: str) -> None:
         apart = float((one - other).abs().max())
         if apart > TOLERANCE:
             raise UsageError(f"{spec.name}: expected the same result {what}, got one {apart:.3g} apart")
 
+    apply = partial(_apply, network, spec.name)
     for shape in PROBES:
         images = draw(*shape)
         restored = apply(images)
@@ -226,8 +215,34 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
     side = 2 * margin + 32
     wide = draw(1, side, side)
     middle = slice(margin + 8, margin + 24)
-    near = slice(8, side - 8)
-    tile = apply(wide[..., near, near])[..., margin : margin + 16, margin : margin + 16]
-    same(
-        apply(wide)[..., middle, middle], tile, f"whatever is farther than its radius of {spec.radius} pixels"
-    )
+    whole = apply(wide)[..., middle, middle]
+    for cut in (2, 6, 8):
+        tile = apply(wide[..., cut:, cut:][..., : side - 8, : side - 8].contiguous())
+        inner = slice(margin + 8 - cut, margin + 24 - cut)
+        farther = f"whatever is farther than its radius of {spec.radius} pixels, and wherever it is cut out"
+        same(whole, tile[..., inner, inner], farther)
+
+
+def _apply(network: nn.Module, name: str, images: Tensor) -> Tensor:
+    """Apply a network that may be no tool.
+
+    Raises:
+        UsageError: It fails, changes its input, or returns something else than finite images of that size.
+    """
+    before = images.clone()
+    try:
+        restored: Tensor = network(images)
+    except Exception as error:  # whatever a network of somebody else trips over
+        raise UsageError(
+            f"{name}: expected a network that takes {tuple(images.shape)}, but it fails: {error}"
+        ) from error
+    if restored.shape != images.shape or restored.dtype != images.dtype:
+        raise UsageError(
+            f"{name}: expected {tuple(images.shape)} {images.dtype} to keep shape and type, "
+            f"got {tuple(restored.shape)} {restored.dtype}"
+        )
+    if not torch.equal(images, before):
+        raise UsageError(f"{name}: expected a network that leaves its input as it is")
+    if not restored.isfinite().all():
+        raise UsageError(f"{name}: expected finite values, got a NaN or an infinity")
+    return restored

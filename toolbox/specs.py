@@ -4,6 +4,7 @@ Source: paper, section 3.1 and table 1 (three distortions, four levels each, 3 l
 and 8 layers for the severe half).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,19 @@ class ToolSpec:
     depth: int = 0
     own: str = ""
     radius: int = 0
+
+
+def check_name(name: object) -> None:
+    """Make sure that a tool can be called so.
+
+    Raises:
+        UsageError: It could not be part of a file's name, or means something else.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name) or name in ("stop", "unchanged"):
+        raise UsageError(
+            f"expected a tool's name of letters, digits, '.', '+', '-' and '_', "
+            f"neither stop nor unchanged, got {name!r}"
+        )
 
 
 TOOLS: tuple[ToolSpec, ...] = (

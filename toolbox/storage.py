@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.toolbox.networks import build_network, channels_last
 from rlrestore.toolbox.own import LARGEST_RADIUS, WHATEVER, build
-from rlrestore.toolbox.specs import Distortion, ToolSpec
+from rlrestore.toolbox.specs import Distortion, ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
 FORMAT_VERSION = 2
@@ -212,8 +211,7 @@ def _spec(tool: Mapping[str, Any]) -> ToolSpec:
         ValueError: Its name could not be part of a file's, or its distortion or range is senseless.
     """
     name, distortion, ends = tool["name"], tool["distortion"], (tool["low"], tool["high"])
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name):
-        raise ValueError(f"expected a tool's name of letters, digits, - and _, got {name!r}")
+    check_name(name)
     if distortion not in get_args(Distortion):
         raise ValueError(f"expected a distortion of {', '.join(get_args(Distortion))}, got {distortion!r}")
     if not all(isinstance(end, int | float) and math.isfinite(end) for end in ends):

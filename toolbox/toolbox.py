@@ -68,12 +68,20 @@ class Toolbox(nn.Module):
         return len(self.specs)
 
     @property
+    def device(self) -> torch.device:
+        """Where the tools compute."""
+        tensors = (*self.parameters(), *self.buffers())
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def radius(self, index: int) -> int:
+        """Return how far a tool looks, in pixels."""
+        spec = self.specs[index]
+        return spec.radius if spec.own else receptive_radius(self.networks[index])
+
+    @property
     def receptive_field(self) -> int:
         """The largest distance in pixels over which any tool can look."""
-        return max(
-            spec.radius if spec.own else receptive_radius(network)
-            for spec, network in zip(self.specs, self.networks, strict=True)
-        )
+        return max(map(self.radius, range(self.stop)))
 
     @torch.no_grad()
     def blend(self, other: "Toolbox", share: float) -> None:

@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("file", type=Path, metavar="FILE.onnx", help="the network, all in one file")
     parser.add_argument("--name", required=True, metavar="N", help="what the tool is called")
     parser.add_argument(
-        "--radius", type=int, required=True, metavar="R", help="how far it looks, in pixels, up to 128"
+        "--radius", type=int, required=True, metavar="R", help="how far it looks, in pixels, up to 64"
     )
     parser.add_argument("--model", default="default", metavar="M", help="whose tools (default: default)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to write")

@@ -10,7 +10,7 @@ from rlrestore.cli.planning import Job
 from rlrestore.imaging.files import claimed_pixels, read_photo
 from rlrestore.imaging.photo import Photo
 
-PIXELS_WAITING = 16_000_000
+PIXELS_WAITING = 32_000_000
 """Of the images that are read ahead together, and of those that are not yet written: it bounds the memory. A
 larger image is read when its turn comes, and written before the next is begun."""
 

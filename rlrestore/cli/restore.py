@@ -17,6 +17,7 @@ from rlrestore.cli.reporting import describe, report, say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlrestore.cli.batch import InOrder
     from rlrestore.cli.planning import Job, Plan
     from rlrestore.imaging.photo import Photo
     from rlrestore.restore import Restoration, Restorer
@@ -88,7 +89,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--format",
         choices=FORMATS,
         default=FORMATS[0],
-        help="of the results that -o does not name; jpg and avif lose something (default: png)",
+        help="of the results that -o does not name (default: png); jpg and avif lose detail, only png and "
+        "tif keep 16 bits, and bmp and ppm keep neither EXIF nor colour profile",
     )
     parser.add_argument(
         "--quality",
@@ -106,7 +108,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=positive_int,
         default=2,
         metavar="N",
-        help="threads that read and write beside the device; they change no result (default: 2)",
+        help="threads that read, and as many that write, images of up to 32 megapixels while the device "
+        "works; they change no result (default: 2)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image, and nothing else"
@@ -210,41 +213,40 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
 
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
-    with bar, ThreadPoolExecutor(args.workers) as executor:
-        results = InOrder(settle, executor)
+    with bar, ThreadPoolExecutor(args.workers) as writers, ThreadPoolExecutor(args.workers) as readers:
+        results = InOrder(settle, writers)
         try:
-            for job, read in read_ahead(jobs, executor):
-                try:
-                    restoration = _restore_one(restorer, job, read, args)
-                except UsageError:
-                    raise
-                except Exception as error:  # noqa: BLE001  # the other images are restored all the same
-                    results.give(job, 0, partial(_raise, error))
-                else:
-                    pixels = restoration.photo.width * restoration.photo.height
-                    results.give(job, pixels, partial(_write, job, restoration, args))
+            for job, read in read_ahead(jobs, readers):
+                _restore_one(restorer, job, read, args, results)
+        finally:  # what is restored is written, whatever came between
+            readers.shutdown(cancel_futures=True)
             results.finish()
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
 
 
 def _restore_one(
-    restorer: "Restorer", job: "Job", read: Callable[[], "Photo"], args: argparse.Namespace
-) -> "Restoration":
-    """Restore one image, if its result can be written."""
+    restorer: "Restorer",
+    job: "Job",
+    read: Callable[[], "Photo"],
+    args: argparse.Namespace,
+    results: "InOrder[Restoration]",
+) -> None:
+    """Restore one image, if its result can be written, and let it be written."""
     from rlrestore.cli.outputs import prepare_output
+    from rlrestore.imaging.encoding import check_transparency
+    from rlrestore.imaging.files import shown
 
-    prepare_output(job.output)
-    return restorer.restore(
-        read(),
-        args.reference,
-        args.mode,
-        args.max_steps,
-        keep_steps=args.trace,
-        progress=True,
-        in_place=True,
-    )
+    try:
+        prepare_output(job.output)
+        photo = read()
+        check_transparency(photo, job.output.suffix.lower(), shown(job.output))
+        options = {"keep_steps": args.trace, "progress": True, "in_place": True}
+        restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the other images are restored all the same
+        results.give(job, 0, partial(_raise, error))
+    else:
+        results.give(job, photo.width * photo.height, partial(_write, job, restoration, args))
 
 
 def _raise(error: Exception) -> "Restoration":

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
             args.damage,
             args.resume,
         )
-    record = training_record("agent", args, len(bank), validation=report.record())
+    record = training_record("agent", args, len(bank), damage=args.damage, validation=report.record())
     say(report.line())
     save_model(args.out, toolbox, policy, {**values, "training": [*earlier, record]})
     say(f"wrote {args.out}")

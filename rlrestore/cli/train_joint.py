@@ -111,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
         for part in ("train", "validation")
     )
     gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.damage, args.resume)
-    record = training_record("joint", args, len(bank), validation={"policy_db": round(gain_db, 3)})
+    record = training_record(
+        "joint", args, len(bank), damage=args.damage, validation={"policy_db": round(gain_db, 3)}
+    )
     say(f"return {gain_db:.2f} dB")
     if args.blend < 1:
         begun.blend(toolbox, args.blend)

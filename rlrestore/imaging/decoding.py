@@ -20,8 +20,8 @@ from rlrestore.imaging.photo import Integers, Photo, to_floats
 MAX_MEGAPIXELS = 200
 MIN_SIDE_PX = 8
 
-UNREAD_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
-"""Formats Pillow lists but does not decode: they start another program, or have no decoder at all."""
+UNREAD_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "ICO", "ICNS"})
+"""Formats that start another program, have no decoder at all, or hold images larger than they claim."""
 
 FIRST_PICTURE_FORMATS = frozenset({"HEIF", "MPO", "PSD"})
 """Formats whose first picture is the photograph and whose others are its parts: previews, depth, layers."""
@@ -69,17 +69,11 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
             samples = _oriented(_plain_samples(image, notes, name), 1 if image.format == "TIFF" else turn)
         else:
             samples = _oriented(samples, turn)
-        with _no_pillow_limits():
-            return _photo(samples, image, tuple(notes))
+        return _photo(samples, image, tuple(notes))
     except ImageError:
         raise
-    except MemoryError as error:
-        raise ImageError(f"expected {name} to fit into memory; it does not: make it smaller") from error
     except Exception as error:  # decoders of damaged files raise whatever they trip over
-        raise ImageError(
-            f"expected a complete {image.format} image, but {name} is truncated or damaged "
-            f"({_reason(error)}); get a fresh copy of the file"
-        ) from error
+        raise _told(error, image, name) from error
     finally:
         image.close()
 
@@ -106,7 +100,22 @@ def from_image(image: Image.Image) -> Photo:
     """
     name, notes = "the Pillow image", list[str]()
     _check_header(image, name)
-    return _photo(_oriented(_plain_samples(image, notes, name), orientation(image)), image, tuple(notes))
+    try:
+        return _photo(_oriented(_plain_samples(image, notes, name), orientation(image)), image, tuple(notes))
+    except ImageError:
+        raise
+    except Exception as error:  # it may only now be read from its file
+        raise _told(error, image, name) from error
+
+
+def _told(error: Exception, image: Image.Image, name: str) -> ImageError:
+    """Return what to tell the user of whatever a decoder tripped over."""
+    if isinstance(error, MemoryError):
+        return ImageError(f"expected {name} to fit into memory; it does not: make it smaller")
+    return ImageError(
+        f"expected a complete {image.format} image, but {name} is truncated or damaged "
+        f"({_reason(error)}); get a fresh copy of the file"
+    )
 
 
 def _open_header(stream: BinaryIO, name: str) -> Image.Image:
@@ -183,7 +192,7 @@ def _plain_samples(image: Image.Image, notes: list[str], name: str) -> Integers:
 
 def _converted_to_rgb(image: Image.Image) -> Image.Image:
     """Convert print or Lab colours to sRGB, through the file's own profile where it has a usable one."""
-    embedded = image.info.pop("icc_profile", None)
+    embedded = image.info.get("icc_profile")
     target = ImageCms.createProfile("sRGB")
     try:
         source: Any = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(embedded or b"")
@@ -221,16 +230,29 @@ def _oriented(samples: Integers, turn: int) -> Integers:
 def _photo(samples: Integers, image: Image.Image, notes: tuple[str, ...]) -> Photo:
     channels = samples.shape[2]
     transparent = channels in (2, 4)
-    if image.format == "MPO" or (image.format == "HEIF" and getattr(image, "n_frames", 1) > 1):
-        notes += ("only the main picture of the file was read",)
+    with _no_pillow_limits():
+        exif, xmp, dpi = exif_block(image), xmp_packet(image), resolution_dpi(image)
+    converted = image.mode in ("CMYK", "LAB")  # to sRGB, which the file's own profile does not describe
     return Photo(
         pixels=to_floats(samples[..., : channels - transparent]),
         alpha=np.ascontiguousarray(samples[..., -1]) if transparent else None,
         greyscale=channels <= 2,
         depth_bits=samples.dtype.itemsize * 8,
-        icc_profile=image.info.get("icc_profile") or None,
-        exif=exif_block(image),
-        xmp=xmp_packet(image),
-        dpi=resolution_dpi(image),
-        notes=notes,
+        icc_profile=None if converted else image.info.get("icc_profile") or None,
+        exif=exif,
+        xmp=xmp,
+        dpi=dpi,
+        notes=(*notes, *_left_behind(image)),
     )
+
+
+def _left_behind(image: Image.Image) -> Iterator[str]:
+    """Yield what of a file was not read."""
+    several = image.format == "HEIF" and getattr(image, "n_frames", 1) > 1
+    if image.format == "MPO" or several:
+        yield "only the main picture of the file was read"
+    if image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
+        yield f"{image.info['bit_depth']} bits a sample were read as 8"
+    primaries = (image.info.get("nclx_profile") or {}).get("color_primaries", 1)
+    if primaries not in (1, 2) and not image.info.get("icc_profile"):
+        yield f"its colours are taken for sRGB, though the file calls them others (primaries {primaries})"

@@ -1,6 +1,7 @@
 """From a `Photo` to the bytes of an image file."""
 
 import io
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rlrestore.errors import ImageError
+from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.metadata import EXIF_PREFIX
 from rlrestore.imaging.photo import Photo
 from rlrestore.imaging.png16 import encode_png16
@@ -30,18 +31,30 @@ def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = Non
 
     Raises:
         ImageError: The format cannot hold the photo's transparency or size.
+        UsageError: A quality that there is none of, or for a format without one.
+    """
+    check_transparency(photo, suffix, name)
+    if quality is not None and not (suffix in LOSSY_SUFFIXES and 1 <= quality <= 100):
+        raise UsageError(f"expected a quality from 1 to 100, for jpg, avif or webp, got {quality} for {name}")
+    try:
+        return ENCODERS[suffix](photo, quality)
+    except (OSError, ValueError, TypeError, OverflowError, struct.error) as error:
+        raise ImageError(
+            f"expected a format that can hold {photo.width}×{photo.height} pixels, "
+            f"but {name} cannot be encoded ({error}); write .png"
+        ) from error
+
+
+def check_transparency(photo: Photo, suffix: str, name: str) -> None:
+    """Make sure that a format can hold a photo's transparency, to be asked before the work is done.
+
+    Raises:
+        ImageError: It cannot.
     """
     if photo.alpha is not None and suffix not in TRANSPARENT_SUFFIXES:
         raise ImageError(
             f"expected a format that keeps the photo's transparency, but {name} ends in {suffix}; write .png"
         )
-    try:
-        return ENCODERS[suffix](photo, quality)
-    except (OSError, ValueError, OverflowError) as error:
-        raise ImageError(
-            f"expected a format that can hold {photo.width}×{photo.height} pixels, "
-            f"but {name} cannot be encoded ({error}); write .png"
-        ) from error
 
 
 def _saved(image: Image.Image, image_format: str, **options: Any) -> bytes:

@@ -171,12 +171,13 @@ def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> Non
 
     Args:
         path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF
-            keep 16 bits; all but JPEG and AVIF are lossless.
+            keep 16 bits and all metadata; BMP and PPM keep neither EXIF nor profile.
         photo: What to write.
         quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
 
     Raises:
         ImageError: It cannot be written there, or the format cannot hold the photo's transparency.
+        UsageError: A quality that there is none of, or for a format without one.
     """
     check_output(path)
     content = encode_photo(photo, Path(path).suffix.lower(), shown(path), quality)

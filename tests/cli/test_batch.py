@@ -2,9 +2,11 @@
 
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from rlrestore.cli import batch
 from rlrestore.cli.batch import InOrder, read_ahead
 from rlrestore.cli.main import main
 from rlrestore.cli.planning import Job
-from rlrestore.errors import ImageError
+from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.files import read_photo
 from rlrestore.restore import Restorer
 
@@ -141,9 +143,60 @@ def test_an_interrupted_run_goes_on(
     assert restore(*command, "--json") == 0
     out, err = capsys.readouterr()
     skipped = [json.loads(line) for line in out.splitlines() if "skipped" in line]
-    assert len(skipped) == sum(name.endswith("_restored_trace.png") for name in done)
-    assert f"{5 - len(skipped)} of 5 images restored" in err
+    assert len(skipped) == 2
+    assert "3 of 5 images restored, 2 skipped" in err
     assert len(list((tmp_path / "out").iterdir())) == 15
+
+
+def test_an_image_is_let_go_before_the_next_is_restored(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images too large to wait: of the last one nothing is in memory any more."""
+    monkeypatch.setattr(batch, "PIXELS_WAITING", 0)
+    for number in range(3):
+        write_image(f"in/{number}.png")
+    real = Restorer.restore
+    last: list[weakref.ref[Any]] = []
+
+    def watched(self: Restorer, *args: Any, **options: Any) -> object:
+        assert all(earlier() is None for earlier in last)
+        restoration = real(self, *args, **options)
+        last.append(weakref.ref(restoration.photo))
+        return restoration
+
+    monkeypatch.setattr(Restorer, "restore", watched)
+    assert restore(tmp_path / "in") == 0
+    assert len(last) == 3
+
+
+def test_transparency_that_cannot_be_kept_is_told_before_the_work(
+    restore: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("RGBA", (40, 30)).save(tmp_path / "photo.png")
+    monkeypatch.delattr(Restorer, "restore")
+    assert restore(tmp_path / "photo.png", "--format", "jpg") == 1
+    assert "expected a format that keeps the photo's transparency" in capsys.readouterr().err
+
+
+def test_what_was_restored_before_wrong_usage_shows_is_written(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write_image(f"in/{number}.png")
+    real, calls = Restorer.restore, []
+
+    def once(self: Restorer, *args: Any, **options: Any) -> object:
+        calls.append(args)
+        if len(calls) == 3:
+            raise UsageError("no")
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Restorer, "restore", once)
+    assert restore(tmp_path / "in", "-o", tmp_path / "out/") == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0_restored.png", "1_restored.png"]
 
 
 def test_the_summary_says_what_was_done(

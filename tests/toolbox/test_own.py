@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from rlrestore.agent import learn, training
 from rlrestore.agent.joint import JointSettings, JointTrainer
 from rlrestore.agent.training import AgentSettings
+from rlrestore.chains import apply_locally_, apply_tool_
 from rlrestore.cli.main import main
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.mixtures import MODERATE
@@ -59,6 +60,14 @@ class By(nn.Module):
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "_kinds", {"halve": Halve, "blur": Blur, "by": Halve})
+
+
+def fourfold_mean(images: Tensor) -> Tensor:
+    """The mean over blocks of 4×4 pixels, which lie elsewhere in a tile that begins elsewhere."""
+    height, width = images.shape[-2:]
+    padded = nn.functional.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+    means = nn.functional.interpolate(nn.functional.avg_pool2d(padded, 4), scale_factor=4)
+    return means[..., :height, :width]
 
 
 def with_halve(share: float = 0.25) -> Toolbox:
@@ -124,6 +133,9 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
         (lambda images: images[..., 1:], 0, r"to keep shape and type, got \(1, 3, 8, 7\)"),
         (lambda images: images.double(), 0, "got .* torch.float64"),
         (lambda images: images / 0, 0, "expected finite values"),
+        (torch.sqrt, 0, "expected finite values"),
+        (lambda images: images.clamp_(0, 1), 0, "leaves its input as it is"),
+        (fourfold_mean, 8, "and wherever it is cut out"),
         (lambda images: images + torch.rand(()), 0, "expected the same result every time, got one"),
         (lambda images: images - images.mean(dim=0), 0, "the same result of an image alone as among others"),
         (lambda images: images.view(1, 3, 8, 8), 0, r"takes \(2, 3, 63, 63\), but it fails"),
@@ -147,7 +159,8 @@ def test_a_radius_that_is_large_enough_is_believed() -> None:
     [
         (lambda: own.register("onnx", Halve), "expected a kind of network that is neither empty"),
         (lambda: own.own_spec("a/b", "halve", 0), "expected a tool's name of letters"),
-        (lambda: own.own_spec("a", "halve", 129), "expected a radius from 0 to 128 pixels, got 129"),
+        (lambda: own.own_spec("a", "halve", 65), "expected a radius from 0 to 64 pixels, got 65"),
+        (lambda: own.own_spec("stop", "halve", 0), "neither stop nor unchanged, got 'stop'"),
         (lambda: own.add_tool(with_halve(), own.own_spec("halve-1", "halve", 0)), "expected a new name"),
         (lambda: own.add_tool(make_toolbox(), own.own_spec("a", "", 0)), "expected the kind of network of a"),
         (lambda: own.add_tool(make_toolbox(), own.own_spec("a", "odd", 0)), "kind 'odd', which is not known"),
@@ -158,6 +171,37 @@ def test_a_radius_that_is_large_enough_is_believed() -> None:
 def test_what_cannot_be_added_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         make()
+
+
+def test_a_kind_that_cannot_be_made_is_said_so() -> None:
+    def broken() -> nn.Module:
+        raise ImportError("no module")
+
+    own.register("broken", broken)
+    with pytest.raises(UsageError, match="the kind of network 'broken' cannot be made: no module"):
+        own.add_tool(make_toolbox(), own.own_spec("a", "broken", 0))
+
+
+@pytest.mark.parametrize("mode", ["global", "local"])
+def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
+    """An average over 129×129 pixels, on a photograph of several tiles, is what it is on the whole."""
+    side = 2 * own.LARGEST_RADIUS + 1
+
+    class Far(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
+
+    own.register("far", Far)
+    toolbox = own.add_tool(make_toolbox(), own.own_spec("far-1", "far", own.LARGEST_RADIUS))
+    image = torch.rand(1, 3, 300, 560, generator=torch.Generator().manual_seed(0))
+    whole = Far()(image)
+    if mode == "global":
+        tiled = apply_tool_(toolbox, 3, image.clone())
+    else:
+        shares = torch.zeros(1, 1, 5)
+        shares[..., 3] = 1
+        tiled = apply_locally_(toolbox, shares, image.clone(), torch.ones(300, 1), torch.ones(560, 1))
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
