@@ -1,10 +1,10 @@
-"""Train a model that ships: bases, tools, agent, tools and agent together, the agent again.
+"""Train a model that ships: bases, tools, agent, the tools along its chains, the agent again.
 
     python scripts/train_release.py --data PHOTOS --out DIR --hours H --damage any
 
 Of each depth one base network is trained on mixtures; all tools of that depth begin with it, and planned
 chains, which undo what was done to a patch, pull them apart. Then the agent learns to choose among them, the
-tools are trained along its chains, and it is trained once more on what they have become.
+tools are trained along its chains and planned ones, and it is trained once more on what they have become.
 
 Stopped at any point, the same command goes on where it was, on another device if need be. With --start the
 training begins with a finished model and keeps to the last two parts. The card tells of every part, and, with

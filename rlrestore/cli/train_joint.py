@@ -18,9 +18,9 @@ from rlrestore.cli.reporting import say, show_log
 
 DESCRIPTION = """\
 Train the tools of a model along the chains that its agent chooses, the error at the end of a chain flowing
-back through all its tools; the agent follows its changing tools. A training that diverges goes back to its
-last checkpoint once, and stops the second time. The folder `training` in --out holds the checkpoint and the
-log.
+back through all its tools; the agent follows its changing tools, or stays as it is. A training that
+diverges goes back to its last checkpoint once, and stops the second time. The folder `training` in --out
+holds the checkpoint and the log.
 """
 
 
