@@ -11,6 +11,7 @@ is left. The model is a small untrained one, for what is tried is everything aro
 import argparse
 import contextlib
 import faulthandler
+import importlib
 import io
 import os
 import random
@@ -22,17 +23,18 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, features
+from PIL import Image
 
 from rlrestore.agent.policy import Policy
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
+from rlrestore.imaging.encoding import ENCODERS
 from rlrestore.imaging.files import claimed_pixels, read_photo
 from rlrestore.restore import Restorer
 from rlrestore.toolbox.specs import TOOLS
@@ -61,7 +63,7 @@ def save_model(folder: Path) -> None:
 
 @cache
 def whole_files() -> dict[str, bytes]:
-    """Return a sound file of every kind, by its suffix."""
+    """Return a sound file of every kind, by its suffix; a PNG in place of one that cannot be written here."""
     rng = np.random.default_rng(0)
     smooth = np.add.outer(np.arange(SIZE[1]), np.arange(SIZE[0]))[..., None] + 40 * np.arange(3)
     colour = Image.fromarray((smooth + rng.integers(0, 20, smooth.shape)).astype(np.uint8))
@@ -86,14 +88,19 @@ def whole_files() -> dict[str, bytes]:
         "webp": (clear, "WEBP", {"lossless": True}),
         "jp2": (colour, "JPEG2000", {}),
         "avif": (colour, "AVIF", {}),
+        "heic": (colour, "HEIF", {}),
     }
-    optional = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    Image.init()
     files = {}
     for suffix, (image, name, options) in kinds.items():
-        if name not in optional or features.check(optional[name]):
-            stream = io.BytesIO()
+        stream = io.BytesIO()
+        try:
             image.save(stream, name, **options)
-            files[suffix] = stream.getvalue()
+        except (KeyError, OSError):  # without the codec
+            colour.save(stream, "PNG")
+        files[suffix] = stream.getvalue()
     return files
 
 
@@ -196,40 +203,42 @@ def odd_places(folder: Path, rng: random.Random) -> list[str]:
     """Links in a loop, links to nowhere, folders named like files, pipes, folders that cannot be written."""
     place = folder / "photo.png"
     kind = rng.choice(("loop", "nowhere", "folder", "pipe", "folder loop", "closed", "empty"))
-    if kind == "loop":
-        place.symlink_to("photo.png")
-    elif kind == "nowhere":
-        place.symlink_to("nowhere.png")
+    if kind in ("loop", "nowhere"):
+        place.symlink_to("photo.png" if kind == "loop" else "nowhere.png")
     elif kind == "folder":
         place.mkdir()
     elif kind == "pipe":
         os.mkfifo(place)
-    elif kind == "empty":
-        place.touch()
     else:
-        place.write_bytes(whole_files()["png"])
-        if kind == "folder loop":
-            (folder / "again").symlink_to(".", target_is_directory=True)
-        else:
-            (folder / "out").mkdir(mode=0o500)
+        place.write_bytes(b"" if kind == "empty" else whole_files()["png"])
+    if kind == "folder loop":
+        (folder / "again").symlink_to(".", target_is_directory=True)
+    if kind == "closed":
+        (folder / "out").mkdir(mode=0o500)
     return [rng.choice((str(folder), str(place), str(folder / "*.png")))]
+
+
+def several(folder: Path, rng: random.Random) -> list[str]:
+    """A folder of damaged files, read side by side."""
+    for number in range(4):
+        place = folder / str(number)
+        place.mkdir()
+        rng.choice((flipped_bits, cut_off, moved_blocks, wrong_lengths, bombs))(place, rng)
+    return [str(folder)]
 
 
 KINDS: tuple[Callable[[Path, random.Random], list[str]], ...] = (
     *(flipped_bits, flipped_bits, cut_off, cut_off, moved_blocks, wrong_lengths),
-    *(absurd_sizes, bombs, odd_names, odd_places),
+    *(absurd_sizes, bombs, odd_names, odd_places, several),
+)
+OPTIONS = (
+    *("", "--trace", "--json --workers 1", "--skip-existing --workers 4", "--format jpg --quality 30"),
+    *("--format webp", "--format avif", "--format tif"),
 )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a case.
-
-    Attributes:
-        kind: Of damage.
-        code: With which the command ended.
-        problems: What it did that it must not; none if it passed.
-    """
+class Outcome(NamedTuple):
+    """What became of a case: its kind of damage, the exit code, and what was done that must not be."""
 
     kind: str
     code: int
@@ -247,7 +256,7 @@ def run_case(seed: int, model: Path) -> Outcome:
         before = contents(folder)
         claimed = sum(map(claimed_pixels, before))
         out = folder / "out"
-        options = ["-o", f"{out}/", *rng.choice(([], [], ["--trace"], ["--json"], ["--format", "jpg"]))]
+        options = ["-o", f"{out}/", *rng.choice(OPTIONS).split()]
         said, errors = io.StringIO(), io.StringIO()
         faulthandler.dump_traceback_later(3 * LIMIT_S, exit=True)
         forget_peak()
@@ -281,8 +290,9 @@ def run_case(seed: int, model: Path) -> Outcome:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Return what the regular files directly in a folder hold; a link's holder is its target."""
-    return {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    """Return what the files below a folder hold, but for results; a link holds what its target does."""
+    inputs = (path for path in folder.rglob("*") if folder / "out" not in (path, *path.parents))
+    return {path: path.read_bytes() for path in inputs if path.is_file()}
 
 
 def left_over(out: Path) -> list[Path]:
@@ -291,7 +301,7 @@ def left_over(out: Path) -> list[Path]:
     for path in out.rglob("*") if out.is_dir() else ():
         if path.name.endswith(".tmp"):
             found.append(path)
-        elif path.suffix in (".png", ".jpg"):
+        elif path.suffix in ENCODERS:
             try:
                 read_photo(path)
             except Exception:  # noqa: BLE001  # whatever it is, the file is not whole
@@ -307,11 +317,8 @@ def forget_peak() -> None:
 
 def resident_bytes(key: str) -> int:
     """Return a size from the status of this process, 0 where there is none."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return 1024 * int(status.split(f"{key}:")[1].split()[0])
+    status = Path("/proc/self/status")
+    return 1024 * int(status.read_text().split(f"{key}:")[1].split()[0]) if status.exists() else 0
 
 
 def main() -> int:

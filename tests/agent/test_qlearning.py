@@ -1,5 +1,6 @@
 """The agent must learn: two toys with a known best, and the arithmetic of the loss."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,19 @@ def test_what_was_not_tried_teaches_nothing() -> None:
         assert whole.item() == pytest.approx(left.item())
         gradient = torch.autograd.grad(whole, values)[0]
         assert (gradient != 0).tolist() == known.tolist()
+
+
+def test_tools_of_higher_value_are_tried_more_often() -> None:
+    """By Gumbel's rule, one of two beside the played one: a tool e² times as often as one worth 1 dB less."""
+    values = torch.tensor([5.0, 1.0, 0.0]).expand(4000, 3)
+    tried = TriedActions(tried=2)._choose_tried(
+        values, torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)
+    )
+    assert (tried[:, 0] == 0).all()
+    share = float((tried[:, 1] == 1).float().mean())
+    assert share == pytest.approx(1 / (1 + math.exp(-2)), abs=0.02)
+    with pytest.raises(ValueError, match="at least one tool to try in a state, got 0"):
+        TriedActions(tried=0)
 
 
 def test_the_tool_that_is_played_is_tried_with_others() -> None:
