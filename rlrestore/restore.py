@@ -20,6 +20,7 @@ from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.files import is_folder, write_photo
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.photo import Photo
+from rlrestore.imaging.transparency import cover_hidden
 from rlrestore.photos import PhotoLike, as_given, as_photo, to_frame, to_tensor, with_tensor
 from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.storage import load_toolbox, read_card
@@ -139,7 +140,8 @@ class Restorer:
 
         In memory is the photograph once, 12 bytes a pixel, changed in place; reading and writing a file take
         8 bytes a pixel more for a while. Beside it stand half a gigabyte, the steps that are kept, a
-        reference, and what was handed in.
+        reference, and what was handed in. With transparency it takes twice as much: wholly transparent pixels
+        are given the colours around them for the while, so that theirs do not bleed into what is seen.
 
         Args:
             photo: A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor
@@ -176,12 +178,14 @@ class Restorer:
             image = to_tensor(source, self.device)
             if source is photo and not in_place:
                 image = image.clone()
+            image, put_back = cover_hidden(image, source.alpha)
             chain = CHAINS[mode](self.toolbox, self.policy, image, limit, progress)
             clean = None if truth is None else to_tensor(truth, self.device)
             in_db = "values" not in self.card  # PPO's preferences are marked
             trace = Trace(mode, self.name, source.width, source.height, steps=(), values_in_db=in_db)
             image, trace = _follow(chain, image, clean, trace, keep_steps)
             gains_db = [step.expected_gain_db for step in trace.steps]
+            put_back(image)
             extremes = map(float, image.permute(0, 2, 3, 1).aminmax())  # as it lies in memory: no copy
             if not all(map(math.isfinite, (*extremes, *gains_db))):
                 raise ModelError(
