@@ -29,6 +29,8 @@ WHATEVER = (1, 28)
 """The range of a tool for mixtures of any strength."""
 TOLERANCE = 1e-3
 """By how much a tool may differ from itself, a quarter of a level of 255."""
+REASON_CHARACTERS = 200
+"""Of what another library says of a file."""
 PROBES = ((1, 8, 8), (2, 63, 63), (1, 31, 50))
 """Images on which a tool is tried: how many, and their height and width."""
 
@@ -78,7 +80,10 @@ class OnnxTool(nn.Module):
         try:
             session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common kind
-            raise UsageError(f"expected a network in ONNX, got what onnxruntime refuses: {error}") from error
+            reason = " ".join(str(error).split())[:REASON_CHARACTERS]
+            raise UsageError(
+                f"expected a network in ONNX, all in one file, got what onnxruntime refuses: {reason}"
+            ) from error
         if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
             raise UsageError("expected a network in ONNX of one input and one output")
         self.register_buffer("model", torch.frombuffer(bytearray(model), dtype=torch.uint8))

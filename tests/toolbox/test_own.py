@@ -173,6 +173,17 @@ def test_what_cannot_be_added_is_refused(make: Callable[[], object], words: str)
         make()
 
 
+def test_an_onnx_file_with_data_elsewhere_is_refused(tmp_path: Path) -> None:
+    """A file from somebody else cannot make rlrestore read other files."""
+    model = onnx.load(write_smoothing(tmp_path / "smooth.onnx"))
+    path = tmp_path / "split.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").exists()
+    with pytest.raises(UsageError, match="all in one file, got what onnxruntime refuses: ") as refused:
+        own.add_onnx_tool(make_toolbox(), own.own_spec("smooth-1", "", 1), path)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_kind_that_cannot_be_made_is_said_so() -> None:
     def broken() -> nn.Module:
         raise ImportError("no module")
