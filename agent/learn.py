@@ -108,6 +108,7 @@ def train_agent(
     else:
         (out / CHECKPOINT).unlink(missing_ok=True)
         shutil.rmtree(out / LOG, ignore_errors=True)
+    log.info("measuring what the tools can do on %d held-out patches", VALIDATION_EPISODES)
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
     if isinstance(policy, Policy) and not policy.trunk.is_standardised:
         began = time.monotonic()

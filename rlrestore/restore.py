@@ -44,7 +44,7 @@ class Restoration:
         given: What makes of a `Photo` the kind of thing that the input was.
     """
 
-    photo: Photo
+    photo: Photo = field(repr=False)
     trace: Trace
     given: Callable[[Photo], Any] = field(default=Photo.to_image, repr=False)
 

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +11,7 @@ from PIL import Image
 def test_the_programs_under_from_python_run(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the shipped model, on a small part of the street, and on the processor."""
+    """With the shipped model, on a small part of the street."""
     section = (root / "README.md").read_text("utf-8").split("\n## From Python\n")[1].split("\n## ")[0]
     first, second = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (tmp_path / "examples").mkdir()
@@ -31,7 +30,5 @@ def test_the_programs_under_from_python_run(
     assert "step" in capsys.readouterr().out
     assert (tmp_path / "street_restored.png").exists()
 
-    names["images"] = [np.full((64, 70), 200, np.uint8), np.full((70, 64, 3), 0.5)]
-    exec(second.replace('"cuda"', '"cpu"'), names)  # noqa: S102
-    for given, restored in zip(names["images"], names["restored"], strict=True):
-        assert (given.shape, given.dtype) == (restored.shape, restored.dtype)
+    exec(second, names)  # noqa: S102
+    assert [image.size for image in names["restored"]] == [(96, 80)] * 2

@@ -64,7 +64,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to write")
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=positive_float, metavar="M", help="wall-clock time for all of it")
+    budget.add_argument("--minutes", type=positive_float, metavar="M", help="wall-clock time of the training")
     budget.add_argument("--steps", type=positive_int, metavar="N", help=steps_help)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")

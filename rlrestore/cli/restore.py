@@ -88,7 +88,6 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        default=FORMATS[0],
         help="of the results that -o does not name (default: png); jpg and avif lose detail, only png and "
         "tif keep 16 bits, and bmp and ppm keep neither EXIF nor colour profile",
     )
@@ -125,11 +124,11 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.planning import make_plan
     from rlrestore.restore import Restorer
 
-    plan = make_plan(args.inputs, args.out, args.reference, f".{args.format}")
+    plan = make_plan(args.inputs, args.out, args.reference, f".{args.format or FORMATS[0]}")
     total = len(plan.jobs) + len(plan.clashes)
     if args.reference is not None and total != 1:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
-    _check_quality(plan, args.quality)
+    _check_format(plan, args)
     restorer = Restorer.from_pretrained(args.model, args.device)
     tally = Tally()
     for source, clash in plan.clashes:
@@ -146,14 +145,23 @@ def run(args: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
-def _check_quality(plan: "Plan", quality: int | None) -> None:
+def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
+    """Make sure that what was asked of the format fits the results' names.
+
+    Raises:
+        UsageError: It does not.
+    """
     from rlrestore.imaging.encoding import LOSSY_SUFFIXES
 
-    for job in plan.jobs:
-        if quality is not None and job.output.suffix.lower() not in LOSSY_SUFFIXES:
+    for output in (job.output for job in plan.jobs):
+        if args.format is not None and output.suffix.lower() != f".{args.format}":
             raise UsageError(
-                f"--quality goes with jpg, avif and webp, got {job.output.name}: "
-                "give one of them as --format, or leave it out"
+                f"--format {args.format} does not go with -o {output.name}: leave one of them out"
+            )
+        if args.quality is not None and output.suffix.lower() not in LOSSY_SUFFIXES:
+            raise UsageError(
+                f"--quality goes with jpg, avif and webp, but the result {output.name} is none of these: "
+                "give --format jpg, or leave the quality out"
             )
 
 

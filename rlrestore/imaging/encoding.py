@@ -53,7 +53,8 @@ def check_transparency(photo: Photo, suffix: str, name: str) -> None:
     """
     if photo.alpha is not None and suffix not in TRANSPARENT_SUFFIXES:
         raise ImageError(
-            f"expected a format that keeps the photo's transparency, but {name} ends in {suffix}; write .png"
+            f"expected a format that keeps the photo's transparency, but {name} ends in {suffix}; "
+            "write .png, .webp or .tif"
         )
 
 

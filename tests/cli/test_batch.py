@@ -238,9 +238,10 @@ def test_less_quality_makes_a_smaller_file(restore: Callable[..., int], tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--quality", "50"], "--quality goes with jpg, avif and webp, got photo_restored.png"),
+        (["--quality", "50"], "--quality goes with jpg, avif and webp, but the result photo_restored.png"),
         (["--quality", "0", "--format", "jpg"], "expected a whole number from 1 to 100, got '0'"),
         (["--format", "gif"], "invalid choice: 'gif'"),
+        (["--format", "jpg", "-o", "x.png"], "--format jpg does not go with -o x.png: leave one of them out"),
         (["--workers", "0"], "expected a whole number above 0, got '0'"),
     ],
 )
