@@ -60,13 +60,17 @@ class Setup:
 
 
 def shown_command(arguments: Sequence[str]) -> str:
-    """Return the command of a script with files and folders by their names alone.
+    """Return the command of a script, with files and folders from outside of here by their names alone.
 
     Args:
         arguments: The script, and what it was given.
     """
     script, *others = arguments
-    short = [Path(each).name + "/" * Path(each).is_dir() for each in others]
+    outside = [Path(each).is_absolute() or ".." in Path(each).parts for each in others]
+    named = [
+        Path(each).name if away else each.rstrip("/") for each, away in zip(others, outside, strict=True)
+    ]
+    short = [name + "/" * Path(each).is_dir() for name, each in zip(named, others, strict=True)]
     return shlex.join(["python", f"scripts/{Path(script).name}", *short])
 
 

@@ -19,7 +19,7 @@ from rlrestore.comparison import (
     Times,
 )
 from rlrestore.comparison_plot import plot_comparison
-from rlrestore.comparison_report import Setup, results_page, to_json
+from rlrestore.comparison_report import Setup, results_page, shown_command, to_json
 from rlrestore.comparison_targets import PROTOCOL, targets
 from rlrestore.contenders import (
     AUTHORS,
@@ -175,3 +175,12 @@ def test_the_plot_has_a_panel_for_each_mixture(tmp_path: Path) -> None:
         assert picture.width > 1000
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
     assert {(0xD5, 0x5E, 0x00), (0xE6, 0x9F, 0x00), (0x00, 0x72, 0xB2)} <= colours
+
+
+def test_a_command_shows_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("docs/one", "far"):
+        (tmp_path / folder).mkdir(parents=True)
+    given = ["x/scripts/compare.py", "--data", str(tmp_path / "far"), "--singles", "docs/one"]
+    expected = "python scripts/compare.py --data far/ --singles docs/one/"
+    assert shown_command(given) == expected
