@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import pickle  # noqa: TID251  # to show that it is not looked at
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,27 @@ def test_an_altered_part(folder: Path) -> None:
     (folder / "toolbox.safetensors").write_bytes(data)
     with pytest.raises(ModelError, match="sha256 differs"):
         load_toolbox(folder)
+
+
+class Trap:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.place,)
+
+
+def test_a_pickle_in_a_models_folder_is_not_looked_at(folder: Path, toolbox: Toolbox, tmp_path: Path) -> None:
+    for name in ("toolbox.pt", "toolbox.pth", "toolbox.pkl", "agent.pt", "pytorch_model.bin"):
+        (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    assert load_toolbox(folder).names == toolbox.names
+    assert not (tmp_path / "sprung").exists()
+    (folder / "toolbox.safetensors").write_bytes((folder / "toolbox.pt").read_bytes())
+    with pytest.raises(ModelError, match="sha256 differs"):
+        load_toolbox(folder)
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_damaged_card(folder: Path) -> None:
