@@ -86,6 +86,7 @@ def _to_array(photo: Photo, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _from_array(array: NDArray[Any]) -> Photo:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     greyscale = array.ndim == 2
     samples = np.repeat(array[..., None], 3, axis=2) if greyscale else array
     if samples.ndim != 3 or samples.shape[2] != 3:

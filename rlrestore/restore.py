@@ -180,7 +180,7 @@ class Restorer:
                 image = image.clone()
             image, put_back = cover_hidden(image, source.alpha)
             chain = CHAINS[mode](self.toolbox, self.policy, image, limit, progress)
-            clean = None if truth is None else to_tensor(truth, self.device)
+            clean = None if truth is None else cover_hidden(to_tensor(truth, self.device), source.alpha)[0]
             in_db = "values" not in self.card  # PPO's preferences are marked
             trace = Trace(mode, self.name, source.width, source.height, steps=(), values_in_db=in_db)
             image, trace = _follow(chain, image, clean, trace, keep_steps)

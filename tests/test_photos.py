@@ -30,6 +30,16 @@ def test_what_is_no_photograph_is_refused(photo: PhotoLike, error: type[Exceptio
         as_photo(photo)
 
 
+def test_a_pillow_image_of_unknown_range_is_refused() -> None:
+    with pytest.raises(ImageError, match="got mode I: convert it to I;16 or L"):
+        as_photo(Image.new("I", (20, 30)))
+
+
+def test_the_order_of_bytes_does_not_matter() -> None:
+    grey = np.full((9, 10), 1000, np.uint16)
+    np.testing.assert_array_equal(as_photo(grey.astype(">u2")).pixels, as_photo(grey).pixels)
+
+
 def test_greyscale_and_depth_are_remembered() -> None:
     photo = as_photo(np.full((9, 10), 65535, np.uint16))
 

@@ -164,6 +164,8 @@ def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None)
     if not spec.own:
         raise UsageError(f"expected the kind of network of {spec.name}, registered or {ONNX!r}, got none")
     made = build(spec, {}) if network is None else copy.deepcopy(network)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"expected a torch.nn.Module for {spec.name}, got {type(made).__name__}")
     check_contract(made.to(toolbox.device).eval().requires_grad_(False), spec)
     return Toolbox((*toolbox.specs, spec), toolbox.family, (*toolbox.networks, made), toolbox.widths)
 
@@ -217,15 +219,15 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
         same(restored, apply(images), "every time")
         same(restored[:1], apply(images[:1]), "of an image alone as among others")
     margin = 2 * (-(-spec.radius // 2))  # tiles begin at even pixels
-    side = 2 * margin + 32
-    wide = draw(1, side, side)
-    middle = slice(margin + 8, margin + 24)
-    whole = apply(wide)[..., middle, middle]
-    for cut in (2, 6, 8):
-        tile = apply(wide[..., cut:, cut:][..., : side - 8, : side - 8].contiguous())
-        inner = slice(margin + 8 - cut, margin + 24 - cut)
+    begin = margin + 2 * LARGEST_RADIUS  # of the middle: farther than any tool may look
+    wide = draw(1, 2 * begin + 24, 2 * begin + 24)
+    whole = apply(wide)
+    for shift in (0, 2, 6):  # a network that folds blocks of 4 or 8 pixels shows in one of them
+        middle = slice(begin + shift, begin + shift + 16)
+        cut = slice(middle.start - margin, middle.stop + margin)
+        tile = apply(wide[..., cut, cut].contiguous())[..., margin : margin + 16, margin : margin + 16]
         farther = f"whatever is farther than its radius of {spec.radius} pixels, and wherever it is cut out"
-        same(whole, tile[..., inner, inner], farther)
+        same(whole[..., middle, middle], tile, farther)
 
 
 def _apply(network: nn.Module, name: str, images: Tensor) -> Tensor:
@@ -236,11 +238,13 @@ def _apply(network: nn.Module, name: str, images: Tensor) -> Tensor:
     """
     before = images.clone()
     try:
-        restored: Tensor = network(images)
+        restored: Any = network(images)
     except Exception as error:  # whatever a network of somebody else trips over
         raise UsageError(
             f"{name}: expected a network that takes {tuple(images.shape)}, but it fails: {error}"
         ) from error
+    if not isinstance(restored, Tensor):
+        raise UsageError(f"{name}: expected a network that returns a tensor, got {type(restored).__name__}")
     if restored.shape != images.shape or restored.dtype != images.dtype:
         raise UsageError(
             f"{name}: expected {tuple(images.shape)} {images.dtype} to keep shape and type, "

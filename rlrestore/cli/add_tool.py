@@ -6,6 +6,7 @@ from pathlib import Path
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import lasting_card
 from rlrestore.cli.reporting import say
+from rlrestore.errors import UsageError
 
 DESCRIPTION = """\
 Write the tools of a model and one more, from an ONNX file that maps float32 (B, 3, H, W) to the same shape,
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the tool, then write the model.
 
     Raises:
-        UsageError: The file is no tool, or its name is taken.
+        UsageError: The file is no tool, its name is taken, or `--out` is the model itself.
         RlrestoreError: The model cannot be read or written.
     """
     from rlrestore.cli.outputs import prepare_folder
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.toolbox.storage import load_toolbox, read_card, save_toolbox
 
     model = find_model(args.model)
+    if model.resolve() == args.out.resolve():
+        raise UsageError(f"{args.out} is the model itself, whose agent would be lost: choose another --out")
     toolbox = add_onnx_tool(load_toolbox(model), own_spec(args.name, ONNX, args.radius), args.file)
     prepare_folder(args.out)
     save_toolbox(args.out, toolbox, lasting_card(read_card(model)))

@@ -61,6 +61,7 @@ class InOrder(Generic[T]):
             self._tell_first()
 
     def _tell_first(self) -> None:
-        job, _, done = self._waiting.popleft()
-        done.exception()  # which waits
+        job, _, done = self._waiting[0]
+        done.exception()  # which waits, and may be interrupted
+        self._waiting.popleft()
         self._tell(job, done)

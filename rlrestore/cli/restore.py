@@ -89,7 +89,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--format",
         choices=FORMATS,
         help="of the results that -o does not name (default: png); jpg and avif lose detail, only png and "
-        "tif keep 16 bits, and bmp and ppm keep neither EXIF nor colour profile",
+        "tif keep 16 bits, bmp and ppm keep neither EXIF nor colour profile, and webp, avif and ppm no "
+        "resolution",
     )
     parser.add_argument(
         "--quality",

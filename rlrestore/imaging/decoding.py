@@ -26,6 +26,9 @@ UNREAD_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "ICO",
 FIRST_PICTURE_FORMATS = frozenset({"HEIF", "MPO", "PSD"})
 """Formats whose first picture is the photograph and whose others are its parts: previews, depth, layers."""
 
+PHOTOMETRIC_TAG, WHITE_IS_ZERO = 262, 0
+BITS_TAG = 258
+
 _PILLOW_STATE = threading.Lock()
 
 
@@ -63,7 +66,7 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
         with _no_pillow_limits() if image.format == "TIFF" else nullcontext():
             image.load()
         notes: list[str] = []
-        samples = deep_colour_samples(image, stream)
+        samples = deep_colour_samples(image, stream, name)
         if samples is None:
             # Pillow turns TIFF by itself while loading, and only TIFF.
             samples = _oriented(_plain_samples(image, notes, name), 1 if image.format == "TIFF" else turn)
@@ -99,6 +102,10 @@ def from_image(image: Image.Image) -> Photo:
         ImageError: It is damaged, too small, too large, or has several frames.
     """
     name, notes = "the Pillow image", list[str]()
+    if image.mode == "I" and image.format is None:
+        raise ImageError(
+            "expected to know the range of the Pillow image, got mode I: convert it to I;16 or L"
+        )
     _check_header(image, name)
     try:
         return _photo(_oriented(_plain_samples(image, notes, name), orientation(image)), image, tuple(notes))
@@ -210,6 +217,8 @@ def _grey16_samples(image: Image.Image, name: str) -> Integers:
             "convert it to 16-bit TIFF or PNG"
         )
     grey: Integers = values.astype(np.uint16)[..., None]
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
+        grey = 65535 - grey
     key = image.info.get("transparency")
     if not isinstance(key, int):
         return grey
@@ -253,6 +262,8 @@ def _left_behind(image: Image.Image) -> Iterator[str]:
         yield "only the main picture of the file was read"
     if image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
         yield f"{image.info['bit_depth']} bits a sample were read as 8"
+    if image.mode == "CMYK" and 16 in getattr(image, "tag_v2", {}).get(BITS_TAG, ()):
+        yield "16 bits a sample were read as 8"
     primaries = (image.info.get("nclx_profile") or {}).get("color_primaries", 1)
     if primaries not in (1, 2) and not image.info.get("icc_profile"):
         yield f"its colours are taken for sRGB, though the file calls them others (primaries {primaries})"

@@ -96,6 +96,32 @@ def test_work_is_told_in_its_order_and_waited_for_where_it_holds_too_much(
         assert told == ["one: 1", "two: no", "three: 3"]
 
 
+def test_work_whose_wait_is_interrupted_is_told_all_the_same() -> None:
+    told: list[str] = []
+
+    class Interrupted(Future[int]):
+        waits = 0
+
+        def exception(self, timeout: float | None = None) -> BaseException | None:
+            self.waits += 1
+            if self.waits == 1:
+                raise KeyboardInterrupt("by Ctrl-C")
+            return super().exception(timeout)
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            done = Interrupted()
+            done.set_result(1)
+            return done
+
+    with Pool(1) as executor:
+        works: InOrder[int] = InOrder(lambda job, _: told.append(str(job.source)), executor)
+        with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
+            works.give(jobs_of(Path("one"))[0], 1, lambda: 1)
+        works.finish()
+    assert told == ["one"]
+
+
 def test_the_number_of_workers_changes_no_result(
     restore: Callable[..., int], write_image: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,8 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
         (lambda images: images.double(), 0, "got .* torch.float64"),
         (lambda images: images / 0, 0, "expected finite values"),
         (torch.sqrt, 0, "expected finite values"),
+        (lambda images: (images,), 0, "expected a network that returns a tensor, got tuple"),
+        (lambda images: torch.roll(images, 30, dims=3), 1, "farther than its radius of 1 pixels"),
         (lambda images: images.clamp_(0, 1), 0, "leaves its input as it is"),
         (fourfold_mean, 8, "and wherever it is cut out"),
         (lambda images: images + torch.rand(()), 0, "expected the same result every time, got one"),
@@ -159,6 +161,7 @@ def test_a_radius_that_is_large_enough_is_believed() -> None:
     [
         (lambda: own.register("onnx", Halve), "expected a kind of network that is neither empty"),
         (lambda: own.own_spec("a/b", "halve", 0), "expected a tool's name of letters"),
+        (lambda: own.add_tool(make_toolbox(), own.own_spec("a", "by", 0), len), "expected a torch.nn.Module"),  # type: ignore[arg-type]
         (lambda: own.own_spec("a", "halve", 65), "expected a radius from 0 to 64 pixels, got 65"),
         (lambda: own.own_spec("stop", "halve", 0), "neither stop nor unchanged, got 'stop'"),
         (lambda: own.add_tool(with_halve(), own.own_spec("halve-1", "halve", 0)), "expected a new name"),
@@ -280,6 +283,11 @@ def test_the_page_does_what_it_says(
     assert install == "pip install 'rlrestore[onnx]'"
     for command in rest:
         assert main(shlex.split(command)[1:]) == 0
+    assert (
+        main(["add-tool", "smooth.onnx", "--name", "b", "--radius", "1", "--model", "mine", "--out", "mine"])
+        == 2
+    )
+    assert "whose agent would be lost: choose another --out" in capsys.readouterr().err
     program = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     exec(compile(program.replace('"--minutes", "25"', '"--steps", "6"'), "own-tools.md", "exec"), {})  # noqa: S102
     assert load_toolbox(tmp_path / "mine").names[-1] == "smooth-1"
