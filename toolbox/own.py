@@ -103,7 +103,7 @@ def own_spec(name: str, kind: str, radius: int) -> ToolSpec:
     """Describe a tool of your own, for whatever damage.
 
     Args:
-        name: What people call it: letters, digits, `-` and `_`.
+        name: What people call it, see `check_name`.
         kind: Of its network, registered or `onnx`.
         radius: How far it looks, in pixels.
 
