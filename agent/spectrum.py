@@ -19,6 +19,8 @@ STATISTICS = 3
 FAINT = 1e-3, 1e-4
 """What is added to a coefficient, and to a mean over a patch, before the logarithm: a quarter of a grey level
 and a fortieth of one."""
+FACTORS = 8
+"""Sizes at most whose product is taken: from (1e-3)⁸ to 8⁸, far from the ends of float32."""
 
 
 class Spectrum(nn.Module):
@@ -45,6 +47,7 @@ class Spectrum(nn.Module):
         self.greys: Tensor
         self.register_buffer("greys", torch.tensor([0.0, 0.5, 0.5]).view(3, 1, 1), persistent=False)
 
+    @torch.no_grad()  # nothing here learns; and what is counted is counted in place
     def forward(self, images: Tensor) -> Tensor:
         """Look at images.
 
@@ -55,17 +58,31 @@ class Spectrum(nn.Module):
             `(B, planes, 8, 8)`: a plane for each scale, colour and statistic, an entry for each frequency.
             A transposed image has the transposed planes.
         """
-        coefficient_floor, mean_floor = FAINT
         colours = (self.colours @ images.clamp(0, 1).flatten(2)).view_as(images)
         planes, spectra = colours + self.greys, []  # so that no plane's mean changes its sign
         for half, stride in enumerate(self.strides):
             planes = F.avg_pool2d(planes, 2) if half else planes
             single = planes.flatten(0, 1)[:, None]  # (3B, 1, H, W)
-            sizes = F.conv2d(single, self.kernels, stride=stride).abs().flatten(2)  # (3B, 64, blocks)
-            statistics = (
-                (sizes.mean(2) + mean_floor).log(),
-                (sizes.square().mean(2).sqrt() + mean_floor).log(),
-                (sizes + coefficient_floor).log().mean(2),
-            )
-            spectra.append(torch.stack(statistics, dim=1).view(len(images), 3 * STATISTICS, BLOCK, BLOCK))
+            sizes = F.conv2d(single, self.kernels, stride=stride).abs_().flatten(2)  # (3B, 64, blocks)
+            statistics = torch.stack(log_means_(sizes), dim=1)  # (3B, 3, 64)
+            spectra.append(statistics.view(len(images), 3 * STATISTICS, BLOCK, BLOCK))
         return torch.cat(spectra, dim=1)
+
+
+def log_means_(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logarithms of the mean, the root mean square and the geometric mean of `(N, F, blocks)`.
+
+    A product of up to `FACTORS` sizes takes one logarithm, by far the slowest step, for all of them.
+
+    Args:
+        sizes: Not negative; they are overwritten.
+    """
+    coefficient_floor, mean_floor = FAINT
+    blocks = sizes.shape[2]
+    mean = sizes.mean(2)
+    root_mean_square = torch.linalg.vector_norm(sizes, dim=2) / blocks**0.5
+    products, factors = sizes.add_(coefficient_floor), 1
+    while products.shape[2] % 2 == 0 and 2 * factors <= FACTORS:
+        first, second = products.chunk(2, dim=2)
+        products, factors = first.mul_(second), 2 * factors
+    return (mean + mean_floor).log(), (root_mean_square + mean_floor).log(), products.log().sum(2) / blocks

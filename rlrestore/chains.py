@@ -16,8 +16,9 @@ from rlrestore.trace import STOP_NAME, TraceStep
 
 GLOBAL_STRIDE = 48
 """Pixels between windows whose values are averaged."""
-GLOBAL_LIMIT = 1024
-"""Windows at most in global mode, an even subset of a larger photograph; its mean is known well before."""
+GLOBAL_WINDOWS = 16, 1024
+"""Windows at most in global mode, of a small and of a large photograph, evenly spread; in between, as many as
+lie side by side. Their mean is known well before."""
 LOCAL_STRIDE = 32
 """Pixels between windows that each follow their own chain: half a window, so that two always blend."""
 SHARING = 2
@@ -50,7 +51,9 @@ def global_chain(
     Source: paper, section 4.4 (there the patches vote).
     """
     height, width = image.shape[-2:]
-    grid = WindowGrid.cover(height, width, policy.patch_size, GLOBAL_STRIDE, GLOBAL_LIMIT)
+    fewest, most = GLOBAL_WINDOWS
+    limit = min(max(height * width // policy.patch_size**2, fewest), most)
+    grid = WindowGrid.cover(height, width, policy.patch_size, GLOBAL_STRIDE, limit)
     view = View(policy, grid)
     actions = torch.full((len(grid),), NO_ACTION, device=image.device)
     for number in range(1, max_steps + 1):

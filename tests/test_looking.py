@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlrestore.chains import SHARING_DB, blending_weights, share_out, smooth
+from rlrestore.chains import SHARING_DB, blending_weights, global_chain, share_out, smooth
 from rlrestore.looking import WindowGrid
+from tests.toys import make_restorer
 
 
 @given(
@@ -103,3 +104,17 @@ def test_a_window_that_stopped_stays_alone() -> None:
 
     assert shares[1].tolist() == [0, 0, 1]
     assert shares[0].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "windows"),
+    [(40, 63, 1), (126, 126, 9), (256, 256, 16), (630, 630, 100), (2100, 2100, 1024)],
+)
+def test_a_large_photograph_is_not_seen_as_closely_as_a_small_one(
+    height: int, width: int, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All windows while they are few, then as many as fit in side by side, then enough."""
+    model, seen = make_restorer([]), []
+    model.policy.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    next(global_chain(model.toolbox, model.policy, torch.zeros(1, 3, height, width), max_steps=1))
+    assert sum(seen) == windows

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,8 @@ def make_plan(
 ) -> Plan:
     """Find the images and name their results.
 
+    Where `x.jpg` and `x.png` would share a result, they get `x_jpg_restored` and `x_png_restored`.
+
     Args:
         inputs: Files, folders (searched with all their subfolders) and patterns, as the user named them.
         out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
@@ -84,10 +87,13 @@ def make_plan(
     if out == "":
         raise UsageError("expected a file or a folder after -o, got an empty name")
     found = find_images(inputs)
+    outputs = [_output(image, out, suffix, alone=len(found) == 1 and not image.listed) for image in found]
+    shared = Counter(map(_place, outputs))
     jobs: dict[Path, Job] = {}
     clashes = []
-    for image in found:
-        job = Job(image.path, _output(image, out, suffix, alone=len(found) == 1 and not image.listed))
+    for image, output in zip(found, outputs, strict=True):
+        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{suffix}")
+        job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
             problem = (

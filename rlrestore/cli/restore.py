@@ -17,9 +17,7 @@ from rlrestore.cli.reporting import describe, report, say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlrestore.cli.batch import InOrder
     from rlrestore.cli.planning import Job, Plan
-    from rlrestore.imaging.photo import Photo
     from rlrestore.restore import Restoration, Restorer
     from rlrestore.trace import Trace
 
@@ -106,10 +104,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--workers",
         type=positive_int,
-        default=2,
         metavar="N",
-        help="threads that read, and as many that write, images of up to 32 megapixels while the device "
-        "works; they change no result (default: 2)",
+        help="small images that are restored at a time, and results that are written beside the next; it "
+        "changes no result (default: one for each core)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image, and nothing else"
@@ -205,14 +202,16 @@ class Tally:
 
 
 def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
-    """Restore image after image, while other threads read and write."""
+    """Restore every image; small ones side by side, and each is written while the next is restored."""
+    import torch
     from tqdm import tqdm
 
-    from rlrestore.cli.batch import InOrder, read_ahead
+    from rlrestore.cli.batch import PIXELS_HELD, SMALL_PIXELS, InOrder
+    from rlrestore.imaging.files import claimed_pixels
 
     def settle(job: "Job", done: Future["Restoration"]) -> None:
         error = done.exception()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, UsageError):
             _fail(job.source, error, args, tally)
         else:
             restoration = done.result()
@@ -220,42 +219,48 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
             _tell(job, restoration, args)
         bar.update()
 
+    def restore(job: "Job", progress: bool) -> Callable[[], "Restoration"]:
+        return partial(_write, job, _restored(restorer, job, args, progress), args)
+
+    largest = SMALL_PIXELS if restorer.device.type == "cpu" else PIXELS_HELD
+    cores = torch.get_num_threads()
+    workers = max(1, min(args.workers or cores, len(jobs)))
+    share = max(1, cores // workers)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
-    with bar, ThreadPoolExecutor(args.workers) as writers, ThreadPoolExecutor(args.workers) as readers:
-        results = InOrder(settle, writers)
+    beside = ThreadPoolExecutor(workers, "restoring", initializer=torch.set_num_threads, initargs=(share,))
+    with bar, beside, ThreadPoolExecutor(workers, "writing") as writers:
+        results = InOrder(settle)
         try:
-            for job, read in read_ahead(jobs, readers):
-                _restore_one(restorer, job, read, args, results)
+            for job in jobs:
+                pixels = claimed_pixels(job.source)
+                if len(jobs) > 1 and pixels <= largest:
+                    work = beside.submit(lambda job: restore(job, progress=False)(), job)
+                else:
+                    try:
+                        work = writers.submit(restore(job, progress=True))
+                    except Exception as error:  # noqa: BLE001  # told in its turn, like one of a thread's
+                        work = writers.submit(_raise, error)
+                results.add(job, pixels, work)
+                del work  # and with it the photograph
+            results.finish()
         finally:  # what is restored is written, whatever came between
-            readers.shutdown(cancel_futures=True)
+            beside.shutdown(cancel_futures=True)
             results.finish()
 
 
-def _restore_one(
-    restorer: "Restorer",
-    job: "Job",
-    read: Callable[[], "Photo"],
-    args: argparse.Namespace,
-    results: "InOrder[Restoration]",
-) -> None:
-    """Restore one image, if its result can be written, and let it be written."""
+def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace, progress: bool) -> "Restoration":
+    """Restore one image, if its result can be written."""
     from rlrestore.cli.outputs import prepare_output
     from rlrestore.imaging.encoding import check_transparency
-    from rlrestore.imaging.files import shown
+    from rlrestore.imaging.files import read_photo, shown
 
-    try:
-        prepare_output(job.output)
-        photo = read()
-        check_transparency(photo, job.output.suffix.lower(), shown(job.output))
-        options = {"keep_steps": args.trace, "progress": True, "in_place": True}
-        restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
-    except UsageError:
-        raise
-    except Exception as error:  # noqa: BLE001  # the other images are restored all the same
-        results.give(job, 0, partial(_raise, error))
-    else:
-        results.give(job, photo.width * photo.height, partial(_write, job, restoration, args))
+    prepare_output(job.output)
+    photo = read_photo(job.source)
+    check_transparency(photo, job.output.suffix.lower(), shown(job.output))
+    return restorer.restore(
+        photo, args.reference, args.mode, args.max_steps, args.trace, progress, in_place=True
+    )
 
 
 def _raise(error: Exception) -> "Restoration":

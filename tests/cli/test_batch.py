@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rlrestore.cli import batch
-from rlrestore.cli.batch import InOrder, read_ahead
+from rlrestore.cli.batch import InOrder
 from rlrestore.cli.main import main
 from rlrestore.cli.planning import Job
 from rlrestore.errors import ImageError, UsageError
@@ -32,46 +33,71 @@ def jobs_of(*sources: Path) -> list[Job]:
     return [Job(source, source.with_name(f"{source.stem}_restored.png")) for source in sources]
 
 
-def test_images_are_read_ahead_in_their_order_but_never_too_many(
-    write_image: Write, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("small", "beside"), [(1200, True), (1199, False)])
+def test_small_images_are_restored_side_by_side(
+    restore: Callable[..., int],
+    write_image: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small: int,
+    beside: bool,
 ) -> None:
-    """Three of 1200 pixels fit; the large one waits until all before it are taken: its taker reads it."""
-    monkeypatch.setattr(batch, "PIXELS_WAITING", 3600)
-    sources = [write_image(f"{number}.png") for number in range(5)]
-    sources.insert(2, write_image("large.png", width=400))
-    begun: list[str] = []
-    here = threading.get_ident()
+    """The first two of 1200 pixels wait for each other, each with half of the cores; larger ones cannot."""
+    monkeypatch.setattr(batch, "SMALL_PIXELS", small)
+    for number in range(2):
+        write_image(f"in/{number}.png")
+    real, both = Restorer.restore, threading.Barrier(2)
+    here, cores = threading.get_ident(), torch.get_num_threads()
 
-    def watched(path: Path) -> object:
-        begun.append(path.name)
-        assert (path.name == "large.png") == (threading.get_ident() == here)
-        return read_photo(path)
+    def watched(self: Restorer, *args: Any, **options: Any) -> object:
+        assert (threading.get_ident() != here) == beside
+        assert torch.get_num_threads() == (max(1, cores // 2) if beside else cores)
+        if beside:
+            both.wait(timeout=20)
+        return real(self, *args, **options)
 
-    monkeypatch.setattr(batch, "read_photo", watched)
-    taken: list[str] = []
-    with ThreadPoolExecutor(2) as executor:
-        for job, read in read_ahead(jobs_of(*sources), executor):
-            assert len(begun) - len(taken) <= 4  # three that wait, and the one that is taken
-            assert read().height == 30
-            taken.append(job.source.name)
-    assert taken == [source.name for source in sources]
+    monkeypatch.setattr(Restorer, "restore", watched)
+    assert restore(tmp_path / "in", "--workers", 2) == 0
+    assert torch.get_num_threads() == cores
 
 
-def test_what_cannot_be_read_is_told_when_its_turn_comes(write_image: Write, tmp_path: Path) -> None:
-    (tmp_path / "b.png").write_text("no image")
-    sources = (write_image("a.png"), tmp_path / "b.png", tmp_path / "missing.png", write_image("c.png"))
-    with ThreadPoolExecutor(1) as executor:
-        first, second, third, fourth = read_ahead(jobs_of(*sources), executor)
-    assert first[1]().width == fourth[1]().width == 40
-    for _, read in (second, third):
-        with pytest.raises(ImageError, match="expected an image file"):
-            read()
+def test_one_image_alone_has_all_cores(
+    restore: Callable[..., int], write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    real = Restorer.restore
+
+    def watched(self: Restorer, *args: Any, **options: Any) -> object:
+        threads.append(threading.get_ident())
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Restorer, "restore", watched)
+    assert restore(write_image("photo.png")) == 0
+    assert threads == [threading.get_ident()]
+
+
+def test_what_is_small_and_what_is_large_is_told_in_one_order(
+    restore: Callable[..., int],
+    write_image: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Seven images, of which two are larger than small and one is none."""
+    monkeypatch.setattr(batch, "SMALL_PIXELS", 1200)
+    for number in range(7):
+        write_image(f"in/{number}.png", width=80 if number in (2, 5) else 40)
+    (tmp_path / "in" / "4.png").write_text("no image")
+    assert restore(tmp_path / "in", "--json") == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(line["input"]).name for line in lines] == [f"{number}.png" for number in range(7)]
+    assert ["error" in line for line in lines] == [number == 4 for number in range(7)]
 
 
 def test_work_is_told_in_its_order_and_waited_for_where_it_holds_too_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch, "PIXELS_WAITING", 10)
+    monkeypatch.setattr(batch, "PIXELS_HELD", 10)
     told: list[str] = []
     gate = threading.Event()
 
@@ -86,13 +112,13 @@ def test_work_is_told_in_its_order_and_waited_for_where_it_holds_too_much(
         raise ImageError("no")
 
     with ThreadPoolExecutor(2) as executor:
-        works = InOrder(tell, executor)
+        works = InOrder(tell)
         one, two, three = jobs_of(Path("one"), Path("two"), Path("three"))
-        works.give(one, 6, slowly)
-        works.give(two, 4, fail)
+        works.add(one, 6, executor.submit(slowly))
+        works.add(two, 4, executor.submit(fail))
         assert told == []  # the second is done, but the first is not
         gate.set()
-        works.give(three, 11, lambda: 3)
+        works.add(three, 11, executor.submit(lambda: 3))
         assert told == ["one: 1", "two: no", "three: 3"]
 
 
@@ -108,18 +134,23 @@ def test_work_whose_wait_is_interrupted_is_told_all_the_same() -> None:
                 raise KeyboardInterrupt("by Ctrl-C")
             return super().exception(timeout)
 
-    class Pool(ThreadPoolExecutor):
-        def submit(self, *_: Any, **__: Any) -> Future[Any]:
-            done = Interrupted()
-            done.set_result(1)
-            return done
-
-    with Pool(1) as executor:
-        works: InOrder[int] = InOrder(lambda job, _: told.append(str(job.source)), executor)
-        with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
-            works.give(jobs_of(Path("one"))[0], 1, lambda: 1)
-        works.finish()
+    done = Interrupted()
+    done.set_result(1)
+    works: InOrder[int] = InOrder(lambda job, _: told.append(str(job.source)))
+    with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
+        works.add(jobs_of(Path("one"))[0], 1, done)
+    works.finish()
     assert told == ["one"]
+
+
+def test_work_that_was_cancelled_is_not_told() -> None:
+    told: list[str] = []
+    works: InOrder[int] = InOrder(lambda job, _: told.append(str(job.source)))
+    cancelled: Future[int] = Future()
+    works.add(jobs_of(Path("one"))[0], 1, cancelled)
+    assert cancelled.cancel()
+    works.finish()
+    assert told == []
 
 
 def test_the_number_of_workers_changes_no_result(
@@ -177,8 +208,9 @@ def test_an_interrupted_run_goes_on(
 def test_an_image_is_let_go_before_the_next_is_restored(
     restore: Callable[..., int], write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images too large to wait: of the last one nothing is in memory any more."""
-    monkeypatch.setattr(batch, "PIXELS_WAITING", 0)
+    """Images too large to be held beside others: of the last one nothing is in memory any more."""
+    monkeypatch.setattr(batch, "PIXELS_HELD", 0)
+    monkeypatch.setattr(batch, "SMALL_PIXELS", 0)
     for number in range(3):
         write_image(f"in/{number}.png")
     real = Restorer.restore

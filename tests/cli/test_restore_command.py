@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rlrestore.cli import batch
 from rlrestore.cli.main import main
 from rlrestore.imaging import progress
 
@@ -157,9 +158,20 @@ def test_two_images_with_one_result_are_not_mixed_up(
     write_image("a.png", level=20)
     write_image("b.png")
 
-    assert restore(tmp_path) == 1
-    assert levels(tmp_path / "a_restored.png") <= {176, 177}
+    assert restore(tmp_path, "--skip-existing") == 0
+    assert levels(tmp_path / "a_jpg_restored.png") <= {176, 177}
+    assert levels(tmp_path / "a_png_restored.png") <= {96, 97}
     assert (tmp_path / "b_restored.png").exists()
+    assert restore(tmp_path, "--skip-existing") == 0
+    assert "0 of 3 images restored, 3 skipped" in capsys.readouterr().err
+
+
+def test_a_result_that_another_would_overwrite_is_left_out(
+    restore: Callable[..., int], write_image: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = write_image("in/a.png"), write_image("also/a.png")
+    assert restore(first, second, write_image("b.png"), "-o", tmp_path / "out/") == 1
+    assert files(tmp_path / "out") == ["a_png_restored.png", "b_restored.png"]
     err = capsys.readouterr().err
     assert "a.png' is left out: its result" in err
     assert "would overwrite that of" in err
@@ -200,6 +212,7 @@ def test_a_photograph_that_takes_long_has_a_bar_below_that_of_the_folder(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(batch, "SMALL_PIXELS", 0)  # those have no bars of their own
     for number in range(images):
         write_image(f"in/{number}.png", width=600)
 

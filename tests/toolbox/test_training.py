@@ -132,8 +132,8 @@ def test_training_stops_at_the_minute(bank: PhotoBank, tmp_path: Path) -> None:
     began = time.monotonic()
     settings = TrainingSettings(minutes=0.1, batch=2, patch=16)
     _, reports = train_tools(bank, bank, tmp_path, [DENOISE_3], settings)
-    assert time.monotonic() - began < 15  # 6 s, the measuring, a noisy machine
-    assert sum(report.seconds for report in reports) <= 6
+    assert time.monotonic() - began < 30  # 6 s, the measuring, a noisy machine
+    assert 5 < sum(report.seconds for report in reports) < 12  # nothing but training; a step may take seconds
     assert all(report.steps >= 1 for report in reports)
 
 

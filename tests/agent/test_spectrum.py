@@ -1,0 +1,60 @@
+"""What the agent sees of a patch, beside the definition written out."""
+
+import math
+
+import pytest
+import torch
+
+from rlrestore.agent.spectrum import FAINT, STRIDES, Spectrum
+from rlrestore.imaging.jpeg import RGB_TO_YCBCR
+
+
+def coefficient(block: torch.Tensor, row: int, column: int) -> float:
+    """One coefficient of the orthonormal DCT-II of a block of 8×8."""
+    waves = [
+        [math.cos((2 * place + 1) * frequency * math.pi / 16) * (0.5 if frequency else math.sqrt(1 / 8))]
+        for frequency in (row, column)
+        for place in range(8)
+    ]
+    down, across = torch.tensor(waves[:8]), torch.tensor(waves[8:])
+    return float((block * (down @ across.T)).sum())
+
+
+@pytest.mark.parametrize(
+    ("size", "half", "plane", "row", "column"),
+    [
+        (63, 0, 0, 0, 0),
+        (63, 1, 1, 3, 0),
+        (63, 2, 2, 7, 7),
+        (20, 0, 0, 2, 5),
+        (20, 1, 2, 0, 1),
+        (9, 0, 1, 4, 4),
+    ],
+)
+def test_a_spectrum_holds_three_means_of_each_coefficient(
+    size: int, half: int, plane: int, row: int, column: int
+) -> None:
+    """At sides whose numbers of blocks are products of two, odd, and one."""
+    image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    colours = torch.einsum("ij,jhw->ihw", torch.tensor(RGB_TO_YCBCR), image.clamp(0, 1))
+    seen = colours[plane] + (0.5 if plane else 0)
+    for _ in range(half):
+        even = seen[: len(seen) // 2 * 2, : len(seen) // 2 * 2]
+        seen = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    starts = range(0, len(seen) - 7, STRIDES[half])
+    sizes = [
+        abs(coefficient(seen[top : top + 8, left : left + 8], row, column))
+        for top in starts
+        for left in starts
+    ]
+    expected = (
+        math.log(sum(sizes) / len(sizes) + FAINT[1]),
+        math.log(math.sqrt(sum(size**2 for size in sizes) / len(sizes)) + FAINT[1]),
+        sum(math.log(size + FAINT[0]) for size in sizes) / len(sizes),
+    )
+    statistics = Spectrum(size)(image[None])[0].unflatten(0, (-1, 3, 3))[half, plane, :, row, column]
+    assert statistics.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_flat_patch_is_finite() -> None:
+    assert bool(Spectrum(63)(torch.zeros(1, 3, 63, 63)).isfinite().all())
