@@ -4,8 +4,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any, Self
 
@@ -70,7 +72,12 @@ class Restoration:
 
 
 class Restorer:
-    """A toolbox and the agent that chooses from it, ready to restore photographs."""
+    """A toolbox and the agent that chooses from it, ready to restore photographs, from any number of threads.
+
+    Attributes:
+        concurrent: Whether threads restore at the same time. They take turns on other devices than the
+            processor, and with tools of your own, which may remember something between their layers.
+    """
 
     def __init__(
         self,
@@ -99,6 +106,8 @@ class Restorer:
         self.policy = policy.eval()
         self.name = name
         self.card = dict(card or {})
+        self.concurrent = self.device.type == "cpu" and not any(spec.own for spec in toolbox.specs)
+        self._turn = nullcontext() if self.concurrent else Lock()
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +183,7 @@ class Restorer:
                 f"expected a reference of the image's size, {source.width}×{source.height} pixels, "
                 f"got {truth.width}×{truth.height}"
             )
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             image = to_tensor(source, self.device)
             if source is photo and not in_place:
                 image = image.clone()

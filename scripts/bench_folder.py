@@ -4,8 +4,9 @@
 
 Windows of 256×256 pixels are damaged by random draws of the moderate mixture, written as PNG, and restored by
 one call of `rlrestore restore`. Then the very tools that were applied are applied once more to the same
-pixels, in memory and without anything else: the bare networks. Both take turns, and the shortest time of each
-counts. Times are only good on an idle machine.
+pixels, in memory and without anything else: the bare networks, one photograph after another by all cores and
+side by side, a core each. All take turns, and the shortest time of each counts. Times are only good on an
+idle machine.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import json
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -75,17 +78,30 @@ def time_folder(folder: Path, out: Path, args: argparse.Namespace) -> tuple[floa
     return took, [json.loads(line)["tools"] for line in said.getvalue().splitlines()]
 
 
-@torch.inference_mode()
-def time_networks(restorer: Restorer, images: Sequence[Tensor], chains: Sequence[Sequence[str]]) -> float:
-    """Apply to each image `(1, 3, H, W)` its own tools and nothing else; return the seconds."""
-    copies = [image.clone() for image in images]
-    began = time.perf_counter()
-    for image, chain in zip(copies, chains, strict=True):
+def time_networks(
+    restorer: Restorer, images: Sequence[Tensor], chains: Sequence[Sequence[str]], workers: int
+) -> float:
+    """Apply to each image `(1, 3, H, W)` its own tools and nothing else; return the seconds.
+
+    Args:
+        restorer: Whose tools.
+        images: Each is copied first.
+        chains: The tools of each image.
+        workers: Threads that share the images, a core each; 0 for one image after another by all cores.
+    """
+
+    @torch.inference_mode()
+    def apply(image: Tensor, chain: Sequence[str]) -> None:
         for tool in chain:
             apply_tool_(restorer.toolbox, restorer.toolbox.names.index(tool), image)
-    if restorer.device.type == "cuda":
-        torch.cuda.synchronize(restorer.device)
-    return time.perf_counter() - began
+
+    copies = [image.clone() for image in images]
+    with ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        began = time.perf_counter()
+        deque((pool.map if workers else map)(apply, copies, chains), maxlen=0)
+        if restorer.device.type == "cuda":
+            torch.cuda.synchronize(restorer.device)
+        return time.perf_counter() - began
 
 
 def run(args: argparse.Namespace) -> None:
@@ -102,16 +118,20 @@ def run(args: argparse.Namespace) -> None:
         folder.mkdir()
         write_damaged(photos, args.count, folder)
         images = [to_tensor(read_photo(path), restorer.device) for path in sorted(folder.iterdir())]
-        whole, bare = [], []
+        whole, alone, beside = [], [], []
         for number in range(args.rounds):
             seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)
             whole.append(seconds)
-            bare.append(time_networks(restorer, images, chains))
+            alone.append(time_networks(restorer, images, chains, workers=0))
+            beside.append(time_networks(restorer, images, chains, args.threads))
     tools = sum(map(len, chains)) / args.count
     print(
-        f"{args.count} photographs of {SIDE}×{SIDE}, {tools:.2f} tools each: {args.count / min(whole):.2f} a "
-        f"second by the command, {args.count / min(bare):.2f} by the bare networks: "
-        f"{min(bare) / min(whole):.0%}"
+        f"{args.count} photographs of {SIDE}×{SIDE}, {tools:.2f} tools each, a second:\n"
+        f"  {args.count / min(whole):.2f} by the command\n"
+        f"  {args.count / min(alone):.2f} by the bare networks, one photograph after another: "
+        f"{min(alone) / min(whole):.0%}\n"
+        f"  {args.count / min(beside):.2f} by the bare networks, {args.threads} side by side: "
+        f"{min(beside) / min(whole):.0%}"
     )
 
 

@@ -1,9 +1,12 @@
-"""The memory of a large photograph: so many bytes a pixel, whatever the mode."""
+"""The memory of a large photograph, so many bytes a pixel whatever the mode, and of many small ones."""
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 MEASURE = """
 import sys
@@ -56,3 +59,27 @@ def test_a_photograph_takes_one_copy_of_itself(mode: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert 10 < float(done.stdout) < 22  # the tiles and windows alone: about 4
+
+
+FOLDER = """
+import sys
+from pathlib import Path
+from rlrestore.cli.main import main
+
+assert main(["restore", *sys.argv[1:], "--max-steps", "1"]) == 0
+print(1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read where Linux tells it")
+def test_small_photographs_side_by_side_take_what_is_said(tmp_path: Path) -> None:
+    """Half a gigabyte, and 150 MB for each of three megapixels at a time."""
+    grain = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    (tmp_path / "in").mkdir()
+    for number in range(6):
+        Image.fromarray(grain).save(tmp_path / "in" / f"{number}.png")
+    command = [sys.executable, "-c", FOLDER, str(tmp_path / "in"), "-o", f"{tmp_path}/out/", "--workers", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) < 500e6 + 3 * 150e6

@@ -1,44 +1,67 @@
 """Many images in one call: worked on side by side, told of in their order."""
 
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+import torch
 
 from rlrestore.cli.planning import Job
 
 PIXELS_HELD = 32_000_000
-"""Of all images that are read and not yet written: it bounds the memory. A larger image is held alone."""
-SMALL_PIXELS = 1_000_000
-"""Of a small image. On a processor, small images are restored side by side, each by its share of the cores; a
-larger one takes them all."""
+"""Of the images that are being read, restored or written: it bounds the memory. A larger one is alone."""
+HELD_PER_WORKER = 4
+"""Images at most: enough that no thread waits, few enough that an interrupted run soon ends."""
 
 T = TypeVar("T")
 
 
-class InOrder(Generic[T]):
-    """Work that other threads do, told of in the order in which it was given out."""
+class Batch(Generic[T]):
+    """Work on many images, told of in the order in which it was given out."""
 
-    def __init__(self, tell: Callable[[Job, Future[T]], None]) -> None:
+    def __init__(
+        self, tell: Callable[[Job, Future[T]], None], beside: Executor, writers: Executor, most: int
+    ) -> None:
         """Begin with nothing.
 
         Args:
             tell: Told of every job when its work is done, or has failed.
+            beside: Who does the whole work on an image.
+            writers: Who does the last part of it.
+            most: Images that are in hand at a time.
         """
-        self._tell = tell
+        self._tell, self._beside, self._writers, self._most = tell, beside, writers, most
         self._waiting: deque[tuple[Job, int, Future[T]]] = deque()
 
-    def add(self, job: Job, pixels: int, work: Future[T]) -> None:
-        """Take work that keeps so many pixels in memory; wait while there is too much."""
-        self._waiting.append((job, pixels, work))
-        while self._waiting and (
-            self._waiting[0][2].done() or sum(held for _, held, _ in self._waiting) > PIXELS_HELD
-        ):
-            self._tell_first()
+    def do_beside(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
+        """Have another thread do the work on an image of so many pixels."""
+        self._make_room(pixels)
+        self._waiting.append((job, pixels, self._beside.submit(work)))
+
+    def do_here(self, job: Job, pixels: int, work: Callable[[], Callable[[], T]]) -> None:
+        """Do the work on an image here, but for its last part, which is what it returns."""
+        self._make_room(pixels)
+        try:
+            done = self._writers.submit(work())
+        except Exception as error:  # noqa: BLE001  # it is told in its turn
+            done = Future()
+            done.set_exception(error)
+        self._waiting.append((job, pixels, done))
 
     def finish(self) -> None:
         """Wait until all is done and told; work that was cancelled is not told."""
         while self._waiting:
+            self._tell_first()
+
+    def _make_room(self, pixels: int) -> None:
+        """Tell of what is done, and wait while an image of so many pixels would be too much."""
+        while self._waiting and (
+            self._waiting[0][2].done()
+            or len(self._waiting) >= self._most
+            or sum(held for _, held, _ in self._waiting) + pixels > PIXELS_HELD
+        ):
             self._tell_first()
 
     def _tell_first(self) -> None:
@@ -48,3 +71,26 @@ class InOrder(Generic[T]):
         self._waiting.popleft()
         if not work.cancelled():
             self._tell(job, work)
+
+
+@contextmanager
+def batch(tell: Callable[[Job, Future[T]], None], workers: int) -> Iterator[Batch[T]]:
+    """Work with so many threads, a core each, and at the end wait for all that was given out.
+
+    After an error or an interruption nothing is begun any more, but what was begun is finished and told.
+
+    Args:
+        tell: Told of every job when its work is done, or has failed.
+        workers: How many threads do whole images, and as many the last part of one.
+    """
+    cores = torch.get_num_threads()
+    one_core = ThreadPoolExecutor(workers, "beside", initializer=torch.set_num_threads, initargs=(1,))
+    with one_core as beside, ThreadPoolExecutor(workers, "writer") as writers:
+        work = Batch(tell, beside, writers, HELD_PER_WORKER * workers)
+        try:
+            yield work
+            work.finish()
+        finally:
+            beside.shutdown(cancel_futures=True)
+            work.finish()
+            torch.set_num_threads(cores)  # for threads to come: what a thread sets, they begin with

@@ -6,7 +6,9 @@ Exit codes: 0 all done, 1 the job or some image failed, 2 wrong usage, 130 inter
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _have_streams()
     _print_any_name()
+    _end_in_order()
     args = build_parser().parse_args(argv)
     try:
         code = int(args.run(args))
@@ -92,6 +95,12 @@ def _have_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # to the end
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: what is begun is finished or cleared away."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _print_any_name() -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 UNCHANGED = "unchanged"
+SMALL_PIXELS = 1_000_000
+"""Of an image that one core restores while you wait: such are restored side by side."""
 
 DESCRIPTION = """\
 Restore photographs that are blurred, noisy or JPEG-compressed in any mixture.
@@ -35,7 +37,8 @@ NAME_restored_trace.png with every step side by side. The gain that the agent
 expects is in dB of PSNR, without a reference; stopping gains 0.
 
 A search of a folder or pattern leaves out names ending in _restored and
-_restored_trace: the results of earlier runs.
+_restored_trace: the results of earlier runs. Where x.jpg and x.png would have
+the same result, they get x_jpg_restored.png and x_png_restored.png.
 
 Exit codes: 0 all done, 1 some image failed (the others are restored all the
 same), 2 wrong usage.
@@ -105,8 +108,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--workers",
         type=positive_int,
         metavar="N",
-        help="small images that are restored at a time, and results that are written beside the next; it "
-        "changes no result (default: one for each core)",
+        help="images of up to a megapixel that are restored at a time, 150 MB for each, and results that are "
+        "written meanwhile; it changes no result (default: one for each core)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one line of JSON per image, and nothing else"
@@ -202,11 +205,11 @@ class Tally:
 
 
 def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
-    """Restore every image; small ones side by side, and each is written while the next is restored."""
+    """Restore every image: small ones side by side, others while the one before is written."""
     import torch
     from tqdm import tqdm
 
-    from rlrestore.cli.batch import PIXELS_HELD, SMALL_PIXELS, InOrder
+    from rlrestore.cli.batch import batch
     from rlrestore.imaging.files import claimed_pixels
 
     def settle(job: "Job", done: Future["Restoration"]) -> None:
@@ -219,38 +222,36 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
             _tell(job, restoration, args)
         bar.update()
 
-    def restore(job: "Job", progress: bool) -> Callable[[], "Restoration"]:
-        return partial(_write, job, _restored(restorer, job, args, progress), args)
-
-    largest = SMALL_PIXELS if restorer.device.type == "cpu" else PIXELS_HELD
-    cores = torch.get_num_threads()
-    workers = max(1, min(args.workers or cores, len(jobs)))
-    share = max(1, cores // workers)
+    largest = _largest_beside(restorer) if len(jobs) > 1 else 0
+    workers = args.workers or max(2, torch.get_num_threads())
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
-    beside = ThreadPoolExecutor(workers, "restoring", initializer=torch.set_num_threads, initargs=(share,))
-    with bar, beside, ThreadPoolExecutor(workers, "writing") as writers:
-        results = InOrder(settle)
-        try:
-            for job in jobs:
-                pixels = claimed_pixels(job.source)
-                if len(jobs) > 1 and pixels <= largest:
-                    work = beside.submit(lambda job: restore(job, progress=False)(), job)
-                else:
-                    try:
-                        work = writers.submit(restore(job, progress=True))
-                    except Exception as error:  # noqa: BLE001  # told in its turn, like one of a thread's
-                        work = writers.submit(_raise, error)
-                results.add(job, pixels, work)
-                del work  # and with it the photograph
-            results.finish()
-        finally:  # what is restored is written, whatever came between
-            beside.shutdown(cancel_futures=True)
-            results.finish()
+    with bar, batch(settle, workers) as work:
+        for job in jobs:
+            pixels = claimed_pixels(job.source)
+            if pixels <= largest:
+                work.do_beside(job, pixels, partial(_restore_and_write, restorer, job, args))
+            else:
+                work.do_here(job, pixels, partial(_restored, restorer, job, args, progress=True))
 
 
-def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace, progress: bool) -> "Restoration":
-    """Restore one image, if its result can be written."""
+def _largest_beside(restorer: "Restorer") -> int:
+    """Return up to how many pixels an image is not restored in the main thread.
+
+    There it has all cores, and an interruption ends it at once. On another device than the cores the threads
+    take turns, and it works while they read and write.
+    """
+    from rlrestore.cli.batch import PIXELS_HELD
+
+    if restorer.device.type != "cpu":
+        return PIXELS_HELD
+    return SMALL_PIXELS if restorer.concurrent else 0
+
+
+def _restored(
+    restorer: "Restorer", job: "Job", args: argparse.Namespace, progress: bool
+) -> Callable[[], "Restoration"]:
+    """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
     from rlrestore.imaging.encoding import check_transparency
     from rlrestore.imaging.files import read_photo, shown
@@ -258,13 +259,13 @@ def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace, progre
     prepare_output(job.output)
     photo = read_photo(job.source)
     check_transparency(photo, job.output.suffix.lower(), shown(job.output))
-    return restorer.restore(
-        photo, args.reference, args.mode, args.max_steps, args.trace, progress, in_place=True
-    )
+    options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
+    restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
+    return partial(_write, job, restoration, args)
 
 
-def _raise(error: Exception) -> "Restoration":
-    raise error
+def _restore_and_write(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "Restoration":
+    return _restored(restorer, job, args, progress=False)()
 
 
 def _write(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> "Restoration":

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rlrestore.cli import batch
 from rlrestore.cli.main import main
 from rlrestore.imaging import progress
 
@@ -212,7 +211,7 @@ def test_a_photograph_that_takes_long_has_a_bar_below_that_of_the_folder(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(batch, "SMALL_PIXELS", 0)  # those have no bars of their own
+    monkeypatch.setattr("rlrestore.cli.restore.SMALL_PIXELS", 0)  # those have no bars of their own
     for number in range(images):
         write_image(f"in/{number}.png", width=600)
 
