@@ -84,5 +84,5 @@ def log_means_(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     products, factors = sizes.add_(coefficient_floor), 1
     while products.shape[2] % 2 == 0 and 2 * factors <= FACTORS:
         first, second = products.chunk(2, dim=2)
-        products, factors = first.mul_(second), 2 * factors
+        products, factors = first * second, 2 * factors  # a new tensor: the logarithm wants numbers in a row
     return (mean + mean_floor).log(), (root_mean_square + mean_floor).log(), products.log().sum(2) / blocks

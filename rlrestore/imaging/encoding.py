@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.metadata import EXIF_PREFIX
 from rlrestore.imaging.photo import Photo
-from rlrestore.imaging.png16 import PNG_LEVEL, encode_png16
+from rlrestore.imaging.png16 import PNG_STRATEGY, encode_png16
 from rlrestore.imaging.tiff import encode_tiff
 
 DEFAULT_QUALITY = 95
@@ -78,7 +78,7 @@ def _png(photo: Photo, quality: int | None) -> bytes:
     return _saved(
         photo.to_image(),
         "PNG",
-        compress_level=PNG_LEVEL,
+        compress_type=PNG_STRATEGY,
         pnginfo=text,
         icc_profile=photo.icc_profile,
         exif=photo.exif,

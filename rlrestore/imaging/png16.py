@@ -16,8 +16,9 @@ _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
 _METRES_PER_INCH = 0.0254
 
-PNG_LEVEL = 2
-"""Of 9: restored photographs take an eighth more than at Pillow's 6, in a sixth of the time."""
+PNG_STRATEGY = zlib.Z_RLE
+"""What zlib looks for in the filtered rows of a photograph, where hardly more repeats than the byte before:
+restored photographs come out a little smaller than by its default, in a sixth of the time."""
 
 
 def encode_png16(photo: Photo) -> bytes:
@@ -44,7 +45,7 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 def _compressed_rows(samples: Integers) -> bytes:
     """Compress `(H, W, C)` big-endian samples as differences to the pixel on their left (filter Sub)."""
-    compressor = zlib.compressobj(PNG_LEVEL)
+    compressor = zlib.compressobj(strategy=PNG_STRATEGY)
     step = samples.shape[2] * 2
     parts = []
     for row in samples:
