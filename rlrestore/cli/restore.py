@@ -222,7 +222,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
             _tell(job, restoration, args)
         bar.update()
 
-    largest = _largest_beside(restorer) if len(jobs) > 1 else 0
+    largest = largest_beside(restorer) if len(jobs) > 1 else 0
     workers = args.workers or max(2, torch.get_num_threads())
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
@@ -235,7 +235,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
                 work.do_here(job, pixels, partial(_restored, restorer, job, args, progress=True))
 
 
-def _largest_beside(restorer: "Restorer") -> int:
+def largest_beside(restorer: "Restorer") -> int:
     """Return up to how many pixels an image is not restored in the main thread.
 
     There it has all cores, and an interruption ends it at once. On another device than the cores the threads

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 
 from rlrestore.cli import batch
 from rlrestore.cli.main import main
+from rlrestore.cli.restore import largest_beside
 from rlrestore.errors import UsageError
 from rlrestore.imaging.files import read_photo
 from rlrestore.restore import Restorer
@@ -114,6 +116,16 @@ def test_tools_that_remember_something_are_not_shared_by_threads(toy_model: Path
         restored = list(executor.map(lambda photo: own.restore(photo).image, photos))
     for photo, image in zip(photos, restored, strict=True):
         np.testing.assert_array_equal(image, own.restore(photo).image)
+
+
+@pytest.mark.parametrize(
+    ("device", "concurrent", "largest"),
+    [("cpu", True, 1_000_000), ("cpu", False, 0), ("cuda", False, 32_000_000), ("mps", False, 32_000_000)],
+)
+def test_only_what_cannot_be_shared_is_restored_here(device: str, concurrent: bool, largest: int) -> None:
+    """On the cores what is large and what a tool of one's own works on; on a GPU what is held alone."""
+    restorer = SimpleNamespace(device=torch.device(device), concurrent=concurrent)
+    assert largest_beside(cast("Restorer", restorer)) == largest
 
 
 def test_what_is_small_and_what_is_large_is_told_in_one_order(
