@@ -163,6 +163,8 @@ def test_a_signal_ends_a_run_in_order(
     toy_model: Path, write_image: Write, tmp_path: Path, number: signal.Signals
 ) -> None:
     """What is told was written, all but one perhaps in whose telling it came; and nothing half lies about."""
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("the tests were started where this signal is ignored, as by a shell in the background")
     for index in range(400):
         write_image(f"in/{index:03d}.png", width=200)
     command = [sys.executable, "-m", "rlrestore", "restore", str(tmp_path / "in"), "-o", f"{tmp_path}/out/"]
