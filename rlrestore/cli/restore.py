@@ -29,12 +29,13 @@ SMALL_PIXELS = 1_000_000
 DESCRIPTION = """\
 Restore photographs that are blurred, noisy or JPEG-compressed in any mixture.
 Each result is written next to its input as NAME_restored.png unless -o or
---format say otherwise; an input is never overwritten.
+--format say otherwise; an input is never overwritten, an earlier result is.
 """
 EPILOG = """\
 --trace shows what was done and why: a table, NAME_restored.json, and
 NAME_restored_trace.png with every step side by side. The gain that the agent
-expects is in dB of PSNR, without a reference; stopping gains 0.
+expects is in dB of PSNR, without a reference; stopping gains 0, and is chosen
+where no tool is expected to gain enough, 0.1 dB for the shipped models.
 
 A search of a folder or pattern leaves out names ending in _restored and
 _restored_trace: the results of earlier runs. Where x.jpg and x.png would have
@@ -112,7 +113,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "written meanwhile; it changes no result (default: one for each core)",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print one line of JSON per image, and nothing else"
+        "--json",
+        action="store_true",
+        help="print one line of JSON per image to stdout, and nothing else there",
     )
 
 
