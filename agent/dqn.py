@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.qlearning import WORST_VALUE_DB, values_along
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start, transition
@@ -40,7 +40,7 @@ class TakenActions:
     target: AnyPolicy | None = field(default=None, init=False, repr=False)
 
     @torch.no_grad()
-    def play(
+    def collect(
         self,
         policy: AnyPolicy,
         toolbox: Toolbox,
@@ -48,11 +48,11 @@ class TakenActions:
         count: int,
         done: float,
         generator: torch.Generator,
-    ) -> tuple[Kept, int]:
-        """Play whole episodes ε-greedily; see `Learning.play`.
+    ) -> tuple[ReplayBuffer, int]:
+        """Play whole episodes ε-greedily; see `Learning.collect`.
 
-        Kept of every step: `seen`, `last_actions`, `actions`, `rewards_db` and `alive` `(N, T)`: whether the
-        episode had not yet ended.
+        Columns, one entry for each step: `observations`, `last_actions`, `actions`, `rewards_db` and `alive`
+        `(N, T)`: whether the episode had not yet ended.
         """
         self.target = copy.deepcopy(policy)
         device = generator.device
@@ -63,8 +63,8 @@ class TakenActions:
         alive = torch.ones(count, dtype=torch.bool, device=device)
         steps: list[tuple[Tensor, ...]] = []
         for _ in range(policy.max_steps):
-            seen = policy.see(state.images.clamp(0, 1))
-            values, hidden = policy.look(policy.trunk(seen), state.last_action, hidden)
+            observations = policy.observe(state.images.clamp(0, 1))
+            values, hidden = policy.step(policy.trunk(observations), state.last_action, hidden)
             random = torch.randint(toolbox.stop + 1, (count,), generator=generator, device=device)
             explore = torch.rand(count, generator=generator, device=device) < exploration
             actions = torch.where(explore, random, values.argmax(dim=1))
@@ -72,21 +72,23 @@ class TakenActions:
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
                 moved = transition(toolbox, state, actions, policy.max_steps, stop_when_worse=True)
             rewards = moved.reward.clamp(min=WORST_VALUE_DB)
-            steps.append((seen.half(), state.last_action, actions, rewards, alive))
+            steps.append((observations.half(), state.last_action, actions, rewards, alive))
             alive = alive & ~moved.terminated
             state = moved.state
-        names = ("seen", "last_actions", "actions", "rewards_db", "alive")
+        names = ("observations", "last_actions", "actions", "rewards_db", "alive")
         columns = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
-        kept = Kept(dict(zip(names, columns, strict=True)))
+        kept = ReplayBuffer(dict(zip(names, columns, strict=True)))
         return kept, int(kept["alive"].sum())
 
-    def loss(self, policy: AnyPolicy, batch: Kept) -> dict[str, Tensor]:
+    def loss(self, policy: AnyPolicy, batch: ReplayBuffer) -> dict[str, Tensor]:
         """Return the mean squared error of the values of the actions taken, in dB²; see `Learning.loss`."""
         alive = batch["alive"]
-        values = values_along(policy, batch["seen"], batch["last_actions"])
+        values = values_along(policy, batch["observations"], batch["last_actions"])
         taken = values.gather(2, batch["actions"][..., None])[..., 0]
         with torch.no_grad():
-            best = values_along(self.target or policy, batch["seen"], batch["last_actions"]).amax(dim=2)
+            best = values_along(self.target or policy, batch["observations"], batch["last_actions"]).amax(
+                dim=2
+            )
             follows = torch.zeros_like(best)
             follows[:, :-1] = torch.where(alive[:, 1:], best[:, 1:], 0.0)
             wanted = batch["rewards_db"] + self.discount * follows

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rlrestore.agent.policy import MAX_STEPS
-from rlrestore.agent.replay import Kept
-from rlrestore.agent.rollout import Chooser, agent, fixed, play
-from rlrestore.agent.teacher import prescribed, undoing_chains
+from rlrestore.agent.replay import ReplayBuffer
+from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
+from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTrainer
 from rlrestore.devices import bfloat16_pays, numbered_generator
 from rlrestore.envs.sources import PATCH, Recipe
@@ -153,7 +153,7 @@ class JointTrainer:
         }
         self.trained = copy.deepcopy(toolbox).requires_grad_(True)
         for spec, network in zip(toolbox.specs, self.trained.networks, strict=True):
-            network.requires_grad_(not spec.own)
+            network.requires_grad_(not spec.custom)
         channels_last(self.trained)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self.steps, self.seconds, self.rollbacks = 0, 0.0, 0
@@ -177,7 +177,10 @@ class JointTrainer:
         self.uses, self.rollbacks = progress["uses"], progress["rollbacks"]
         if self.follower is not None:
             here = {name: column.to(self.bank.device) for name, column in columns.items()}
-            self.follower.steps, self.follower.kept = progress["agent_steps"], Kept(here) if here else None
+            self.follower.steps, self.follower.buffer = (
+                progress["agent_steps"],
+                ReplayBuffer(here) if here else None,
+            )
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
@@ -186,7 +189,7 @@ class JointTrainer:
         kept = None
         if self.follower is not None:
             progress["agent_steps"] = self.follower.steps
-            kept = self.follower.kept
+            kept = self.follower.buffer
         columns = None if kept is None else kept.columns
         save_checkpoint(path, self._modules(), self._optimizers(), progress, columns)
 
@@ -232,18 +235,22 @@ class JointTrainer:
 
     def _stretch(self, whole: float, last: float) -> dict[str, float]:
         """Train for some steps, and for a round of the agent where one is due; return the mean metrics."""
-        settings, told, followed = self.settings, [], []
+        settings, step_metrics, agent_metrics = self.settings, [], []
         began, before = time.monotonic(), self.seconds
         for _ in range(CHECK_STEPS):
             if self.seconds >= whole or self.steps >= last:
                 break
             done = min(1.0, self.seconds / whole if math.isfinite(whole) else self.steps / last)
-            told.append(self.step(done))
+            step_metrics.append(self.step(done))
             if self.follower is not None and settings.agent_every and self.steps % settings.agent_every == 0:
-                followed.append(self.follower.round(done))
+                agent_metrics.append(self.follower.round(done))
             self.seconds = before + time.monotonic() - began
-        means = {name: float(torch.stack([one[name] for one in told]).mean()) for name in told[0]}
-        rounds = {name: [one[name] for one in followed] for name in followed[0]} if followed else {}
+        means = {
+            name: float(torch.stack([one[name] for one in step_metrics]).mean()) for name in step_metrics[0]
+        }
+        rounds = (
+            {name: [one[name] for one in agent_metrics] for name in agent_metrics[0]} if agent_metrics else {}
+        )
         return means | {f"agent_{name}": sum(values) / len(values) for name, values in rounds.items()}
 
     def step(self, done: float) -> dict[str, Tensor]:
@@ -266,8 +273,8 @@ class JointTrainer:
         self.optimizer.zero_grad()
         parts = []
         for piece in torch.arange(settings.batch, device=self.bank.device).split(settings.piece):
-            chooser = prescribed(given[piece], self.greedy())
-            parts.append(self._backward(degraded[piece], clean[piece], chooser))
+            behaviour = prescribed(given[piece], self.greedy())
+            parts.append(self._backward(degraded[piece], clean[piece], behaviour))
         actions, losses, gains_db = (torch.cat(column) for column in zip(*parts, strict=True))
         norm = self._apply_gradients(actions)
         self.steps += 1
@@ -277,29 +284,29 @@ class JointTrainer:
     def _prescribe(self, amounts: Degradations, generator: torch.Generator) -> Tensor:
         """Return what the agent does not choose, `(B, T)`: planned or random tools, else `NO_ACTION`."""
         settings, tools, device = self.settings, self.toolbox.stop, self.bank.device
-        chains = undoing_chains(self.toolbox.specs, amounts, self.max_steps)
+        chains = teacher_chains(self.toolbox.specs, amounts, self.max_steps)
         draws = torch.rand(2, *chains.shape, generator=generator, device=device)
         random = torch.randint(tools, chains.shape, generator=generator, device=device)
         explored = torch.where(draws[0] < settings.exploration, random, NO_ACTION)
         return torch.where(draws[1, :, :1] < settings.planned, chains, explored)
 
-    def greedy(self) -> Chooser:
+    def greedy(self) -> Behaviour:
         """Choose as the agent does now, without exploration; where there is none, stop."""
         if self.follower is None:
             return fixed((), self.toolbox.stop)
-        return agent(self.follower.policy)
+        return greedy(self.follower.policy)
 
-    def _backward(self, degraded: Tensor, clean: Tensor, choose: Chooser) -> tuple[Tensor, Tensor, Tensor]:
+    def _backward(self, degraded: Tensor, clean: Tensor, choose: Behaviour) -> tuple[Tensor, Tensor, Tensor]:
         """Play chains and add their gradients, each chain's as it is; return what was done and came of it."""
         device = self.bank.device
 
         @torch.no_grad()
-        def choose_only(images: Tensor, last_action: Tensor) -> Tensor:
+        def act_only(images: Tensor, last_action: Tensor) -> Tensor:
             with torch.autocast(device.type, enabled=False):  # it must see what it will see in use
                 return choose(images.detach(), last_action)
 
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-            rollout = play(self.trained, degraded, choose_only, self.max_steps)
+            rollout = roll_out(self.trained, degraded, act_only, self.max_steps)
         stop, weight = self.toolbox.stop, self.settings.earlier_weight
         losses = chain_losses(rollout.images.float(), clean, rollout.actions, stop, weight)
         if losses.requires_grad:  # some chain has a tool

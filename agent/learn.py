@@ -1,4 +1,4 @@
-"""Trainings from beginning to end: what is trained on, how it is watched, what it came to."""
+"""Trainings from beginning to end: what is trained on, how it is logged, what it came to."""
 
 import logging
 import math
@@ -15,10 +15,10 @@ import torch
 from rlrestore.agent.joint import JointSettings, JointTrainer
 from rlrestore.agent.logs import MetricLog
 from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
-from rlrestore.agent.policy import CAUTION_DB, AnyPolicy, Policy
-from rlrestore.agent.pretraining import learn_to_tell
+from rlrestore.agent.policy import STOP_MARGIN_DB, AnyPolicy, Policy
+from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.teacher import prescribed, undoing_chains
+from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
 from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
 from rlrestore.errors import UsageError
@@ -31,14 +31,14 @@ CHECKPOINT = Path("training") / "agent.safetensors"
 JOINT_CHECKPOINT = Path("training") / "joint.safetensors"
 LOG = Path("training") / "log"
 JOINT_LOG = Path("training") / "joint-log"
-TELLING_ROUNDS = 120
+PRETRAINING_ROUNDS = 120
 """How long a new agent learns to tell distortions apart before it plays: 31,000 patches."""
-TELLING_SHARE = 0.25
+PRETRAINING_SHARE = 0.25
 """Of the minutes that it may take at most."""
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
-DAMAGES: dict[str, Recipe] = {
-    "protocol": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
+TRAINING_RECIPES: dict[str, Recipe] = {
+    "paper": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
     "any": Blend(((0.6, ANY), (0.3, SingleDistortions(light_share=0.5)), (0.1, Untouched()))),
 }
 """What is trained on: as in the paper, mild and severe mixtures unseen, or all from clean to severe.
@@ -48,7 +48,7 @@ mixture; the clean photographs, on which the right first action is stop, are our
 """
 
 
-TRAINED_MIXTURES = {"protocol": MODERATE, "any": ANY}
+BASE_MIXTURES = {"paper": MODERATE, "any": ANY}
 """The mixtures among these, by the same names: what base networks and a single network are trained on."""
 JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
 """How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
@@ -60,7 +60,7 @@ def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:
     """Return an untrained agent of a family; the weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return family(tools, caution_db=CAUTION_DB)
+        return family(tools, stop_margin_db=STOP_MARGIN_DB)
 
 
 def moderate_held_out(toolbox: Toolbox, bank: PhotoBank, seed: int, max_steps: int) -> HeldOut:
@@ -78,12 +78,12 @@ def train_agent(
     toolbox: Toolbox,
     out: Path,
     settings: AgentSettings,
-    damage: str = "protocol",
+    mixture: str = "paper",
     resume: bool = False,
 ) -> PolicyReport:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
 
-    A new one first learns to tell distortions apart (`learn_to_tell`).
+    A new one first learns to tell distortions apart (`pretrain_trunk`).
 
     Args:
         policy: The agent to train, in place.
@@ -93,7 +93,7 @@ def train_agent(
         toolbox: The tools, on the same device.
         out: Folder for the checkpoint and the log.
         settings: How long, and the like.
-        damage: What to train on, one of `DAMAGES`.
+        mixture: What to train on, one of `TRAINING_RECIPES`.
         resume: Go on from the checkpoint in `out`.
 
     Raises:
@@ -101,7 +101,13 @@ def train_agent(
         ModelError: The checkpoint does not fit.
     """
     trainer = AgentTrainer(
-        policy, toolbox, MixtureSource(bank, DAMAGES[damage]), learning, settings, bank.device, damage
+        policy,
+        toolbox,
+        MixtureSource(bank, TRAINING_RECIPES[mixture]),
+        learning,
+        settings,
+        bank.device,
+        mixture,
     )
     if resume:
         trainer.resume(out / CHECKPOINT)
@@ -112,11 +118,13 @@ def train_agent(
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
     if isinstance(policy, Policy) and not policy.trunk.is_standardised:
         began = time.monotonic()
-        most = math.inf if settings.minutes is None else TELLING_SHARE * 60 * settings.minutes
-        error = learn_to_tell(policy, bank, DAMAGES[damage], TELLING_ROUNDS, settings.seed, most)
+        most = math.inf if settings.minutes is None else PRETRAINING_SHARE * 60 * settings.minutes
+        error = pretrain_trunk(
+            policy, bank, TRAINING_RECIPES[mixture], PRETRAINING_ROUNDS, settings.seed, most
+        )
         trainer.seconds += time.monotonic() - began
         log.info("tells distortions apart by %.2f tools in %.0f s", error, trainer.seconds)
-    with watched(out, held_out, trainer.steps, trainer.seconds) as watch:
+    with logged(out, held_out, trainer.steps, trainer.seconds) as watch:
         trainer.train(out / CHECKPOINT, watch)
         watch(trainer.steps, math.inf, policy, {})
     return held_out.measure(policy)
@@ -129,7 +137,7 @@ def train_joint(
     validation: PhotoBank,
     out: Path,
     settings: JointSettings,
-    damage: str = "protocol",
+    mixture: str = "paper",
     resume: bool = False,
 ) -> float:
     """Train tools and agent together; return what the agent gains on the validation photographs, in dB.
@@ -141,7 +149,7 @@ def train_joint(
         validation: Photographs to measure on, every minute and at the end, by the moderate mixture.
         out: Folder for the checkpoint and the log.
         settings: How long, and the like.
-        damage: What to train on, one of `DAMAGES`.
+        mixture: What to train on, one of `TRAINING_RECIPES`.
         resume: Go on from the checkpoint in `out`.
 
     Raises:
@@ -154,13 +162,13 @@ def train_joint(
             f"expected an agent that sees patches of {PATCH} pixels, as the tools are trained on here, "
             f"got {policy.patch_size}; train the agent anew"
         )
-    recipe, follower = DAMAGES[damage], None
+    recipe, follower = TRAINING_RECIPES[mixture], None
     if policy is not None:
         source = MixtureSource(bank, recipe)
         # Not the patches that the agent was trained on before.
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
-        follower = AgentTrainer(policy, toolbox, source, TriedActions(), episodes, bank.device, damage)
-    trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"damage": damage})
+        follower = AgentTrainer(policy, toolbox, source, TriedActions(), episodes, bank.device, mixture)
+    trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"mixture": mixture})
     if resume:
         trainer.resume(out / JOINT_CHECKPOINT)
     else:
@@ -171,11 +179,11 @@ def train_joint(
     pairs = degraded_pairs(validation, amounts, PATCH, generator)
     metric_log, measured = MetricLog(out / JOINT_LOG, trainer.steps), trainer.seconds
 
-    chains = undoing_chains(toolbox.specs, amounts, trainer.max_steps)
+    chains = teacher_chains(toolbox.specs, amounts, trainer.max_steps)
 
     def gain_db() -> float:
-        chooser = prescribed(chains, trainer.greedy()) if policy is None else trainer.greedy()
-        return mean_gain_db(toolbox, chooser, *pairs, trainer.max_steps)
+        behaviour = prescribed(chains, trainer.greedy()) if policy is None else trainer.greedy()
+        return mean_gain_db(toolbox, behaviour, *pairs, trainer.max_steps)
 
     def watch(metrics: dict[str, float]) -> None:
         nonlocal measured
@@ -192,7 +200,7 @@ def train_joint(
 
 
 @contextmanager
-def watched(out: Path, held_out: HeldOut, steps: int = 0, seconds: float = 0.0) -> Iterator[Watch]:
+def logged(out: Path, held_out: HeldOut, steps: int = 0, seconds: float = 0.0) -> Iterator[Watch]:
     """Log every round of a training, and measure the agent every minute.
 
     Args:

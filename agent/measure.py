@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.rollout import Chooser, agent, play
+from rlrestore.agent.rollout import Behaviour, greedy, roll_out
 from rlrestore.envs.transition import EpisodeState, start
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.toolbox.toolbox import Toolbox
@@ -61,9 +61,9 @@ class PolicyReport:
 
 
 @torch.no_grad()
-def mean_gain_db(toolbox: Toolbox, choose: Chooser, images: Tensor, clean: Tensor, max_steps: int) -> float:
+def mean_gain_db(toolbox: Toolbox, choose: Behaviour, images: Tensor, clean: Tensor, max_steps: int) -> float:
     """Return what somebody's chains gain on average over pairs `(B, 3, P, P)`, in dB."""
-    rollout = play(toolbox, images, choose, max_steps)
+    rollout = roll_out(toolbox, images, choose, max_steps)
     return float((psnr_db(rollout.images[-1], clean) - psnr_db(images, clean)).mean())
 
 
@@ -79,14 +79,14 @@ def best_actions(gains_db: Tensor) -> Tensor:
     return torch.where(best_db > 0, tools, gains_db.shape[-1])
 
 
-def greedy_oracle(toolbox: Toolbox, clean: Tensor) -> Chooser:
+def greedy_oracle(toolbox: Toolbox, clean: Tensor) -> Behaviour:
     """Choose by the truth: at every step the tool that gains most, stop when none gains."""
     return lambda images, _: best_actions(tool_gains_db(toolbox, images, clean))
 
 
 def oracle_return(toolbox: Toolbox, state: EpisodeState, max_steps: int) -> Tensor:
     """Return `(B,)` what the greedy oracle gains, in dB."""
-    rollout = play(toolbox, state.images, greedy_oracle(toolbox, state.clean), max_steps)
+    rollout = roll_out(toolbox, state.images, greedy_oracle(toolbox, state.clean), max_steps)
     return psnr_db(rollout.images[-1], state.clean) - state.psnr_db
 
 
@@ -171,7 +171,7 @@ class HeldOut:
     @torch.no_grad()
     def measure(self, policy: AnyPolicy) -> PolicyReport:
         """Let an agent restore them."""
-        rollout = play(self.toolbox, self.images, agent(policy), policy.max_steps)
+        rollout = roll_out(self.toolbox, self.images, greedy(policy), policy.max_steps)
         gains_db = psnr_db(rollout.images[-1], self.clean) - psnr_db(self.images, self.clean)
         return PolicyReport(
             policy_db=float(gains_db.mean()),

@@ -29,7 +29,7 @@ MEMORY = 50
 TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
 SMALLEST_DEVIATION = 0.1
-CAUTION_DB = 0.1
+STOP_MARGIN_DB = 0.1
 """What a trained agent must expect of a tool before it takes it: smaller values are mostly error."""
 PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
@@ -40,12 +40,12 @@ class Trunk(nn.Module):
 
     def __init__(self, planes: int) -> None:
         super().__init__()
-        seen = planes * BLOCK * BLOCK
+        entries = planes * BLOCK * BLOCK
         self.mean: Tensor
-        self.register_buffer("mean", torch.full((seen,), TYPICAL_MEAN))
+        self.register_buffer("mean", torch.full((entries,), TYPICAL_MEAN))
         self.deviation: Tensor
-        self.register_buffer("deviation", torch.full((seen,), TYPICAL_DEVIATION))
-        self.hidden = nn.Linear(seen, HIDDEN)
+        self.register_buffer("deviation", torch.full((entries,), TYPICAL_DEVIATION))
+        self.hidden = nn.Linear(entries, HIDDEN)
         self.features = nn.Linear(HIDDEN, FEATURES)
 
     @property
@@ -85,7 +85,7 @@ class Policy(nn.Module):
         tools: int,
         patch_size: int = PATCH_SIZE,
         max_steps: int = MAX_STEPS,
-        caution_db: float = 0.0,
+        stop_margin_db: float = 0.0,
     ) -> None:
         """Make an untrained agent.
 
@@ -93,12 +93,12 @@ class Policy(nn.Module):
             tools: How many tools it chooses among.
             patch_size: Side of the patches it sees, in pixels, at least 8.
             max_steps: The episode length for which its values hold.
-            caution_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
+            stop_margin_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
                 more than leaving it out where it would have gained so little.
         """
         super().__init__()
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
-        self.caution_db = caution_db
+        self.stop_margin_db = stop_margin_db
         self.spectrum = Spectrum(patch_size)
         self.trunk = Trunk(self.spectrum.planes)
         self.memory = nn.LSTMCell(FEATURES + tools + 1, MEMORY)
@@ -110,7 +110,7 @@ class Policy(nn.Module):
         empty = self.level.weight.new_zeros(batch, MEMORY)
         return empty, empty
 
-    def see(self, images: Tensor) -> Tensor:
+    def observe(self, images: Tensor) -> Tensor:
         """Return all that it uses of images `(B, 3, P, P)`, which is what a training keeps of them."""
         spectra: Tensor = self.spectrum(images)
         return spectra
@@ -126,9 +126,9 @@ class Policy(nn.Module):
         Returns:
             Values in dB `(B, tools + 1)`, stop last and 0; and the new memory.
         """
-        return self.look(self.trunk(self.see(images)), last_action, hidden)
+        return self.step(self.trunk(self.observe(images)), last_action, hidden)
 
-    def look(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Do the same as `forward` from the trunk's features `(B, 32)`."""
         taken = F.one_hot(last_action + 1, self.tools + 2)[:, 1:].to(features.dtype)  # nothing yet: all zeros
         hidden = self.memory(torch.cat((features, taken), dim=1), hidden)
@@ -185,12 +185,12 @@ class PaperPolicy(nn.Module):
         tools: int,
         patch_size: int = PATCH_SIZE,
         max_steps: int = MAX_STEPS,
-        caution_db: float = 0.0,
+        stop_margin_db: float = 0.0,
     ) -> None:
         """Make an untrained agent; the arguments are those of `Policy`."""
         super().__init__()
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
-        self.caution_db = caution_db
+        self.stop_margin_db = stop_margin_db
         self.trunk = PaperTrunk(patch_size)
         self.memory = nn.LSTMCell(FEATURES + tools, MEMORY)
         self.values = nn.Linear(MEMORY, tools + 1)
@@ -200,15 +200,15 @@ class PaperPolicy(nn.Module):
         empty = self.values.weight.new_zeros(batch, MEMORY)
         return empty, empty
 
-    def see(self, images: Tensor) -> Tensor:
+    def observe(self, images: Tensor) -> Tensor:
         """Return all that it makes use of in images: themselves."""
         return images
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Look at the images as they are now; arguments and results are those of `Policy`."""
-        return self.look(self.trunk(images), last_action, hidden)
+        return self.step(self.trunk(images), last_action, hidden)
 
-    def look(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Do the same as `forward` from the trunk's features `(B, 32)`."""
         taken = F.one_hot(last_action + 1, self.tools + 2)[:, 1:-1]  # nothing yet, and stop: all zeros
         hidden = self.memory(torch.cat((features, taken.to(features.dtype)), dim=1), hidden)
@@ -216,15 +216,15 @@ class PaperPolicy(nn.Module):
         return values - values[:, -1:], hidden
 
 
-def best_action(values: Tensor, caution_db: float) -> Tensor:
+def best_action(values: Tensor, stop_margin_db: float) -> Tensor:
     """Return what an agent of these values does: `(…, N + 1)`, stop last, to `(…,)` int64.
 
     Args:
         values: Of every action, stop's being 0.
-        caution_db: What a tool's must exceed; else stop it is.
+        stop_margin_db: What a tool's must exceed; else stop it is.
     """
     value, tool = values[..., :-1].max(dim=-1)
-    return torch.where(value > caution_db, tool, values.shape[-1] - 1)
+    return torch.where(value > stop_margin_db, tool, values.shape[-1] - 1)
 
 
 AnyPolicy: TypeAlias = Policy | PaperPolicy

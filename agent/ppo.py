@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.learn import DAMAGES, moderate_held_out, watched
+from rlrestore.agent.learn import TRAINING_RECIPES, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import FEATURES, MAX_STEPS, MEMORY, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
@@ -82,22 +82,22 @@ class PpoSettings:
             raise ValueError("expected either minutes or steps")
 
 
-class Seen(VecEnvWrapper):
+class SpectrumObservations(VecEnvWrapper):
     """Shows the spectra of the patches instead of them, so that they are computed once for all passes."""
 
     def __init__(self, venv: VecEnv, device: torch.device) -> None:
         self.spectrum = Spectrum(PATCH).to(device)
         entries = self.spectrum.planes * BLOCK * BLOCK
-        seen = spaces.Box(-math.inf, math.inf, (entries,), np.float32)
+        spectrum = spaces.Box(-math.inf, math.inf, (entries,), np.float32)
         actions = cast("spaces.Dict", venv.observation_space)["last_action"]
-        super().__init__(venv, spaces.Dict({"image": seen, "last_action": actions}))
+        super().__init__(venv, spaces.Dict({"image": spectrum, "last_action": actions}))
 
     def reset(self) -> VecEnvObs:
         """Begin all episodes."""
         return self._see(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Return what the environment returned, seen."""
+        """Return what the environment returned, the images as spectra."""
         observations, rewards, dones, infos = self.venv.step_wait()
         for info in infos:
             if "terminal_observation" in info:
@@ -189,10 +189,10 @@ def make_ppo(
 ) -> RecurrentPPO:
     """Return sb3-contrib's recurrent PPO, untrained, on a toolbox and a source of pairs."""
     batched = BatchedRestorationEnv(settings.episodes, toolbox, source, stop_when_worse=True, device=device)
-    seen = Seen(VecMonitor(RestorationVecEnv(batched)), device)
+    observations = SpectrumObservations(VecMonitor(RestorationVecEnv(batched)), device)
     model = RecurrentPPO(
         "MultiInputLstmPolicy",
-        RewardFloor(seen, settings.worst_reward_db),
+        RewardFloor(observations, settings.worst_reward_db),
         learning_rate=settings.learning_rate,
         n_steps=settings.rollout,
         batch_size=settings.batch,
@@ -209,7 +209,7 @@ def make_ppo(
     )
     images, _ = source(settings.episodes, numbered_generator(device, settings.seed, 0))
     extractor = cast("TrunkExtractor", model.policy.features_extractor)
-    extractor.trunk.standardise(seen.spectrum(images))
+    extractor.trunk.standardise(observations.spectrum(images))
     return model
 
 
@@ -272,8 +272,10 @@ def train_ppo(
         RlrestoreError: A weight became NaN or infinite.
     """
     held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
-    with watched(out, held_out) as watch:
-        policy = fit_ppo(toolbox, MixtureSource(bank, DAMAGES["protocol"]), settings, bank.device, watch)
+    with logged(out, held_out) as watch:
+        policy = fit_ppo(
+            toolbox, MixtureSource(bank, TRAINING_RECIPES["paper"]), settings, bank.device, watch
+        )
     return policy, held_out.measure(policy)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rlrestore.agent.policy import FEATURES, Policy
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.sources import PATCH, Recipe
@@ -30,7 +30,7 @@ SEED = 1 << 20
 """Added to a training's, so that its patches are others."""
 
 
-def learn_to_tell(
+def pretrain_trunk(
     policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, seed: int, seconds: float = math.inf
 ) -> float:
     """Fit an agent's trunk, with a layer that is then dropped, to the strengths of all distortions.
@@ -52,7 +52,7 @@ def learn_to_tell(
     head.to(bank.device)
     parameters = [*policy.trunk.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
-    kept: Kept | None = None
+    kept: ReplayBuffer | None = None
     error = torch.zeros((), device=bank.device)
     began = time.monotonic()
     for number in range(rounds):
@@ -64,18 +64,18 @@ def learn_to_tell(
             group["lr"] = LEARNING_RATE * (1 - min(1.0, done))
         amounts = recipe.sample(PATCHES, generator)
         degraded, _ = degraded_pairs(bank, amounts, PATCH, generator)
-        seen = policy.see(degraded)
-        policy.trunk.standardise(seen)
-        new = Kept({"seen": seen.half(), "strengths": strengths(TOOLS, amounts)})
+        observations = policy.observe(degraded)
+        policy.trunk.standardise(observations)
+        new = ReplayBuffer({"observations": observations.half(), "strengths": strengths(TOOLS, amounts)})
         with torch.no_grad():
-            error = (head(policy.trunk(seen)) - new["strengths"]).abs().mean()
+            error = (head(policy.trunk(observations)) - new["strengths"]).abs().mean()
         kept = new if kept is None else kept.joined(new, rounds * PATCHES)
         for _ in range(FITS):
             rows = torch.randint(len(kept), (BATCH,), generator=generator, device=bank.device)
             batch = kept.rows(rows)
             if torch.rand((), generator=generator, device=bank.device) < 0.5:
                 batch = batch.transposed()
-            loss = F.smooth_l1_loss(head(policy.trunk(batch["seen"].float())), batch["strengths"])
+            loss = F.smooth_l1_loss(head(policy.trunk(batch["observations"].float())), batch["strengths"])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, expand, start
@@ -50,7 +50,7 @@ class TriedActions:
             raise ValueError(f"expected at least one tool to try in a state, got {self.tried}")
 
     @torch.no_grad()
-    def play(
+    def collect(
         self,
         policy: AnyPolicy,
         toolbox: Toolbox,
@@ -58,22 +58,22 @@ class TriedActions:
         count: int,
         done: float,  # noqa: ARG002  # its exploration does not change
         generator: torch.Generator,
-    ) -> tuple[Kept, int]:
-        """Play whole episodes and value several actions on the way; see `Learning.play`.
+    ) -> tuple[ReplayBuffer, int]:
+        """Play whole episodes and value several actions on the way; see `Learning.collect`.
 
         The agent plays its best tool, or a random one; it never stops, so that every episode has all its
         steps. The value of a tool is its reward plus the agent's own value, discounted, of where it leads.
 
-        Kept of every step: `seen`, `last_actions` `(N, T)`, `values_db` `(N, T, A + 1)` and which of these
-        are `known`.
+        Columns, one entry for each step: `observations`, `last_actions` `(N, T)`, `values_db` `(N, T, A + 1)`
+        and which of these are `known`.
         """
         device = generator.device
         state = start(*source(count, generator))
         hidden = policy.initial_state(count)
         steps: list[tuple[Tensor, ...]] = []
         for step in range(policy.max_steps):
-            seen = policy.see(state.images.clamp(0, 1))
-            values, hidden = policy.look(policy.trunk(seen), state.last_action, hidden)
+            observations = policy.observe(state.images.clamp(0, 1))
+            values, hidden = policy.step(policy.trunk(observations), state.last_action, hidden)
             random = torch.randint(toolbox.stop, (count,), generator=generator, device=device)
             explore = torch.rand(count, generator=generator, device=device) < self.exploration
             actions = torch.where(explore, random, values[:, :-1].argmax(dim=1))
@@ -86,11 +86,11 @@ class TriedActions:
             values_db = torch.zeros_like(values).scatter(1, tried, targets.clamp(min=WORST_VALUE_DB))
             known = torch.zeros_like(values, dtype=torch.bool).scatter(1, tried, True)
             known[:, toolbox.stop] = True
-            steps.append((seen.half(), state.last_action, values_db, known))
+            steps.append((observations.half(), state.last_action, values_db, known))
             state = follow(state, actions, successors[:, 0], psnr_db[:, 0])
-        names = ("seen", "last_actions", "values_db", "known")
+        names = ("observations", "last_actions", "values_db", "known")
         columns = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
-        return Kept(dict(zip(names, columns, strict=True))), count * policy.max_steps
+        return ReplayBuffer(dict(zip(names, columns, strict=True))), count * policy.max_steps
 
     def _choose_tried(self, values: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Return the tools to try in each state, `(B, K)`, the one that is played first.
@@ -101,9 +101,9 @@ class TriedActions:
         ranks = (values / CLOSENESS_DB + noise).scatter(1, actions[:, None], torch.inf)
         return ranks.topk(min(self.tried, values.shape[1]), dim=1).indices
 
-    def loss(self, policy: AnyPolicy, batch: Kept) -> dict[str, Tensor]:
+    def loss(self, policy: AnyPolicy, batch: ReplayBuffer) -> dict[str, Tensor]:
         """Return the parts of the loss of a batch of kept episodes; see `Learning.loss`."""
-        values = values_along(policy, batch["seen"], batch["last_actions"])
+        values = values_along(policy, batch["observations"], batch["last_actions"])
         return {
             "value": value_loss(values, batch["values_db"], batch["known"]),
             "choice": choice_loss(values, batch["values_db"], batch["known"]),
@@ -140,19 +140,19 @@ def follow(state: EpisodeState, actions: Tensor, images: Tensor, psnr_db: Tensor
     )
 
 
-def values_along(policy: AnyPolicy, seen: Tensor, last_actions: Tensor) -> Tensor:
+def values_along(policy: AnyPolicy, observations: Tensor, last_actions: Tensor) -> Tensor:
     """Return the agent's values `(N, T, A + 1)` along episodes.
 
     Args:
         policy: The agent.
-        seen: `(N, T, …)` what it saw before each action, of any float type.
+        observations: `(N, T, …)` what it saw before each action, of any float type.
         last_actions: `(N, T)` int64.
     """
     count, steps = last_actions.shape
-    features = policy.trunk(seen.flatten(0, 1).float()).view(count, steps, -1)
+    features = policy.trunk(observations.flatten(0, 1).float()).view(count, steps, -1)
     hidden, values = policy.initial_state(count), []
     for step in range(steps):
-        value, hidden = policy.look(features[:, step], last_actions[:, step], hidden)
+        value, hidden = policy.step(features[:, step], last_actions[:, step], hidden)
         values.append(value)
     return torch.stack(values, dim=1)
 

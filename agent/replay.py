@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Kept:
+class ReplayBuffer:
     """Episodes played, column by column.
 
     Attributes:
@@ -29,16 +29,16 @@ class Kept:
     def __getitem__(self, name: str) -> Tensor:
         return self.columns[name]
 
-    def rows(self, chosen: Tensor) -> "Kept":
+    def rows(self, chosen: Tensor) -> "ReplayBuffer":
         """Return the episodes of these numbers `(K,)`."""
-        return Kept({name: column[chosen] for name, column in self.columns.items()})
+        return ReplayBuffer({name: column[chosen] for name, column in self.columns.items()})
 
-    def joined(self, newer: Self, capacity: int) -> "Kept":
+    def joined(self, newer: Self, capacity: int) -> "ReplayBuffer":
         """Return these episodes and newer ones, the newest `capacity` of them all."""
-        return Kept(
+        return ReplayBuffer(
             {name: torch.cat((column, newer[name]))[-capacity:] for name, column in self.columns.items()}
         )
 
-    def transposed(self) -> "Kept":
+    def transposed(self) -> "ReplayBuffer":
         """Return the same episodes on transposed patches; what the tools gain there hardly differs."""
-        return Kept({**self.columns, "seen": self["seen"].mT})
+        return ReplayBuffer({**self.columns, "observations": self["observations"].mT})

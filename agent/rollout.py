@@ -1,7 +1,7 @@
 """Playing chains on a batch of patches, whoever chooses: the agent, a part of it, chance, a fixed chain.
 
-A chooser is asked before every step, with the patches as they are now, and answers for each of them. It is
-made afresh for every batch, for it may remember what it has seen.
+A behaviour is asked before every step, with the patches as they are now, and answers for each of them. It is
+made afresh for every batch, for it may remember earlier observations.
 
 Shapes: B patches, N tools, T steps; action N means stop.
 """
@@ -17,7 +17,7 @@ from rlrestore.agent.policy import AnyPolicy, Hidden, best_action
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.toolbox.toolbox import Toolbox
 
-Chooser = Callable[[Tensor, Tensor], Tensor]
+Behaviour = Callable[[Tensor, Tensor], Tensor]
 """From images `(B, 3, H, W)`, not clipped, and last actions `(B,)`, first `NO_ACTION`, to `(B,)` actions."""
 
 
@@ -35,7 +35,7 @@ class Rollout:
     actions: Tensor
 
 
-def play(toolbox: Toolbox, images: Tensor, choose: Chooser, max_steps: int) -> Rollout:
+def roll_out(toolbox: Toolbox, images: Tensor, choose: Behaviour, max_steps: int) -> Rollout:
     """Play one chain on every patch; what is chosen for one that has stopped does not count.
 
     Args:
@@ -54,20 +54,20 @@ def play(toolbox: Toolbox, images: Tensor, choose: Chooser, max_steps: int) -> R
     return Rollout(torch.stack(states), torch.stack(actions, dim=1))
 
 
-def agent(
+def greedy(
     policy: AnyPolicy,
     remembers: bool = True,
     may_stop: bool = True,
-    cautious: bool = True,
+    with_margin: bool = True,
     allowed: Tensor | None = None,
-) -> Chooser:
+) -> Behaviour:
     """Choose as the agent does: what it values most, of the patches clipped to [0, 1].
 
     Args:
         policy: The agent.
         remembers: Whether it keeps its memory and knows the last action; without it every look is its first.
         may_stop: Whether it chooses among the tools and stop, or among the tools alone.
-        cautious: Whether it stops where no tool is expected to gain more than its caution.
+        with_margin: Whether it stops where no tool is expected to gain more than its caution.
         allowed: `(N,)` bool, on the agent's device: the tools that it may choose; all of them without it.
 
     Raises:
@@ -87,14 +87,14 @@ def agent(
         if allowed is not None:
             values = values.masked_fill(~F.pad(allowed, (0, 1), value=True), -torch.inf)
         if may_stop:
-            return best_action(values, policy.caution_db if cautious else 0.0)
+            return best_action(values, policy.stop_margin_db if with_margin else 0.0)
         tools: Tensor = values[:, :-1]
         return tools.argmax(dim=1)
 
     return choose
 
 
-def chance(actions: int, generator: torch.Generator) -> Chooser:
+def uniform(actions: int, generator: torch.Generator) -> Behaviour:
     """Choose among so many actions, each as likely as another; the generator is on the CPU."""
 
     def choose(images: Tensor, _: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def chance(actions: int, generator: torch.Generator) -> Chooser:
     return choose
 
 
-def fixed(chain: Sequence[int], stop: int) -> Chooser:
+def fixed(chain: Sequence[int], stop: int) -> Behaviour:
     """Play one chain on every patch, then stop."""
     following = iter(chain)
 

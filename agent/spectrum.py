@@ -2,7 +2,7 @@
 
 What is wrong with a photograph shows in its spectrum. Noise lifts all frequencies alike, blur takes the high
 ones away, and JPEG rounds the coefficients of this very transform, so that the small ones vanish. How strong
-they are, averaged over a patch, says which damage there is and how much; where they are does not matter.
+they are, averaged over a patch, says which degradation there is and how much; where they are does not matter.
 Nothing here is learned, so a seen patch can be kept instead of the patch.
 """
 

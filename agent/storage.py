@@ -28,7 +28,7 @@ def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: Mapping[
         "tools": list(toolbox.names),
         "patch_size": policy.patch_size,
         "max_steps": policy.max_steps,
-        "caution_db": policy.caution_db,
+        "caution_db": policy.stop_margin_db,
     }
     parts = {"toolbox": toolbox.networks.state_dict(), "agent": policy.state_dict()}
     write_model(folder, {**card, "toolbox": describe_toolbox(toolbox), "agent": agent}, parts)
@@ -52,16 +52,16 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
     sizes = entry.get("patch_size"), entry.get("max_steps")
     if not all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
         raise ModelError(f"{folder / CARD}: expected patch_size and max_steps as whole numbers, got {sizes}")
-    caution_db = entry.get("caution_db", 0.0)
-    if not isinstance(caution_db, int | float) or not 0 <= caution_db < math.inf:
-        raise ModelError(f"{folder / CARD}: expected caution_db as a number from 0, got {caution_db!r}")
+    stop_margin_db = entry.get("caution_db", 0.0)
+    if not isinstance(stop_margin_db, int | float) or not 0 <= stop_margin_db < math.inf:
+        raise ModelError(f"{folder / CARD}: expected caution_db as a number from 0, got {stop_margin_db!r}")
     family = entry.get("family")
     if not isinstance(family, str) or family not in POLICIES:
         raise ModelError(
             f"{folder / CARD}: expected an agent of family {' or '.join(POLICIES)}, got {family!r}; "
             "train the agent anew on these tools, or update rlrestore"
         )
-    policy = POLICIES[family](len(toolbox.names), *sizes, caution_db)
+    policy = POLICIES[family](len(toolbox.names), *sizes, stop_margin_db)
     load_weights(policy, tensors, str(folder / "agent.safetensors"))
     channels_last(policy)
     return policy.to(device).eval().requires_grad_(False)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rlrestore.agent.rollout import Chooser
+from rlrestore.agent.rollout import Behaviour
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.toolbox.specs import Distortion, ToolSpec
@@ -20,7 +20,7 @@ def strengths(specs: Sequence[ToolSpec], amounts: Degradations) -> Tensor:
     return _own_tools(specs, amounts)[1]
 
 
-def undoing_chains(specs: Sequence[ToolSpec], amounts: Degradations, max_steps: int) -> Tensor:
+def teacher_chains(specs: Sequence[ToolSpec], amounts: Degradations, max_steps: int) -> Tensor:
     """Return for each of B patches the tools for what was done to it, the strongest distortion first.
 
     Args:
@@ -69,7 +69,7 @@ def _own_tool(specs: Sequence[ToolSpec], kind: Distortion, amount: Tensor) -> tu
     return index[place], torch.where(amount > 0, strength, 0.0)
 
 
-def prescribed(actions: Tensor, other: Chooser) -> Chooser:
+def prescribed(actions: Tensor, other: Behaviour) -> Behaviour:
     """Take the actions `(B, T)` that are given; where one is `NO_ACTION`, let the other choose."""
     steps = iter(actions.unbind(dim=1))
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rlrestore.agent.measure import entropy_nats
 from rlrestore.agent.policy import AnyPolicy, Policy, best_action
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.sources import PairSource
 from rlrestore.errors import ModelError, RlrestoreError
@@ -64,7 +64,7 @@ class AgentSettings:
 class Learning(Protocol):
     """A way to learn from episodes: what is played and kept, and what is fitted to it."""
 
-    def play(
+    def collect(
         self,
         policy: AnyPolicy,
         toolbox: Toolbox,
@@ -72,7 +72,7 @@ class Learning(Protocol):
         count: int,
         done: float,
         generator: torch.Generator,
-    ) -> tuple[Kept, int]:
+    ) -> tuple[ReplayBuffer, int]:
         """Play episodes.
 
         Args:
@@ -84,12 +84,12 @@ class Learning(Protocol):
             generator: Source of all draws, on the device.
 
         Returns:
-            What is kept of them, with what the agent saw as `seen` `(N, T, …)` float16; and how many steps of
-            the environment they took.
+            The episodes, the agent's `observations` `(N, T, …)` float16 among their columns; and how many
+            steps of the environment they took.
         """
         ...
 
-    def loss(self, policy: AnyPolicy, batch: Kept) -> dict[str, Tensor]:
+    def loss(self, policy: AnyPolicy, batch: ReplayBuffer) -> dict[str, Tensor]:
         """Return the parts of the loss, scalars by their names."""
         ...
 
@@ -109,14 +109,14 @@ class AgentTrainer:
         learning: Learning,
         settings: AgentSettings,
         device: torch.device,
-        damage: str = "protocol",
+        mixture: str = "paper",
     ) -> None:
         channels_last(policy)
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
         self.toolbox, self.source = toolbox, source
         self.learning, self.settings, self.device = learning, settings, device
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
-        self.kept: Kept | None = None
+        self.buffer: ReplayBuffer | None = None
         self.steps, self.seconds = 0, 0.0
         self.about = {
             "tools": list(toolbox.names),
@@ -124,7 +124,7 @@ class AgentTrainer:
             "patch_size": policy.patch_size,
             "max_steps": policy.max_steps,
             "learning": repr(learning),
-            "damage": damage,
+            "mixture": mixture,
         }
         """What a checkpoint must agree with to go on from it."""
 
@@ -142,7 +142,7 @@ class AgentTrainer:
                     "give the same options, or start without --resume"
                 )
             self.steps, self.seconds = progress["steps"], progress["seconds"]
-            self.kept = Kept({name: column.to(self.device) for name, column in columns.items()})
+            self.buffer = ReplayBuffer({name: column.to(self.device) for name, column in columns.items()})
 
     def train(self, checkpoint: Path, watch: Watch) -> None:
         """Train until the steps or the minutes are used up, but for a round at least.
@@ -165,7 +165,7 @@ class AgentTrainer:
             with tqdm(
                 desc="agent", initial=self.steps, total=settings.steps, leave=False, disable=None
             ) as bar:
-                while self.kept is None or (
+                while self.buffer is None or (
                     self.seconds + slowest < whole and self.steps < (settings.steps or math.inf)
                 ):
                     seconds, metrics = self._timed_round(whole)
@@ -220,15 +220,15 @@ class AgentTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         began = time.monotonic()
-        new, steps = self.learning.play(
+        new, steps = self.learning.collect(
             self.policy, self.toolbox, self.source, settings.episodes, done, generator
         )
         if isinstance(self.policy, Policy):
-            self.policy.trunk.standardise(new["seen"].flatten(0, 1))
+            self.policy.trunk.standardise(new["observations"].flatten(0, 1))
         entropy = self._first_action_entropy(new)  # which waits for the device
         played = time.monotonic() - began
-        self.kept = new if self.kept is None else self.kept.joined(new, settings.capacity)
-        fits = [self._fit(self.kept, generator) for _ in range(settings.fits)]
+        self.buffer = new if self.buffer is None else self.buffer.joined(new, settings.capacity)
+        fits = [self._fit(self.buffer, generator) for _ in range(settings.fits)]
         self.steps += steps
         means = {name: float(torch.stack([fit[name] for fit in fits]).mean()) for name in fits[0]}
         return {
@@ -240,13 +240,13 @@ class AgentTrainer:
         }
 
     @torch.no_grad()
-    def _first_action_entropy(self, new: Kept) -> float:
-        features = self.policy.trunk(new["seen"][:, 0].float())
+    def _first_action_entropy(self, new: ReplayBuffer) -> float:
+        features = self.policy.trunk(new["observations"][:, 0].float())
         nothing = torch.full((len(new),), -1, device=self.device)
-        values, _ = self.policy.look(features, nothing, self.policy.initial_state(len(new)))
-        return entropy_nats(best_action(values, self.policy.caution_db), values.shape[1])
+        values, _ = self.policy.step(features, nothing, self.policy.initial_state(len(new)))
+        return entropy_nats(best_action(values, self.policy.stop_margin_db), values.shape[1])
 
-    def _fit(self, kept: Kept, generator: torch.Generator) -> dict[str, Tensor]:
+    def _fit(self, kept: ReplayBuffer, generator: torch.Generator) -> dict[str, Tensor]:
         count = self.settings.batch
         batch = kept.rows(torch.randint(len(kept), (count,), generator=generator, device=self.device))
         if torch.rand((), generator=generator, device=self.device) < 0.5:
@@ -262,7 +262,7 @@ class AgentTrainer:
 
     def _snapshot(self) -> "Snapshot":
         policy, optimizer = copy.deepcopy((self.policy, self.optimizer))  # together: they share parameters
-        return Snapshot(policy, optimizer, self.kept, self.steps, self.seconds, self.about)
+        return Snapshot(policy, optimizer, self.buffer, self.steps, self.seconds, self.about)
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class Snapshot:
     Attributes:
         policy: The agent.
         optimizer: Its Adam.
-        kept: Episodes.
+        buffer: Episodes.
         steps: Steps of the environment.
         seconds: Wall-clock time.
         about: What the training is of.
@@ -280,13 +280,13 @@ class Snapshot:
 
     policy: AnyPolicy
     optimizer: torch.optim.Optimizer
-    kept: Kept | None
+    buffer: ReplayBuffer | None
     steps: int
     seconds: float
     about: dict[str, Any]
 
     def save(self, path: Path) -> None:
         """Write it as a checkpoint; before the first round there is nothing to write."""
-        if self.kept is not None:
+        if self.buffer is not None:
             progress = {"steps": self.steps, "seconds": self.seconds, "about": self.about}
-            save_checkpoint(path, self.policy, {"agent": self.optimizer}, progress, self.kept.columns)
+            save_checkpoint(path, self.policy, {"agent": self.optimizer}, progress, self.buffer.columns)

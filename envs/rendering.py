@@ -18,7 +18,7 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def draw_strip(chain: Sequence[Tensor], clean: Tensor, slots: int) -> NDArray[np.uint8]:
+def draw_chain(chain: Sequence[Tensor], clean: Tensor, slots: int) -> NDArray[np.uint8]:
     """Draw a chain from the left, and the clean patch at the right end.
 
     Args:

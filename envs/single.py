@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from rlrestore.envs.rendering import draw_strip
+from rlrestore.envs.rendering import draw_chain
 from rlrestore.envs.setup import (
     Arrays,
     given_or_moderate_source,
@@ -169,7 +169,7 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
         if not self._history:
             raise ResetNeeded("expected a running episode, got render() before reset(): call reset() first")
         chain = [state.images[0] for state in self._history if int(state.last_action) != self.toolbox.stop]
-        return draw_strip(chain, self._history[0].clean[0], slots=self.max_steps + 1)
+        return draw_chain(chain, self._history[0].clean[0], slots=self.max_steps + 1)
 
     def _given(self, options: dict[str, Any], name: str) -> torch.Tensor:
         """Return one patch of `options` as a batch of one."""

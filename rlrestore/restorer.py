@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.rollout import Rollout, agent, play
+from rlrestore.agent.rollout import Rollout, greedy, roll_out
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.devices import resolve_device
 from rlrestore.errors import ModelError, UsageError
@@ -104,7 +104,7 @@ class Restorer:
         self.policy = policy.eval()
         self.name = name
         self.card = dict(card or {})
-        self.concurrent = self.device.type == "cpu" and not any(spec.own for spec in toolbox.specs)
+        self.concurrent = self.device.type == "cpu" and not any(spec.custom for spec in toolbox.specs)
         self._turn = nullcontext() if self.concurrent else Lock()
 
     @property
@@ -210,7 +210,7 @@ class Restorer:
             max_steps: Tools to apply at most; the model's own limit without it.
         """
         limit = self.policy.max_steps if max_steps is None else max_steps
-        return play(self.toolbox, images.to(self.device), agent(self.policy), limit)
+        return roll_out(self.toolbox, images.to(self.device), greedy(self.policy), limit)
 
 
 def _follow(

@@ -20,7 +20,7 @@ import torch
 
 from experiments.learning_curves import (
     CONTENDERS,
-    Contender,
+    Learner,
     Point,
     Run,
     learning_table,
@@ -29,7 +29,7 @@ from experiments.learning_curves import (
     require_matplotlib,
 )
 from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.learn import DAMAGES, VALIDATION_EPISODES, moderate_held_out, untrained
+from rlrestore.agent.learn import TRAINING_RECIPES, VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut
 from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
 from rlrestore.agent.ppo import PpoSettings, fit_ppo
@@ -164,8 +164,8 @@ class Arena:
             curve=recorder.curve(policy),
         )
 
-    def _trained(self, contender: Contender, seed: int, watch: Watch) -> AnyPolicy:
-        source = MixtureSource(self.bank, DAMAGES["protocol"])
+    def _trained(self, contender: Learner, seed: int, watch: Watch) -> AnyPolicy:
+        source = MixtureSource(self.bank, TRAINING_RECIPES["protocol"])
         if contender.algo == "ppo":
             return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
         policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)

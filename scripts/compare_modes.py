@@ -1,10 +1,10 @@
-"""Measure both modes of `rlrestore restore` on damage that varies over the photograph, and on uniform damage.
+"""Measure both modes of `rlrestore restore` on degradations that vary over the photograph, and on others.
 
     python scripts/compare_modes.py --data kodak24/
     python scripts/compare_modes.py --data PHOTOS --part validation
 
-Each photograph is degraded by each kind of damage of `rlrestore/varying.py` and restored by one chain for all
-of it and by one for every region. With `--part validation` only the files take part that no training on this
+Each photograph is degraded in each way of `experiments/varying.py` and restored by one chain for all of it
+and by one for every region. With `--part validation` only the files take part that no training on this
 folder has seen: to choose the rules of the local mode by.
 """
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of clean photographs")
     parser.add_argument("--part", choices=("all", "validation"), default="all", help="(default: all)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="(default: all)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which damage (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which degradation (default: 0)")
     parser.add_argument("--model", default="default", metavar="M", help="name or folder")
     parser.add_argument("--device", default="cpu", metavar="D")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")

@@ -238,7 +238,7 @@ OPTIONS = (
 
 
 class Outcome(NamedTuple):
-    """What became of a case: its kind of damage, the exit code, and what was done that must not be."""
+    """What became of a case: its kind of degradation, the exit code, and what was done that must not be."""
 
     kind: str
     code: int

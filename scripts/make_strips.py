@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from experiments import strips
-from experiments.comparison_sets import Pixels, draw_damage
+from experiments.comparison_sets import Pixels, draw_degradation
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.reporting import run_script, say
 from rlrestore.devices import resolve_device
@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="default", metavar="M", help="name or folder (default: default)")
     parser.add_argument("--single", type=Path, metavar="DIR", help="model folder with one tool")
     parser.add_argument("--authors", type=Path, metavar="DIR", help="the authors' model, imported")
-    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="which damage (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, metavar="N", help="of the degradations (default: 0)"
+    )
     parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N photographs")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
     return parser
@@ -87,8 +89,8 @@ def choose_rows(
     gains = strips.measure_gains(pixels, mixture, seed, methods, sys.stderr.isatty())
     shown = {}
     for choice in gains.choose():
-        damage = draw_damage(mixture, seed, choice.index)
-        shown[choice] = strips.make_example(names[choice.index], pixels[choice.index], damage, methods)
+        degradation = draw_degradation(mixture, seed, choice.index)
+        shown[choice] = strips.make_example(names[choice.index], pixels[choice.index], degradation, methods)
     return gains, shown
 
 

@@ -1,6 +1,6 @@
 """Train a model that ships: bases, tools, agent, the tools along its chains, the agent again.
 
-    python scripts/train_release.py --data PHOTOS --out DIR --hours H --damage any
+    python scripts/train_release.py --data PHOTOS --out DIR --hours H --mixture any
 
 Of each depth one base network is trained on mixtures; all tools of that depth begin with it, and planned
 chains, which undo what was done to a patch, pull them apart. Then the agent learns to choose among them, the
@@ -23,10 +23,10 @@ from typing import Any
 
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
+    BASE_MIXTURES,
     CHECKPOINT,
-    DAMAGES,
     JOINT_CHECKPOINT,
-    TRAINED_MIXTURES,
+    TRAINING_RECIPES,
     train_agent,
     train_joint,
     untrained,
@@ -92,7 +92,7 @@ class Release:
             "stage": stage,
             "part": part,
             "command": command(),
-            "damage": self.args.damage,
+            "mixture": self.args.mixture,
             "data": f"{len(self.bank)} photographs (scales counted)",
             "minutes": round(progress["seconds"] / 60, 1),
             "steps": progress["steps"],
@@ -104,7 +104,7 @@ class Release:
     def bases(self) -> tuple[Toolbox, list[dict[str, Any]]]:
         """Train a network of each depth on mixtures; return tools that all begin with theirs."""
         toolbox, records = Toolbox(TOOLS, self.args.family), []
-        mixture = TRAINED_MIXTURES[self.args.damage]
+        mixture = BASE_MIXTURES[self.args.mixture]
         for depth in DEPTHS:
             part = f"base-{depth}"
             spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
@@ -130,7 +130,7 @@ class Release:
             self.minutes[part], batch=self.args.batch, planned=planned, agent_every=0, seed=self.seed(part)
         )
         gain_db = train_joint(
-            toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.damage, True
+            toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.mixture, True
         )
         log.info("%s: %+.2f dB", part, gain_db)
         stage = "tools" if policy is None else "joint"
@@ -147,7 +147,7 @@ class Release:
             toolbox,
             self.folder(part),
             settings,
-            self.args.damage,
+            self.args.mixture,
             resume=True,
         )
         log.info("%s: %s", part, report.line())
@@ -204,7 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
     parser.add_argument("--hours", required=True, type=positive_float, help="time for all of it")
-    parser.add_argument("--damage", choices=tuple(DAMAGES), default="any", help="default: any")
+    parser.add_argument("--mixture", choices=tuple(TRAINING_RECIPES), default="any", help="default: any")
     parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")

@@ -1,6 +1,6 @@
 """Train one network on the mixtures that a model is trained on: what a user would try instead of a toolbox.
 
-    python scripts/train_single.py --data PHOTOS --out DIR --minutes M --damage any --width 72
+    python scripts/train_single.py --data PHOTOS --out DIR --minutes M --mixture any --width 72
 
 The network is an 8-layer tool of another width, trained as the tools are. Of what the model is trained on it
 sees the mixtures alone: single distortions and clean photographs, for which the toolbox has tools of its own
@@ -15,7 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rlrestore.agent.learn import TRAINED_MIXTURES
+from rlrestore.agent.learn import BASE_MIXTURES
 from rlrestore.cli.arguments import model_records, positive_float, positive_int
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
@@ -42,9 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument(
-        "--damage", choices=tuple(TRAINED_MIXTURES), default="protocol", help="default: protocol"
-    )
+    parser.add_argument("--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper")
     parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
     parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=device)
         for part in ("train", "validation")
     )
-    mixture = TRAINED_MIXTURES[args.damage]
+    mixture = BASE_MIXTURES[args.mixture]
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
     trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device)
     records = []
@@ -84,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "stage": "tools",
         "command": shlex.join(["python", *sys.argv]),
-        "damage": args.damage,
+        "mixture": args.mixture,
         "minutes": round(trainer.seconds / 60, 1),
         "networks": [report.record()],
     }

@@ -134,7 +134,7 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
-    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
+    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
     monkeypatch.setattr(learn, "JOINT_EPISODES", AgentSettings(steps=1, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, batch=2))
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
@@ -142,11 +142,11 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     first, second = tmp_path / "first", tmp_path / "second"
     common = ["--data", str(photos), "--hours", "0.0001"]
     for _ in range(2):
-        run(root, "train_release.py", [*common, "--out", str(first), "--damage", "protocol"], monkeypatch)
+        run(root, "train_release.py", [*common, "--out", str(first), "--mixture", "paper"], monkeypatch)
     card = read_card(first)
     parts = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
     assert [record["part"] for record in card["training"]] == parts
-    assert {record["damage"] for record in card["training"]} == {"protocol"}
+    assert {record["mixture"] for record in card["training"]} == {"paper"}
     assert len(card["pieces"]) == 2
 
     run(root, "train_release.py", [*common, "--out", str(first), "--start", str(first)], monkeypatch)
@@ -154,6 +154,6 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
     again = read_card(second)
     assert [record["part"] for record in again["training"]] == [*parts, "joint", "agent-again"]
-    assert again["training"][-1]["damage"] == "any"
+    assert again["training"][-1]["mixture"] == "any"
     assert again["name"] == "second"
     assert len(Restorer.from_pretrained(second).restore(str(photos / "0.png")).trace.steps) > 0

@@ -99,8 +99,8 @@ class OnnxTool(nn.Module):
         return OnnxTool(self.model.cpu().numpy().tobytes())
 
 
-def own_spec(name: str, kind: str, radius: int) -> ToolSpec:
-    """Describe a tool of your own, for whatever damage.
+def custom_spec(name: str, kind: str, radius: int) -> ToolSpec:
+    """Describe a tool of your own, for whatever degradation.
 
     Args:
         name: What people call it, see `check_name`.
@@ -113,7 +113,7 @@ def own_spec(name: str, kind: str, radius: int) -> ToolSpec:
     check_name(name)
     if not 0 <= radius <= LARGEST_RADIUS:
         raise UsageError(f"expected a radius from 0 to {LARGEST_RADIUS} pixels, got {radius}")
-    return ToolSpec(name, "mixture", *WHATEVER, own=kind, radius=radius)
+    return ToolSpec(name, "mixture", *WHATEVER, custom=kind, radius=radius)
 
 
 def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -126,22 +126,22 @@ def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         UsageError: The kind is not known here, or the ONNX file cannot be used.
     """
-    if spec.own == ONNX:
+    if spec.custom == ONNX:
         model = tensors.get("model")
         if model is None or model.dtype != torch.uint8:
             raise UsageError(f"expected an ONNX file among the weights of {spec.name}")
         return OnnxTool(model.cpu().numpy().tobytes())
     try:
-        if spec.own not in _kinds:
-            for point in entry_points(group=ENTRY_POINTS, name=spec.own):
-                _kinds[spec.own] = point.load()
-        made = _kinds[spec.own]() if spec.own in _kinds else None
+        if spec.custom not in _kinds:
+            for point in entry_points(group=ENTRY_POINTS, name=spec.custom):
+                _kinds[spec.custom] = point.load()
+        made = _kinds[spec.custom]() if spec.custom in _kinds else None
     except Exception as error:  # whatever the code of somebody else trips over
-        raise UsageError(f"the kind of network {spec.own!r} cannot be made: {error}") from error
+        raise UsageError(f"the kind of network {spec.custom!r} cannot be made: {error}") from error
     if made is None:
         raise UsageError(
-            f"the tool {spec.name} is a network of kind {spec.own!r}, which is not known here: install the "
-            "package that brings it, or call rlrestore.toolbox.custom.register before"
+            f"the tool {spec.name} is a network of kind {spec.custom!r}, which is not known here: install "
+            "the package that brings it, or call rlrestore.toolbox.custom.register before"
         )
     return made
 
@@ -161,7 +161,7 @@ def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None)
     """
     if spec.name in toolbox.names:
         raise UsageError(f"expected a new name for a tool, the toolbox has {spec.name} already")
-    if not spec.own:
+    if not spec.custom:
         raise UsageError(f"expected the kind of network of {spec.name}, registered or {ONNX!r}, got none")
     made = build(spec, {}) if network is None else copy.deepcopy(network)
     if not isinstance(made, nn.Module):
@@ -185,7 +185,7 @@ def add_onnx_tool(toolbox: Toolbox, spec: ToolSpec, path: Path) -> Toolbox:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path} ({error.strerror})") from error
-    return add_tool(toolbox, replace(spec, own=ONNX), OnnxTool(content))
+    return add_tool(toolbox, replace(spec, custom=ONNX), OnnxTool(content))
 
 
 @torch.no_grad()

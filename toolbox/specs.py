@@ -23,8 +23,8 @@ class ToolSpec:
         low: Where its range begins: blur in px, noise in units of 255, JPEG as quality, a mixture as the sum
             of its levels (`Mixture.lowest`).
         high: Where its range ends, same unit, above `low`.
-        depth: Convolution layers of its network, 3 or 8; 0 for a tool of your own.
-        own: The kind of network of a tool of your own (`toolbox.custom`); empty for one of the family.
+        depth: Convolution layers of its network, 3 or 8; 0 for a custom tool.
+        custom: The kind of network of a custom tool (`toolbox.custom`); empty for one of the family.
         radius: How far such a tool looks, in pixels.
     """
 
@@ -33,7 +33,7 @@ class ToolSpec:
     low: float
     high: float
     depth: int = 0
-    own: str = ""
+    custom: str = ""
     radius: int = 0
 
 

@@ -187,8 +187,11 @@ def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:
     widths = {str(depth): width for depth, width in toolbox.widths.items()}
     tools = [asdict(spec) for spec in toolbox.specs]
     for tool in tools:
-        if not tool["own"]:
-            del tool["own"], tool["radius"]
+        kind = tool.pop("custom")
+        if kind:
+            tool["own"] = kind
+        else:
+            del tool["radius"]
     return {"family": toolbox.family, "widths": widths, "tools": tools}
 
 
@@ -222,12 +225,12 @@ def _spec(tool: Mapping[str, Any]) -> ToolSpec:
     own, radius = tool.get("own", ""), tool.get("radius", 0)
     if not isinstance(own, str) or not (isinstance(radius, int) and 0 <= radius <= LARGEST_RADIUS):
         raise ValueError(f"expected a kind and a radius up to {LARGEST_RADIUS}, got {own!r}, {radius!r}")
-    return ToolSpec(**tool)
+    return ToolSpec(**{key: value for key, value in tool.items() if key != "own"}, custom=own)
 
 
 def _network(spec: ToolSpec, family: str, width: int | None, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Make the network of a tool, whose weights are still to be read."""
-    return build(spec, tensors) if spec.own else build_network(family, spec.depth, width)
+    return build(spec, tensors) if spec.custom else build_network(family, spec.depth, width)
 
 
 def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:

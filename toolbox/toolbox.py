@@ -76,7 +76,7 @@ class Toolbox(nn.Module):
     def radius(self, index: int) -> int:
         """Return how far a tool looks, in pixels."""
         spec = self.specs[index]
-        return spec.radius if spec.own else receptive_radius(self.networks[index])
+        return spec.radius if spec.custom else receptive_radius(self.networks[index])
 
     @property
     def receptive_field(self) -> int:

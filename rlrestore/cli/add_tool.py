@@ -10,7 +10,7 @@ from rlrestore.errors import UsageError
 
 DESCRIPTION = """\
 Write the tools of a model and one more, from an ONNX file that maps float32 (B, 3, H, W) to the same shape,
-as a new model. Its agent is then to be trained: rlrestore train-agent --tools OUT --out OUT ... A PyTorch
+as a new model. Its agent is then to be trained: rlrestore train-agent --toolbox OUT --out OUT ... A PyTorch
 module is added from Python: see docs/own-tools.md.
 """
 
@@ -38,14 +38,14 @@ def run(args: argparse.Namespace) -> int:
     """
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.restorer import find_model
-    from rlrestore.toolbox.custom import ONNX, add_onnx_tool, own_spec
+    from rlrestore.toolbox.custom import ONNX, add_onnx_tool, custom_spec
     from rlrestore.toolbox.storage import load_toolbox, read_card, save_toolbox
 
     model = find_model(args.model)
     if model.resolve() == args.out.resolve():
         raise UsageError(f"{args.out} is the model itself, whose agent would be lost: choose another --out")
-    toolbox = add_onnx_tool(load_toolbox(model), own_spec(args.name, ONNX, args.radius), args.file)
+    toolbox = add_onnx_tool(load_toolbox(model), custom_spec(args.name, ONNX, args.radius), args.file)
     prepare_folder(args.out)
     save_toolbox(args.out, toolbox, lasting_card(read_card(model)))
-    say(f"wrote {args.out}; train its agent: rlrestore train-agent --tools {args.out} --out {args.out} ...")
+    say(f"wrote {args.out}; train its agent: rlrestore train-agent --toolbox {args.out} --out {args.out} ...")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,38 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
     return {"stage": stage, "command": command, "data": data, "seed": args.seed, **more}
 
 
-def add_damage_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of what a training does to its photographs."""
+def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of the degradations that a training draws."""
     parser.add_argument(
-        "--damage",
-        choices=("protocol", "any"),
-        default="protocol",
-        help="protocol: trains as in the paper, which leaves mild and severe mixtures unseen (default); any: "
-        "on all from clean to severe, for a model that people use",
+        "--mixture",
+        choices=("paper", "any"),
+        default="paper",
+        metavar="NAME",
+        help="paper: moderate mixtures and single distortions, as in the paper, which leaves mild and severe "
+        "mixtures unseen (default); any: everything from clean to severe, for a model that people use",
+    )
+    add_renamed_argument(parser, "--damage", "--mixture")
+
+
+class _Renamed(argparse.Action):
+    """An option of an earlier version: refused, and its successor named."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """End with wrong usage."""
+        del namespace, values
+        parser.error(f"{option_string} is called {self.metavar} now")
+
+
+def add_renamed_argument(parser: argparse.ArgumentParser, old: str, new: str) -> None:
+    """Let an option's old name be refused with its new one, with exit code 2."""
+    parser.add_argument(
+        old, nargs="?", action=_Renamed, metavar=new, dest=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
 
 

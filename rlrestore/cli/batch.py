@@ -35,7 +35,7 @@ class Batch(Generic[T]):
         self._tell, self._beside, self._writers, self._most = tell, beside, writers, most
         self._waiting: deque[tuple[Job, int, Future[T]]] = deque()
 
-    def do_beside(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
+    def submit(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
         """Have another thread do the work on an image of so many pixels."""
         self._make_room(pixels)
         self._waiting.append((job, pixels, self._beside.submit(work)))

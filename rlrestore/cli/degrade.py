@@ -1,4 +1,4 @@
-"""`rlrestore degrade`: damage an image by the protocol's distortions, to have something to restore."""
+"""`rlrestore degrade`: degradation an image by the protocol's distortions, to have something to restore."""
 
 import argparse
 import io

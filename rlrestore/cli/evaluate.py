@@ -117,10 +117,10 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     """Print the tools' table; returns what the JSON file holds."""
     from rlrestore.evaluation.testsets import read_photos
-    from rlrestore.evaluation.tools import Contender, compare_tools
+    from rlrestore.evaluation.tools import ComparedToolbox, compare_tools
 
     models = [args.model, *(args.against or ())]
-    contenders = [Contender.load(model, args.device) for model in models]
+    contenders = [ComparedToolbox.load(model, args.device) for model in models]
     made = _made(args)
     report = compare_tools(read_photos(args.data), contenders, **made, progress=sys.stderr.isatty())
     print(report.table())

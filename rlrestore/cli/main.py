@@ -30,7 +30,7 @@ from rlrestore.errors import UsageError
 COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 def build_parser() -> argparse.ArgumentParser:

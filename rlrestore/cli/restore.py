@@ -78,7 +78,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--mode",
         choices=("global", "local"),
         default="global",
-        help="one chain for the whole image, or for every region, where damage varies (default: global)",
+        help="one chain for the whole image, or for every region, where degradation varies (default: global)",
     )
     parser.add_argument(
         "--max-steps", type=positive_int, metavar="N", help="tools to apply at most (default: the model's, 3)"
@@ -233,7 +233,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
         for job in jobs:
             pixels = claimed_pixels(job.source)
             if pixels <= largest:
-                work.do_beside(job, pixels, partial(_restore_and_write, restorer, job, args))
+                work.submit(job, pixels, partial(_restore_and_write, restorer, job, args))
             else:
                 work.do_here(job, pixels, partial(_restored, restorer, job, args, progress=True))
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
-    add_damage_argument,
+    add_mixture_argument,
+    add_renamed_argument,
     add_training_arguments,
     agent_records,
     positive_float,
@@ -35,8 +36,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_training_arguments(parser, "steps of the environment")
     parser.add_argument(
-        "--tools", required=True, metavar="M", help="a model with trained tools, a name or folder"
+        "--toolbox", required=True, metavar="M", help="a model with trained tools, a name or folder"
     )
+    add_renamed_argument(parser, "--tools", "--toolbox")
     parser.add_argument(
         "--start", metavar="M", help="begin with the agent of this model, a name or folder; not with ppo"
     )
@@ -53,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default="spectral",
         help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
-    add_damage_argument(parser)
+    add_mixture_argument(parser)
     parser.add_argument(
         "--discount",
         type=share,
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
     show_log()
     device = resolve_device(args.device)
-    tools = find_model(args.tools)
+    tools = find_model(args.toolbox)
     toolbox, old_card = load_toolbox(tools, device), read_card(tools)
     policy = _policy(args, toolbox)
     earlier = tool_records(old_card)
@@ -119,10 +121,10 @@ def run(args: argparse.Namespace) -> int:
             toolbox,
             args.out,
             agent_settings,
-            args.damage,
+            args.mixture,
             args.resume,
         )
-    record = training_record("agent", args, len(bank), damage=args.damage, validation=report.record())
+    record = training_record("agent", args, len(bank), mixture=args.mixture, validation=report.record())
     say(report.line())
     save_model(args.out, toolbox, policy, {**values, "training": [*earlier, record]})
     say(f"wrote {args.out}")
@@ -135,7 +137,7 @@ def _check(args: argparse.Namespace) -> None:
         "--start": args.start,
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",
-        "--damage any": args.damage == "any",
+        "--mixture any": args.mixture == "any",
         "--rate": args.rate is not None,
     }
     for option, is_given in given.items():

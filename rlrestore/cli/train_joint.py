@@ -5,7 +5,7 @@ import copy
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
-    add_damage_argument,
+    add_mixture_argument,
     add_training_arguments,
     lasting_card,
     model_records,
@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--model", required=True, metavar="M", help="the model to begin with, a name or folder"
     )
-    add_damage_argument(parser)
+    add_mixture_argument(parser)
     parser.add_argument(
         "--planned",
         type=share,
@@ -110,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")
     )
-    gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.damage, args.resume)
+    gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.mixture, args.resume)
     record = training_record(
-        "joint", args, len(bank), damage=args.damage, validation={"policy_db": round(gain_db, 3)}
+        "joint", args, len(bank), mixture=args.mixture, validation={"policy_db": round(gain_db, 3)}
     )
     say(f"return {gain_db:.2f} dB")
     if args.blend < 1:

@@ -21,7 +21,7 @@ from rlrestore.agent.measure import (
     greedy_oracle,
     tool_gains_db,
 )
-from rlrestore.agent.rollout import Chooser, agent, chance, fixed, play
+from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out, uniform
 from rlrestore.envs.transition import start
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.oracle_report import (
@@ -44,7 +44,7 @@ EARLY_DB = 0.1
 AGENT, GREEDY, EXHAUSTIVE = "agent", "greedy oracle", "exhaustive oracle"
 FIXED = "best fixed chain"
 
-Way = Callable[[Tensor], Chooser]
+Way = Callable[[Tensor], Behaviour]
 """From the clean images of a batch `(B, 3, H, W)`, for those that may know them, to who chooses."""
 
 
@@ -163,7 +163,7 @@ def _watch(restorer: Restorer, pairs: PatchPairs, progress: bool) -> Looks:
     """Let the agent play, and try every tool wherever it looks."""
     toolbox, policy, parts = restorer.toolbox, restorer.policy, []
     for degraded, clean in _batches(restorer, pairs, AGENT, progress):
-        rollout = play(toolbox, degraded, agent(policy), policy.max_steps)
+        rollout = roll_out(toolbox, degraded, greedy(policy), policy.max_steps)
         value_db = torch.stack([psnr_db(images, clean) for images in rollout.images], dim=1)  # (B, T + 1)
         tried_db = [tool_gains_db(toolbox, images, clean) for images in rollout.images[:-1]]
         parts.append((value_db.double().cpu(), rollout.actions.cpu(), torch.stack(tried_db, dim=1).cpu()))
@@ -175,10 +175,10 @@ def _ways(restorer: Restorer, chain: tuple[int, ...], seed: int) -> dict[str, Wa
     toolbox, policy = restorer.toolbox, restorer.policy
     generator = torch.Generator().manual_seed(seed)
     return {
-        "agent, memory emptied": lambda _: agent(policy, remembers=False),
-        "agent without caution": lambda _: agent(policy, cautious=False),
-        "agent without stop": lambda _: agent(policy, may_stop=False),
-        "random": lambda _: chance(toolbox.stop + 1, generator),
+        "agent, memory emptied": lambda _: greedy(policy, remembers=False),
+        "agent without margin": lambda _: greedy(policy, with_margin=False),
+        "agent without stop": lambda _: greedy(policy, may_stop=False),
+        "random": lambda _: uniform(toolbox.stop + 1, generator),
         FIXED: lambda _: fixed(chain, toolbox.stop),
         GREEDY: lambda clean: greedy_oracle(toolbox, clean),
     }
@@ -187,7 +187,7 @@ def _ways(restorer: Restorer, chain: tuple[int, ...], seed: int) -> dict[str, Wa
 def _outcome(restorer: Restorer, pairs: PatchPairs, way: Way, label: str, progress: bool) -> Outcome:
     toolbox, parts = restorer.toolbox, []
     for degraded, clean in _batches(restorer, pairs, label, progress):
-        rollout = play(toolbox, degraded, way(clean), restorer.policy.max_steps)
+        rollout = roll_out(toolbox, degraded, way(clean), restorer.policy.max_steps)
         gain_db = psnr_db(rollout.images[-1], clean) - psnr_db(degraded, clean)
         parts.append((gain_db.double().cpu(), (rollout.actions != toolbox.stop).sum(dim=1).cpu()))
     return Outcome(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

@@ -30,7 +30,7 @@ ORACLE_NOTE = "* has no tool of this name: on each patch the best of its tools, 
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedToolbox:
     """The toolbox of a model, under the model's name."""
 
     name: str
@@ -187,7 +187,7 @@ def _job_row(job: JobScores) -> list[str]:
 
 def compare_tools(
     photos: list[NDArray[np.uint8]],
-    contenders: Sequence[Contender],
+    contenders: Sequence[ComparedToolbox],
     patches: int = 500,
     seed: int = 0,
     grid: Grid = "any",
@@ -225,7 +225,7 @@ def compare_tools(
     return ToolsReport(own, _mean(own), others, costs, device, torch.get_num_threads())
 
 
-def _score(pairs: PatchPairs, spec: ToolSpec, contenders: Sequence[Contender]) -> JobScores:
+def _score(pairs: PatchPairs, spec: ToolSpec, contenders: Sequence[ComparedToolbox]) -> JobScores:
     before_db = psnr_db(to_images(pairs.degraded), to_images(pairs.clean)).double()
     after_db = [_restored_db(contender.toolbox, spec.name, pairs) for contender in contenders]
     gains = [
@@ -272,7 +272,7 @@ def _mean(jobs: Sequence[JobScores]) -> JobScores:
     return JobScores("mean", None, jobs[0].n, sum(job.psnr_db for job in jobs) / len(jobs), tuple(gains))
 
 
-def _costs(contenders: Sequence[Contender], progress: bool) -> tuple[ModelCosts, ...]:
+def _costs(contenders: Sequence[ComparedToolbox], progress: bool) -> tuple[ModelCosts, ...]:
     measured = measure_costs([contender.toolbox for contender in contenders], progress)
     means = [mean_cost(costs) for costs in measured]
     return tuple(

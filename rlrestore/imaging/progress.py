@@ -11,7 +11,7 @@ PATIENCE_S = 1.0
 Item = TypeVar("Item")
 
 
-def watched(items: Sequence[Item], title: str | None, unit: str) -> Iterable[Item]:
+def progress_bar(items: Sequence[Item], title: str | None, unit: str) -> Iterable[Item]:
     """Pass items on one by one, with a bar for those that have been dealt with.
 
     The bar goes away with the last item; below the bar of a longer list of images it takes a line of its own.

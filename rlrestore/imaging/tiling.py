@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from rlrestore.imaging.progress import watched
+from rlrestore.imaging.progress import progress_bar
 
 Region: TypeAlias = tuple[EllipsisType, slice, slice]
 """Rows and columns, as an index of a tensor `(..., H, W)`."""
@@ -103,7 +103,7 @@ def read_tiles(
 
     plan = sorted(tiles(height, width, tile, overlap, align), key=lambda one: turned(one.kept)[0].start)
     band, held = image.narrow(along, 0, 0), slice(0, 0)
-    for one in watched(plan, title, "tile"):
+    for one in progress_bar(plan, title, "tile"):
         wanted, part = turned(one.read)
         if wanted != held:
             fresh = image.narrow(along, wanted.start, wanted.stop - wanted.start).clone()

@@ -59,7 +59,7 @@ def global_chain(
     for number in range(1, max_steps + 1):
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
         values = view.look(image, actions, title).mean(dim=0)
-        actions = best_action(values, policy.caution_db).expand(len(grid))
+        actions = best_action(values, policy.stop_margin_db).expand(len(grid))
         action = int(actions[0])
         if action != toolbox.stop:
             apply_tool_(toolbox, action, image, title)
@@ -93,7 +93,7 @@ def local_chain(
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
         active = actions != toolbox.stop
         values = smooth(view.look(image, actions, title), active, rows, columns)
-        shares = share_out(values, active, policy.caution_db)
+        shares = share_out(values, active, policy.stop_margin_db)
         actions = shares.argmax(dim=1)
         apply_locally_(toolbox, shares.view(rows, columns, -1), image, down, across, title)
         expected_db = float((shares * values)[active].sum(dim=1).mean())
@@ -103,26 +103,26 @@ def local_chain(
             return
 
 
-def share_out(values: Tensor, active: Tensor, caution_db: float) -> Tensor:
+def share_out(values: Tensor, active: Tensor, stop_margin_db: float) -> Tensor:
     """Decide how much each choice counts in each window.
 
     A window of whose tools none is expected to gain enough is left alone. In any other the best two that are
     share it: the second counts less by a factor e for every `SHARING_DB` that it is behind. The values are
     estimates, and tools so close in value err in different directions, one leaving noise where the other
-    smooths too much; their mean errs less than the better one would, and where the damage changes slowly,
-    one tool fades into the next.
+    smooths too much; their mean errs less than the better one would, and where the degradation changes
+    slowly, one tool fades into the next.
 
     Args:
         values: `(windows, tools + 1)` expected gains in dB, stop last.
         active: `(windows,)` bool; a window that has stopped stays alone.
-        caution_db: What is enough, in dB.
+        stop_margin_db: What is enough, in dB.
 
     Returns:
         `(windows, tools + 1)` weights in [0, 1]; every row sums to 1.
     """
     best = values[:, :-1].topk(min(SHARING, values.shape[1] - 1), dim=1)
     behind_db = best.values[:, :1] - best.values
-    weights = torch.exp(-behind_db / SHARING_DB) * ((best.values > caution_db) & active[:, None])
+    weights = torch.exp(-behind_db / SHARING_DB) * ((best.values > stop_margin_db) & active[:, None])
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)  # the best alone weighs 1
     shares = torch.zeros_like(values).scatter(1, best.indices, weights)
     shares[:, -1] = (weights.sum(dim=1) == 0).to(shares.dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.imaging.progress import watched
+from rlrestore.imaging.progress import progress_bar
 from rlrestore.imaging.tiling import windows
 
 BATCH = 256
@@ -103,7 +103,7 @@ class View:
         values = image.new_empty(len(self._grid), self._policy.tools + 1)
         # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
         # fitting in, and the memory would grow with the photograph.
-        for start in watched(self._starts, title, "batch of windows"):
+        for start in progress_bar(self._starts, title, "batch of windows"):
             part = slice(start, min(start + BATCH, len(self._grid)))
             patches = self._grid.patches(image, part.start, part.stop).clamp_(0, 1)
             before = (self._memory[0][part], self._memory[1][part])

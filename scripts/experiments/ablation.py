@@ -15,7 +15,7 @@ from experiments.comparison import Estimate
 from experiments.comparison_report import markdown_table
 from rlrestore.agent.measure import greedy_oracle
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.rollout import agent, play
+from rlrestore.agent.rollout import greedy, roll_out
 from rlrestore.evaluation.costs import executed, tool_multiply_adds
 from rlrestore.evaluation.policy import Way
 from rlrestore.evaluation.scores import Scores, check_size, measure_rollouts
@@ -59,7 +59,7 @@ class Variant:
         """Restore a test set."""
         device = self.toolbox.device
         return measure_rollouts(
-            lambda images, clean: play(self.toolbox, images, self.choose(clean), self.steps),
+            lambda images, clean: roll_out(self.toolbox, images, self.choose(clean), self.steps),
             pairs,
             (*self.toolbox.names, STOP_NAME),
             device,
@@ -109,14 +109,14 @@ def variants(restorer: Restorer, separate: Restorer | None = None) -> Iterator[V
         separate: The same trained without joint training; None leaves it out.
     """
     toolbox, policy, most = restorer.toolbox, restorer.policy, restorer.policy.max_steps
-    yield Variant(f"the model, {most} step{'s' * (most > 1)}", toolbox, lambda _: agent(policy), most)
+    yield Variant(f"the model, {most} step{'s' * (most > 1)}", toolbox, lambda _: greedy(policy), most)
     if separate is not None:
         other = separate.policy
-        yield Variant(SEPARATE, separate.toolbox, lambda _: agent(other), other.max_steps)
-    yield Variant("without stop", toolbox, lambda _: agent(policy, may_stop=False), most)
+        yield Variant(SEPARATE, separate.toolbox, lambda _: greedy(other), other.max_steps)
+    yield Variant("without stop", toolbox, lambda _: greedy(policy, may_stop=False), most)
     for steps in STEPS:
         if steps != most:
-            yield Variant(f"{steps} step{'s' * (steps > 1)}", toolbox, lambda _: agent(policy), steps)
+            yield Variant(f"{steps} step{'s' * (steps > 1)}", toolbox, lambda _: greedy(policy), steps)
     for name, kept in parts(toolbox.specs).items():
         allowed = torch.tensor(kept, device=restorer.device)
         yield Variant(name, toolbox, _choosing_among(policy, allowed), most)
@@ -127,7 +127,7 @@ def variants(restorer: Restorer, separate: Restorer | None = None) -> Iterator[V
 
 
 def _choosing_among(policy: AnyPolicy, allowed: Tensor) -> Way:
-    return lambda _: agent(policy, allowed=allowed)
+    return lambda _: greedy(policy, allowed=allowed)
 
 
 def _knowing_all(toolbox: Toolbox) -> Way:

@@ -25,7 +25,7 @@ PhotoPairs = list[tuple[Pixels, Pixels]]
 
 
 @dataclass(frozen=True)
-class Damage:
+class Degradation:
     """What is done to one photograph, all of it alike.
 
     Attributes:
@@ -45,19 +45,19 @@ class Damage:
         return f"{blur}, {noise}, JPEG quality {self.jpeg_quality}"
 
 
-def draw_damage(mixture: Mixture, seed: int, index: int) -> Damage:
-    """Draw the damage of one photograph of a set: it depends on nothing but mixture, seed and index."""
+def draw_degradation(mixture: Mixture, seed: int, index: int) -> Degradation:
+    """Draw the degradation of one photograph of a set: it depends on nothing but mixture, seed and index."""
     rng = np.random.default_rng((seed, mixture.lowest, mixture.highest, index))
     draws, noise = (int(number) for number in rng.integers(2**63, size=2))
     amounts = mixture.sample(1, torch.Generator().manual_seed(draws))
     quality = round(amounts.jpeg_quality.item())
-    return Damage(amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), quality, noise)
+    return Degradation(amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), quality, noise)
 
 
-def apply_damage(photo: Pixels, damage: Damage) -> Pixels:
+def apply_degradation(photo: Pixels, degradation: Degradation) -> Pixels:
     """Degrade a photograph `(H, W, 3)` as files undergo it."""
-    amounts = damage.blur_sigma_px, damage.noise_sigma_255, damage.jpeg_quality
-    return degrade_pixels(photo, *amounts, np.random.default_rng(damage.noise_seed))
+    amounts = degradation.blur_sigma_px, degradation.noise_sigma_255, degradation.jpeg_quality
+    return degrade_pixels(photo, *amounts, np.random.default_rng(degradation.noise_seed))
 
 
 def degraded_photos(photos: Sequence[Pixels], mixture: Mixture, seed: int) -> PhotoPairs:
@@ -72,7 +72,7 @@ def degraded_photos(photos: Sequence[Pixels], mixture: Mixture, seed: int) -> Ph
         Of each photograph; all may be written to, which torch insists on.
     """
     return [
-        (apply_damage(photo, draw_damage(mixture, seed, index)).copy(), photo)
+        (apply_degradation(photo, draw_degradation(mixture, seed, index)).copy(), photo)
         for index, photo in enumerate(photos)
     ]
 

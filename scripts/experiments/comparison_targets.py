@@ -85,7 +85,7 @@ def _of_model(comparison: Comparison, model: str) -> list[Target]:
 
 
 def _as_in_the_paper(comparison: Comparison, model: str) -> bool:
-    return comparison.profiles[model].damages == (PROTOCOL,)
+    return comparison.profiles[model].mixtures == (PROTOCOL,)
 
 
 def _on_mixtures(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.rollout import Rollout, fixed, play
+from rlrestore.agent.rollout import Rollout, fixed, roll_out
 from rlrestore.devices import resolve_device
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import RlrestoreError, UsageError
@@ -59,7 +59,7 @@ class Profile:
         tool_multiply_adds: Of each tool, for one 63×63 patch with all that is padded to it; empty where there
             are no convolutions to count.
         look_multiply_adds: Of one look of the agent at one patch, 0 without one.
-        damages: What it was trained on, by the names of `DAMAGES`, as far as its card says.
+        mixtures: What it was trained on, by the names of `TRAINING_RECIPES`, as far as its card says.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Profile:
     agent_parameters: int
     tool_multiply_adds: tuple[int, ...]
     look_multiply_adds: int
-    damages: tuple[str, ...] = ()
+    mixtures: tuple[str, ...] = ()
 
     @property
     def has_agent(self) -> bool:
@@ -213,7 +213,7 @@ def of_model(restorer: Restorer, name: str) -> Contender:
         agent_parameters=_parameters(policy),
         tool_multiply_adds=tool_multiply_adds(toolbox),
         look_multiply_adds=count_multiply_adds(lambda: _look(policy)),
-        damages=tuple(sorted({str(record["damage"]) for record in records if "damage" in record})),
+        mixtures=tuple(sorted({str(record["mixture"]) for record in records if "mixture" in record})),
     )
     return Contender(
         profile,
@@ -259,7 +259,7 @@ def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender
         profile,
         toolbox.device,
         1,
-        play=lambda images: play(toolbox, images, fixed((0,), toolbox.stop), 1),
+        play=lambda images: roll_out(toolbox, images, fixed((0,), toolbox.stop), 1),
         chain=chain,
         restore=lambda pixels: apply_by_hand(toolbox, spec.name, as_photo(pixels)),
     )

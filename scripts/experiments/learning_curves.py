@@ -39,7 +39,7 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Contender:
+class Learner:
     """A way to train the agent.
 
     Attributes:
@@ -62,12 +62,12 @@ class Contender:
 
 
 CONTENDERS = {
-    "q": Contender("q", "q", "spectral", "#0072B2", "-"),
-    "q-all": Contender("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
-    "dqn": Contender("dqn", "dqn", "spectral", "#D55E00", "-"),
-    "ppo": Contender("ppo", "ppo", "spectral", "#009E73", "-"),
-    "q-paper": Contender("q, the paper's network", "q", "paper", "#0072B2", "--"),
-    "dqn-paper": Contender("dqn, the paper's network", "dqn", "paper", "#D55E00", "--"),
+    "q": Learner("q", "q", "spectral", "#0072B2", "-"),
+    "q-all": Learner("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
+    "dqn": Learner("dqn", "dqn", "spectral", "#D55E00", "-"),
+    "ppo": Learner("ppo", "ppo", "spectral", "#009E73", "-"),
+    "q-paper": Learner("q, the paper's network", "q", "paper", "#0072B2", "--"),
+    "dqn-paper": Learner("dqn, the paper's network", "dqn", "paper", "#D55E00", "--"),
 }
 
 

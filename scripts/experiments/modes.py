@@ -1,4 +1,4 @@
-"""One chain for the whole photograph or one for every region: which restores better, by kind of damage."""
+"""One chain for the whole photograph or one for every region: which restores better, by degradation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from rlrestore.restorer import CHAINS, Restorer
 
 @dataclass(frozen=True)
 class ModeScores:
-    """What both modes made of N photographs with one kind of damage.
+    """What both modes made of N photographs with one kind of degradation.
 
     Attributes:
-        kind: The damage, one of `experiments.varying.KINDS`.
+        kind: The degradation, one of `experiments.varying.KINDS`.
         psnr_db: `(N, 3)` of the input, of the result of global mode, of that of local mode.
         ms_per_megapixel: `(N, 2)` what looking and applying took, global and local.
     """
@@ -55,13 +55,13 @@ class ModeScores:
 def compare_modes(
     restorer: Restorer, photos: Sequence[NDArray[np.uint8]], kind: str, seed: int = 0, progress: bool = False
 ) -> ModeScores:
-    """Degrade photographs by damage of one kind and restore them in both modes.
+    """Degrade photographs by degradation of one kind and restore them in both modes.
 
     Args:
         restorer: The model.
         photos: `(H, W, 3)` clean, of any sizes, at least one.
         kind: One of `experiments.varying.KINDS`.
-        seed: The same seed gives the same damage.
+        seed: The same seed gives the same degradation.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -79,7 +79,7 @@ def compare_modes(
 
 def modes_table(scores: Sequence[ModeScores]) -> str:
     """Return what was measured for a terminal, one line a kind."""
-    head = ("damage", "images", "input, dB", "global", "local", "local - global, dB", "ms/megapixel")
+    head = ("degradation", "images", "input, dB", "global", "local", "local - global, dB", "ms/megapixel")
     lines = [_line(head)]
     for part in scores:
         row = part.to_json()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from experiments.comparison_sets import Damage, Pixels, apply_damage, draw_damage
+from experiments.comparison_sets import Degradation, Pixels, apply_degradation, draw_degradation
 from rlrestore.evaluation.scores import standard_error
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.metrics import psnr_db
@@ -169,18 +169,18 @@ def _percentile(percent: int) -> str:
 def measure_gains(
     photos: Sequence[Pixels], mixture: Mixture, seed: int, methods: Methods, progress: bool = False
 ) -> Gains:
-    """Damage every photograph once, and restore it by every method.
+    """Degradation every photograph once, and restore it by every method.
 
     Args:
         photos: `(H, W, 3)` clean, of any sizes, at least one.
-        mixture: What the damage is drawn from.
-        seed: The same seed gives the same damage.
+        mixture: What the degradation is drawn from.
+        seed: The same seed gives the same degradation.
         methods: Who restores.
         progress: Whether to show a progress bar on stderr.
     """
     gains = []
     for index, photo in enumerate(tqdm(photos, desc=mixture.name, unit="image", disable=not progress)):
-        degraded = apply_damage(photo, draw_damage(mixture, seed, index))
+        degraded = apply_degradation(photo, draw_degradation(mixture, seed, index))
         gains.append([method(degraded, photo).gain_db for method in methods.values()])
     return Gains(tuple(methods), np.array(gains))
 
@@ -192,7 +192,7 @@ class Source:
     Attributes:
         data: What the photographs are called.
         count: How many they are.
-        seed: Of their damage.
+        seed: Of their degradation.
     """
 
     data: str
@@ -234,7 +234,7 @@ class Example:
     """A photograph with all that was made of it.
 
     Attributes:
-        what: Its name and its damage.
+        what: Its name and its degradation.
         attempts: By the method's name, that whose chain is shown first.
         clean: `(H, W, 3)` the original.
     """
@@ -244,11 +244,11 @@ class Example:
     clean: Pixels
 
 
-def make_example(name: str, photo: Pixels, damage: Damage, methods: Methods) -> Example:
-    """Damage a photograph and restore it by every method."""
-    degraded = apply_damage(photo, damage)
+def make_example(name: str, photo: Pixels, degradation: Degradation, methods: Methods) -> Example:
+    """Degradation a photograph and restore it by every method."""
+    degraded = apply_degradation(photo, degradation)
     attempts = {key: method(degraded, photo) for key, method in methods.items()}
-    return Example(f"{name}, {damage}", attempts, photo)
+    return Example(f"{name}, {degradation}", attempts, photo)
 
 
 def layout(examples: Mapping[str, Example]) -> tuple[Row, ...]:

@@ -1,9 +1,9 @@
-"""Damage that varies over a photograph: the test set for restoring every region by its own chain.
+"""Degradation that varies over a photograph: the test set for restoring every region by its own chain.
 
-Two ends of damage, each an amount of the protocol's blur and noise, and a map that leads from one to the
+Two ends of degradation, each an amount of the protocol's blur and noise, and a map that leads from one to the
 other; then one JPEG for the whole file, as a camera writes it.
 
-Source: paper, section 5 (damage that varies over the image is named as future work).
+Source: paper, section 5 (degradation that varies over the image is named as future work).
 """
 
 import math
@@ -19,7 +19,7 @@ from rlrestore.imaging.degradation.mixtures import MODERATE
 
 KINDS = ("halves", "noise-gradient", "background", "uniform")
 """What is made: noise beside blur, noise that grows across the photograph, a sharp subject before a blurred
-background, and the same moderate damage everywhere, where nothing is to be gained by looking closer."""
+background, and the same moderate degradation everywhere, where nothing is to be gained by looking closer."""
 
 STRONG_BLUR_PX = (2.5, 5.0)
 STRONG_NOISE_255 = (25.0, 50.0)
@@ -33,7 +33,7 @@ SOFT_EDGE = 0.15
 
 
 @dataclass(frozen=True)
-class VaryingDamage:
+class VaryingDegradation:
     """What is done to one photograph.
 
     Attributes:
@@ -51,8 +51,8 @@ class VaryingDamage:
     noise_seed: int
 
 
-def draw_damage(kind: str, height: int, width: int, rng: np.random.Generator) -> VaryingDamage:
-    """Draw the damage of one photograph.
+def draw_varying(kind: str, height: int, width: int, rng: np.random.Generator) -> VaryingDegradation:
+    """Draw the degradation of one photograph.
 
     Args:
         kind: One of `KINDS`.
@@ -68,17 +68,19 @@ def draw_damage(kind: str, height: int, width: int, rng: np.random.Generator) ->
     quality, seed = int(rng.integers(LIGHT_JPEG[0], LIGHT_JPEG[1] + 1)), int(rng.integers(2**32))
     if kind == "halves":
         share = (_ramp(height, width, rng) >= 0.5).astype(np.float32)
-        return VaryingDamage((0.0, noise_255), (blur_px, 0.0), share, quality, seed)
+        return VaryingDegradation((0.0, noise_255), (blur_px, 0.0), share, quality, seed)
     if kind == "noise-gradient":
-        return VaryingDamage((0.0, faint_255), (0.0, noise_255), _ramp(height, width, rng), quality, seed)
+        return VaryingDegradation(
+            (0.0, faint_255), (0.0, noise_255), _ramp(height, width, rng), quality, seed
+        )
     if kind == "background":
-        return VaryingDamage((0.0, 0.0), (blur_px, 0.0), 1 - _ellipse(height, width, rng), quality, seed)
+        return VaryingDegradation((0.0, 0.0), (blur_px, 0.0), 1 - _ellipse(height, width, rng), quality, seed)
     if kind == "uniform":
         amounts = MODERATE.sample(1, torch.Generator().manual_seed(seed))
         everywhere = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item())
         nowhere = np.zeros((height, width), np.float32)
-        return VaryingDamage(everywhere, everywhere, nowhere, round(amounts.jpeg_quality.item()), seed)
-    raise UsageError(f"unknown kind of varying damage {kind!r}: expected one of {', '.join(KINDS)}")
+        return VaryingDegradation(everywhere, everywhere, nowhere, round(amounts.jpeg_quality.item()), seed)
+    raise UsageError(f"unknown kind of varying degradation {kind!r}: expected one of {', '.join(KINDS)}")
 
 
 def _ramp(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -102,7 +104,7 @@ def _ellipse(height: int, width: int, rng: np.random.Generator) -> NDArray[np.fl
     return inside
 
 
-def apply_damage(photo: NDArray[np.uint8], damage: VaryingDamage) -> NDArray[np.uint8]:
+def apply_varying(photo: NDArray[np.uint8], degradation: VaryingDegradation) -> NDArray[np.uint8]:
     """Degrade a photograph by an amount that varies over it.
 
     Both ends are degraded with the same draws of noise, so that between them its strength, too, follows the
@@ -110,7 +112,7 @@ def apply_damage(photo: NDArray[np.uint8], damage: VaryingDamage) -> NDArray[np.
 
     Args:
         photo: `(H, W, 3)` clean.
-        damage: With a map of the photograph's size.
+        degradation: With a map of the photograph's size.
 
     Returns:
         `(H, W, 3)`, as read back from the file.
@@ -118,19 +120,21 @@ def apply_damage(photo: NDArray[np.uint8], damage: VaryingDamage) -> NDArray[np.
     Raises:
         ValueError: The map is of another size.
     """
-    if photo.shape[:2] != damage.share.shape:
-        raise ValueError(f"expected a map of the photograph's {photo.shape[:2]}, got {damage.share.shape}")
+    if photo.shape[:2] != degradation.share.shape:
+        raise ValueError(
+            f"expected a map of the photograph's {photo.shape[:2]}, got {degradation.share.shape}"
+        )
     here, there = (
-        blur_and_noise(photo, *amounts, np.random.default_rng(damage.noise_seed))
-        for amounts in (damage.here, damage.there)
+        blur_and_noise(photo, *amounts, np.random.default_rng(degradation.noise_seed))
+        for amounts in (degradation.here, degradation.there)
     )
-    share = damage.share[..., None]
+    share = degradation.share[..., None]
     blended: NDArray[np.uint8] = np.rint((1 - share) * here + share * there).astype(np.uint8)
-    return jpeg_round_trip(blended, damage.jpeg_quality)
+    return jpeg_round_trip(blended, degradation.jpeg_quality)
 
 
 def vary(photo: NDArray[np.uint8], kind: str, seed: int | tuple[int, ...]) -> NDArray[np.uint8]:
-    """Degrade a photograph by damage of one kind; the same seed gives the same result.
+    """Degrade a photograph by degradation of one kind; the same seed gives the same result.
 
     Args:
         photo: `(H, W, 3)` clean.
@@ -141,4 +145,4 @@ def vary(photo: NDArray[np.uint8], kind: str, seed: int | tuple[int, ...]) -> ND
         UsageError: There is no such kind.
     """
     height, width = photo.shape[:2]
-    return apply_damage(photo, draw_damage(kind, height, width, np.random.default_rng(seed)))
+    return apply_varying(photo, draw_varying(kind, height, width, np.random.default_rng(seed)))

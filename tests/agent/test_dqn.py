@@ -9,7 +9,7 @@ from torch import Tensor
 from rlrestore.agent.dqn import TakenActions
 from rlrestore.agent.measure import measure_policy
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from tests.agent.test_ppo import CPU, stretched_grain, stretchers
 
@@ -17,10 +17,10 @@ from tests.agent.test_ppo import CPU, stretched_grain, stretchers
 class Constant(Policy):
     """Values every tool at 1, whatever it sees."""
 
-    def look(
+    def step(
         self, features: Tensor, last_action: Tensor, hidden: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        values, hidden = super().look(features, last_action, hidden)
+        values, hidden = super().step(features, last_action, hidden)
         return 0 * values + torch.tensor([1.0] * self.tools + [0.0]), hidden
 
 
@@ -28,9 +28,9 @@ def test_the_loss_by_hand() -> None:
     """Two steps: 3 dB and what follows, worth 1, by half; then 2 dB, of an episode that ends there."""
     policy = Constant(2)
     learning = TakenActions(discount=0.5)
-    batch = Kept(
+    batch = ReplayBuffer(
         {
-            "seen": torch.zeros(1, 3, 27, 8, 8),
+            "observations": torch.zeros(1, 3, 27, 8, 8),
             "last_actions": torch.tensor([[-1, 0, 2]]),
             "actions": torch.tensor([[0, 1, 2]]),
             "rewards_db": torch.tensor([[3.0, 2.0, 0.0]]),

@@ -11,8 +11,8 @@ from rlrestore.agent.joint import JointSettings, JointTrainer, chain_losses, is_
 from rlrestore.agent.learn import JOINT_CHECKPOINT, JOINT_EPISODES, train_joint
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.rollout import Chooser, agent, fixed, play
-from rlrestore.agent.teacher import prescribed, undoing_chains
+from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
+from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTrainer
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource
@@ -148,7 +148,7 @@ def test_a_frozen_agent_with_toy_tools_comes_to_gain_more(bank: PhotoBank, tmp_p
 
     def gain_db() -> float:
         with torch.no_grad():
-            restored = play(toolbox, pairs[0], agent(policy), 3).images[-1]
+            restored = roll_out(toolbox, pairs[0], greedy(policy), 3).images[-1]
         return float((psnr_db(restored, pairs[1]) - psnr_db(*pairs)).mean())
 
     before = gain_db()
@@ -188,7 +188,7 @@ def test_planned_chains_undo_the_strongest_first() -> None:
         noise_sigma_255=torch.tensor([45.0, 0.0, 1.0, 0.0]),
         jpeg_quality=torch.tensor([50.0, 100.0, 9.0, 0.0]),
     )
-    chains = undoing_chains(TOOLS, amounts, max_steps=3)
+    chains = teacher_chains(TOOLS, amounts, max_steps=3)
     names = [[(*(spec.name for spec in TOOLS), "stop")[tool] for tool in chain] for chain in chains.tolist()]
     assert names == [
         ["denoise-4", "dejpeg-2", "deblur-1"],
@@ -196,21 +196,21 @@ def test_planned_chains_undo_the_strongest_first() -> None:
         ["deblur-4", "dejpeg-4", "denoise-1"],
         ["stop", "stop", "stop"],
     ]
-    assert undoing_chains(TOOLS, amounts, max_steps=1).tolist() == [[7], [8], [3], [12]]
-    assert undoing_chains(TOOLS[4:8], amounts, 5).tolist() == [
+    assert teacher_chains(TOOLS, amounts, max_steps=1).tolist() == [[7], [8], [3], [12]]
+    assert teacher_chains(TOOLS[4:8], amounts, 5).tolist() == [
         [3, 4, 4, 4, 4],
         [4] * 5,
         [0, 4, 4, 4, 4],
         [4] * 5,
     ]
     mixture = [ToolSpec("all", "mixture", 1, 20, 8)]
-    assert undoing_chains(mixture, amounts, 2).tolist() == [[1, 1]] * 4
+    assert teacher_chains(mixture, amounts, 2).tolist() == [[1, 1]] * 4
 
 
 def test_prescribed_actions_leave_the_rest_to_another() -> None:
     images, toolbox = torch.full((2, 3, 4, 4), 0.5), make_toolbox()
     given = torch.tensor([[1, NO_ACTION, 0], [NO_ACTION, 3, 0]])
-    rollout = play(toolbox, images, prescribed(given, fixed((2, 2, 2), 3)), 3)
+    rollout = roll_out(toolbox, images, prescribed(given, fixed((2, 2, 2), 3)), 3)
     assert rollout.actions.tolist() == [[1, 2, 0], [2, 3, 3]]
 
 
@@ -220,7 +220,7 @@ def joint_model(bank: PhotoBank, settings: JointSettings) -> JointTrainer:
     source = MixtureSource(bank, MODERATE)
     tiny = replace(JOINT_EPISODES, episodes=2, fits=1, batch=2)
     follower = AgentTrainer(policy, toolbox, source, TriedActions(), tiny, bank.device)
-    return JointTrainer(toolbox, follower, bank, MODERATE, settings, {"damage": "protocol"})
+    return JointTrainer(toolbox, follower, bank, MODERATE, settings, {"mixture": "paper"})
 
 
 def state(trainer: JointTrainer) -> list[Tensor]:
@@ -256,7 +256,7 @@ def test_a_resumed_training_goes_on_as_if_never_stopped(
 def test_a_checkpoint_of_another_training_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
     path = tmp_path / "joint.safetensors"
     joint_model(bank, JointSettings(steps=1)).save(path)
-    for changes in ({"damage": "any"}, {"begun": 1}, {"seed": 5}):
+    for changes in ({"mixture": "any"}, {"begun": 1}, {"seed": 5}):
         other = joint_model(bank, JointSettings(steps=1))
         other.about.update(changes)
         with pytest.raises(ModelError, match="is of another training: expected"):
@@ -267,7 +267,7 @@ def poison(trainer: JointTrainer, at: tuple[int, ...]) -> None:
     """Let the gradients of steps of these numbers be no numbers, once each."""
     left, backward = list(at), trainer._backward
 
-    def poisoned(degraded: Tensor, clean: Tensor, choose: Chooser) -> tuple[Tensor, Tensor, Tensor]:
+    def poisoned(degraded: Tensor, clean: Tensor, choose: Behaviour) -> tuple[Tensor, Tensor, Tensor]:
         parts = backward(degraded, clean, choose)
         if left and trainer.steps + 1 == left[0]:
             left.pop(0)

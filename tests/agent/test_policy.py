@@ -44,13 +44,13 @@ def test_the_last_action_and_the_memory_matter() -> None:
 def test_spectra_are_standardised_once() -> None:
     """A second time would pull the ground from under trained weights."""
     policy = Policy(2)
-    seen = policy.see(torch.rand(64, 3, 63, 63, generator=torch.Generator().manual_seed(0)))
-    policy.trunk.standardise(seen)
-    standard = (seen.flatten(1) - policy.trunk.mean) / policy.trunk.deviation
+    observations = policy.observe(torch.rand(64, 3, 63, 63, generator=torch.Generator().manual_seed(0)))
+    policy.trunk.standardise(observations)
+    standard = (observations.flatten(1) - policy.trunk.mean) / policy.trunk.deviation
     assert standard.mean(dim=0).abs().max() < 1e-3
     assert standard.std(dim=0).max() < 1.001
     mean = policy.trunk.mean.clone()
-    policy.trunk.standardise(seen + 1)
+    policy.trunk.standardise(observations + 1)
     assert torch.equal(policy.trunk.mean, mean)
 
 
@@ -66,7 +66,7 @@ def test_caution_is_what_a_tool_must_exceed() -> None:
 
 
 @pytest.mark.parametrize("caution", [-0.1, "much", None, float("inf")])
-def test_a_caution_that_is_none_is_refused(folder: Path, toolbox: Toolbox, caution: object) -> None:
+def test_a_stop_margin_that_is_none_is_refused(folder: Path, toolbox: Toolbox, caution: object) -> None:
     card = json.loads((folder / CARD).read_text())
     card["agent"]["caution_db"] = caution
     (folder / CARD).write_text(json.dumps(card))
@@ -75,11 +75,11 @@ def test_a_caution_that_is_none_is_refused(folder: Path, toolbox: Toolbox, cauti
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path, toolbox: Toolbox) -> None:
-    policy = Policy(2, max_steps=4, caution_db=0.25)
+    policy = Policy(2, max_steps=4, stop_margin_db=0.25)
     save_model(tmp_path, toolbox, policy, {})
     loaded = load_agent(tmp_path, load_toolbox(tmp_path))
     images, last = torch.rand(2, 3, 63, 63), torch.tensor([-1, 1])
-    assert (loaded.max_steps, loaded.caution_db) == (4, 0.25)
+    assert (loaded.max_steps, loaded.stop_margin_db) == (4, 0.25)
     torch.testing.assert_close(
         loaded(images, last, loaded.initial_state(2))[0], policy(images, last, policy.initial_state(2))[0]
     )

@@ -83,8 +83,11 @@ def test_the_policy_is_ppos_actor(toolbox: Toolbox) -> None:
     with torch.no_grad():
         for last_action in torch.tensor([[-1, -1], [0, 1], [1, 1]]):
             images = torch.rand(2, 3, 63, 63, generator=generator)
-            seen = {"image": policy.see(images).flatten(1), "last_action": one_hot(last_action, actions=3)}
-            distribution, states = actor.get_distribution(seen, states, torch.zeros(2))
+            observations = {
+                "image": policy.observe(images).flatten(1),
+                "last_action": one_hot(last_action, actions=3),
+            }
+            distribution, states = actor.get_distribution(observations, states, torch.zeros(2))
             values, hidden = policy(images, last_action, hidden)
             log_probabilities = distribution.distribution.logits
             torch.testing.assert_close(

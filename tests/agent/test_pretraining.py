@@ -3,7 +3,7 @@ import torch
 
 from rlrestore.agent import pretraining
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.pretraining import learn_to_tell
+from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.teacher import strengths
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import SingleDistortions
@@ -25,7 +25,7 @@ def test_an_agent_learns_to_tell_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, recipe = Policy(12), SingleDistortions(TOOLS[4:8])
     before = {name: weight.clone() for name, weight in policy.state_dict().items()}
     assert not policy.trunk.is_standardised
-    error = learn_to_tell(policy, dead_leaves(), recipe, rounds=8, seed=0)
+    error = pretrain_trunk(policy, dead_leaves(), recipe, rounds=8, seed=0)
     assert error < 0.15
     assert policy.trunk.is_standardised
     changed = {name for name, weight in policy.state_dict().items() if not torch.equal(weight, before[name])}
@@ -39,6 +39,6 @@ def test_the_same_seed_teaches_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(2):
         torch.manual_seed(3)
         policy = Policy(12)
-        learn_to_tell(policy, dead_leaves(), SingleDistortions(), rounds=2, seed=1)
+        pretrain_trunk(policy, dead_leaves(), SingleDistortions(), rounds=2, seed=1)
         trunks.append(policy.trunk.hidden.weight)
     assert torch.equal(*trunks)

@@ -17,7 +17,7 @@ from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
 from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
 from rlrestore.agent.policy import Hidden, Policy
 from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
-from rlrestore.agent.replay import Kept
+from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start
@@ -126,8 +126,8 @@ def test_the_agent_learns_which_tool_undoes_what() -> None:
 class Forgetful(Policy):
     """The same network, its memory emptied before every look."""
 
-    def look(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        values, _ = super().look(features, last_action, self.initial_state(len(features)))
+    def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        values, _ = super().step(features, last_action, self.initial_state(len(features)))
         return values, hidden
 
 
@@ -164,7 +164,9 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
 
     policy = Policy(3, SIDE, max_steps=1)
     learning = TriedActions(exploration=0.5, discount=1.0)
-    episodes, steps = learning.play(policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0))
+    episodes, steps = learning.collect(
+        policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0)
+    )
     reward = 10 * np.log10((0.31**2 + 2e-4) / 3e-4)
     assert steps == 4
     assert episodes["values_db"][0, 0].tolist() == pytest.approx([reward, -2, -2, 0], abs=1e-3)
@@ -216,7 +218,7 @@ def test_the_tool_that_is_played_is_tried_with_others() -> None:
     toolbox = toy_toolbox([Lower(channel) for channel in (0, 1, 2, 0, 1)])
     learning = TriedActions(exploration=1.0, tried=2)
     generator = torch.Generator().manual_seed(0)
-    episodes, _ = learning.play(Policy(5, SIDE, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
+    episodes, _ = learning.collect(Policy(5, SIDE, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
     known, played = episodes["known"], episodes["last_actions"][:, 1]
     assert known.sum(dim=2).unique().tolist() == [3]  # two tools and stop
     assert known[..., 5].all()
@@ -225,12 +227,12 @@ def test_the_tool_that_is_played_is_tried_with_others() -> None:
 
 
 def test_the_newest_episodes_are_kept() -> None:
-    def episodes(first: int, count: int) -> Kept:
-        return Kept({"numbers": torch.arange(first, first + count)})
+    def episodes(first: int, count: int) -> ReplayBuffer:
+        return ReplayBuffer({"numbers": torch.arange(first, first + count)})
 
     assert episodes(0, 4).joined(episodes(4, 3), capacity=5)["numbers"].tolist() == [2, 3, 4, 5, 6]
     with pytest.raises(ValueError, match="expected columns of one length"):
-        Kept({"numbers": torch.zeros(2), "others": torch.zeros(3)})
+        ReplayBuffer({"numbers": torch.zeros(2), "others": torch.zeros(3)})
 
 
 def test_values_along_kept_episodes_are_those_of_playing() -> None:
@@ -241,8 +243,8 @@ def test_values_along_kept_episodes_are_those_of_playing() -> None:
     first, hidden = policy(images, torch.tensor([-1]), policy.initial_state(1))
     after = toolbox.apply_tool(0, images).clamp(0, 1)
     second, _ = policy(after, torch.tensor([0]), hidden)
-    seen = torch.stack((policy.see(images), policy.see(after)), dim=1).half()
-    values = values_along(policy, seen, torch.tensor([[-1, 0]]))
+    observations = torch.stack((policy.observe(images), policy.observe(after)), dim=1).half()
+    values = values_along(policy, observations, torch.tensor([[-1, 0]]))
     assert torch.allclose(values, torch.stack((first, second), dim=1), atol=1e-3)
 
 
@@ -282,13 +284,13 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     through.train(tmp_path / "through.safetensors", lambda *_: None)
 
     interrupted = trainer()
-    play, rounds = TriedActions().play, iter(range(4))
+    rounds = iter(range(4))
 
     class Interrupted(TriedActions):
-        def play(self, *args: Any) -> tuple[Kept, int]:
+        def collect(self, *args: Any) -> tuple[ReplayBuffer, int]:
             if next(rounds) == 2:
                 raise KeyboardInterrupt("by Ctrl-C")
-            return play(*args)
+            return super().collect(*args)
 
     interrupted.learning = Interrupted()
     with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
@@ -318,7 +320,7 @@ def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None
     """Ctrl-C while the first episodes are played leaves no checkpoint that could not be resumed."""
 
     class Interrupted(TriedActions):
-        def play(self, *_: Any) -> tuple[Kept, int]:
+        def collect(self, *_: Any) -> tuple[ReplayBuffer, int]:
             raise KeyboardInterrupt("by Ctrl-C")
 
     settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
@@ -333,7 +335,7 @@ def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None
 def test_a_whole_training_leaves_a_log_and_a_report(
     make_photograph: Callable[..., NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
+    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
     bank = PhotoBank([make_photograph(128, 128, seed) for seed in range(2)])
     toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
     settings = AgentSettings(steps=12, episodes=4, fits=1, batch=4)

@@ -37,13 +37,13 @@ def test_a_spectrum_holds_three_means_of_each_coefficient(
     """At sides whose numbers of blocks are products of two, odd, and one."""
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
     colours = torch.einsum("ij,jhw->ihw", torch.tensor(RGB_TO_YCBCR), image.clamp(0, 1))
-    seen = colours[plane] + (0.5 if plane else 0)
+    plane_values = colours[plane] + (0.5 if plane else 0)
     for _ in range(half):
-        even = seen[: len(seen) // 2 * 2, : len(seen) // 2 * 2]
-        seen = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
-    starts = range(0, len(seen) - 7, STRIDES[half])
+        even = plane_values[: len(plane_values) // 2 * 2, : len(plane_values) // 2 * 2]
+        plane_values = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    starts = range(0, len(plane_values) - 7, STRIDES[half])
     sizes = [
-        abs(coefficient(seen[top : top + 8, left : left + 8], row, column))
+        abs(coefficient(plane_values[top : top + 8, left : left + 8], row, column))
         for top in starts
         for left in starts
     ]

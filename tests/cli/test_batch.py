@@ -40,8 +40,8 @@ def test_a_large_image_waits_until_none_is_held_beside_it(monkeypatch: pytest.Mo
 
     one, two, three, four = jobs_of(Path("one"), Path("two"), Path("three"), Path("four"))
     with batch(tell, workers=2) as work:
-        work.do_beside(one, 6, slowly)
-        work.do_beside(two, 4, fail)
+        work.submit(one, 6, slowly)
+        work.submit(two, 4, fail)
         assert told == []  # the second is done, but the first is not
         threading.Timer(0.1, gate.set).start()
         work.do_here(three, 11, largest)
@@ -63,7 +63,7 @@ def test_no_more_images_are_held_than_keep_the_threads_busy() -> None:
 
     with batch(tell, workers=2) as work:
         for number, job in enumerate(jobs_of(*(Path(str(number)) for number in range(50)))):
-            work.do_beside(job, 1, partial(work_on, number))
+            work.submit(job, 1, partial(work_on, number))
             assert number - len(told) < 4 * 2
     assert told == sorted(begun) == list(range(50))
 
@@ -84,7 +84,7 @@ def test_after_an_interruption_nothing_is_begun_and_what_was_begun_is_told() -> 
     def run() -> None:
         with batch(tell, workers=2) as work:
             for number, job in enumerate(jobs_of(*(Path(str(number)) for number in range(6)))):
-                work.do_beside(job, 1, partial(work_on, number))
+                work.submit(job, 1, partial(work_on, number))
             begun.wait(timeout=20)
             threading.Timer(0.1, gate.set).start()
             raise KeyboardInterrupt("by Ctrl-C")

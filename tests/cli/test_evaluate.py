@@ -142,7 +142,7 @@ def test_the_agents_choices_are_measured_beside_oracles(
     assert mild == json.loads(json.dumps(report.to_json()))
     names = [line["name"] for line in mild["policies"]]
     assert names == [
-        *("agent", "agent, memory emptied", "agent without caution", "agent without stop", "random"),
+        *("agent", "agent, memory emptied", "agent without margin", "agent without stop", "random"),
         *("best fixed chain", "greedy oracle"),
     ]
 

@@ -105,7 +105,7 @@ def test_tools_that_remember_something_are_not_shared_by_threads(toy_model: Path
 
     model = Restorer.from_pretrained(toy_model)
     toolbox = Toolbox(
-        [replace(spec, own="module") for spec in model.toolbox.specs],
+        [replace(spec, custom="module") for spec in model.toolbox.specs],
         networks=[Remembers() for _ in model.toolbox.specs],
     )
     own = Restorer(toolbox, model.policy)

@@ -71,7 +71,7 @@ def test_an_agent_is_trained_into_a_model_that_restores(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str
 ) -> None:
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
-    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
+    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
@@ -79,7 +79,7 @@ def test_an_agent_is_trained_into_a_model_that_restores(
     card |= {"scores": "of another agent", "training": [{"stage": "tools"}, {"stage": "agent"}]}
     (tools / "card.json").write_text(json.dumps(card), "utf-8")
 
-    command = ["train-agent", "--data", photos, "--tools", str(tools), "--out", str(out), "--steps", "1"]
+    command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--algo", algo]) == 0
     card = read_card(out)
     assert [record["stage"] for record in card["training"]] == ["tools", "agent"]
@@ -98,7 +98,7 @@ def test_an_agent_begins_where_another_stands(
     monkeypatch.setattr(training, "AgentSettings", few)
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
     change_card(tools, "", training=[{"stage": "tools"}, {"stage": "agent", "seed": 7}])
-    command = ["train-agent", "--data", photos, "--tools", str(tools), "--out", str(out), "--steps", "1"]
+    command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--start", str(tools)]) == 0
     assert [record.get("seed") for record in read_card(out)["training"]] == [None, 7, 0]
     before, after = (
@@ -189,17 +189,17 @@ def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
         (["train-tools", "--tools", "sharpen"], 2, "unknown tool 'sharpen': expected one of deblur-1"),
         (["train-tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
         (["train-tools", "--out", "file/model"], 1, "expected a folder to write the model into"),
-        (["train-agent", "--tools", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
-        (["train-agent", "--tools", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
-        (["train-agent", "--tools", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
-        (["train-agent", "--tools", "tools", "--algo", "ppo", "--rate", "1"], 2, "--rate does not go with"),
+        (["train-agent", "--toolbox", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
+        (["train-agent", "--toolbox", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
+        (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--rate", "1"], 2, "--rate does not go with"),
         (
-            ["train-agent", "--tools", "tools", "--algo", "ppo", "--start", "x"],
+            ["train-agent", "--toolbox", "tools", "--algo", "ppo", "--start", "x"],
             2,
             "--start does not go with --algo ppo",
         ),
-        (["train-agent", "--tools", "tools", "--start", "nowhere"], 2, "expected a model"),
-        (["train-agent", "--tools", "tools", "--start", "default"], 2, "train the agent on this toolbox"),
+        (["train-agent", "--toolbox", "tools", "--start", "nowhere"], 2, "expected a model"),
+        (["train-agent", "--toolbox", "tools", "--start", "default"], 2, "train the agent on this toolbox"),
         (["train-tools", "--start", "tools", "--tools", "denoise-1"], 2, "no tool denoise-1"),
         (["train-joint", "--model", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
         (["train-joint", "--model", "tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
@@ -231,9 +231,25 @@ def test_what_cannot_be_trained(
 def test_a_folder_without_photographs_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    option = {"train-tools": [], "train-agent": ["--tools"], "train-joint": ["--model"]}[command]
+    option = {"train-tools": [], "train-agent": ["--toolbox"], "train-joint": ["--model"]}[command]
     tools = [*option, str(save_toy(tmp_path / "tools", [0, 1]))] if option else []
     (tmp_path / "empty").mkdir()
     arguments = ["--data", str(tmp_path / "empty"), "--out", str(tmp_path / "model"), "--steps", "1"]
     assert main([command, *arguments, *tools]) == 2
     assert "expected photographs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train-agent", "--tools", "default"], "--tools is called --toolbox now"),
+        (["train-agent", "--damage", "any"], "--damage is called --mixture now"),
+        (["train-joint", "--damage", "any"], "--damage is called --mixture now"),
+    ],
+)
+def test_a_renamed_option_says_what_it_is_called_now(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert words in capsys.readouterr().err

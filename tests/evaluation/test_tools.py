@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlrestore.evaluation.costs import Cost
 from rlrestore.evaluation.testsets import PatchPairs, generate
-from rlrestore.evaluation.tools import Contender, ToolsReport, compare_tools
+from rlrestore.evaluation.tools import ComparedToolbox, ToolsReport, compare_tools
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -35,8 +35,8 @@ class Adder(nn.Module):
         return images + self.shift
 
 
-def contender(name: str, shifts: dict[ToolSpec, float]) -> Contender:
-    return Contender(name, Toolbox(list(shifts), "toy", [Adder(shift) for shift in shifts.values()]))
+def contender(name: str, shifts: dict[ToolSpec, float]) -> ComparedToolbox:
+    return ComparedToolbox(name, Toolbox(list(shifts), "toy", [Adder(shift) for shift in shifts.values()]))
 
 
 @pytest.fixture(autouse=True)

@@ -36,8 +36,8 @@ SETUP = Setup("python scripts/compare.py", "div2k", "kodak", "1 thread of a cpu"
 
 def profile(name: str, agent: bool = True) -> Profile:
     parameters, look = (100, 10**6) if agent else (0, 0)
-    damages = (PROTOCOL,) if name == PROTOCOL else ("any", PROTOCOL)
-    return Profile(name, (f"this is {name}",), TOOLS, 1000, parameters, COSTS, look, damages)
+    mixtures = (PROTOCOL,) if name == PROTOCOL else ("any", PROTOCOL)
+    return Profile(name, (f"this is {name}",), TOOLS, 1000, parameters, COSTS, look, mixtures)
 
 
 def scores(steps: list[list[float]], actions: list[list[int]]) -> Scores:

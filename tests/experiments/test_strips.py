@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from experiments.comparison_sets import Damage, apply_damage, draw_damage
+from experiments.comparison_sets import Degradation, apply_degradation, draw_degradation
 from experiments.strips import (
     MEDIAN,
     SIDE,
@@ -110,13 +110,13 @@ def test_a_legend_states_the_rule_and_the_figures_of_all() -> None:
     assert medians_legend(source, ["mild: a", "severe: b"])[1:] == (over, "mild: a", "severe: b")
 
 
-def possible_sums(damage: Damage) -> set[int]:
+def possible_sums(degradation: Degradation) -> set[int]:
     """What the levels can add up to; a rounded quality may lie in two intervals."""
-    blur, noise = math.ceil(damage.blur_sigma_px / 0.5), math.ceil(damage.noise_sigma_255 / 5)
+    blur, noise = math.ceil(degradation.blur_sigma_px / 0.5), math.ceil(degradation.noise_sigma_255 / 5)
     jpeg = [
         level
         for level in range(1, 11)
-        if JPEG_ENDS[level] - 0.5 <= damage.jpeg_quality <= JPEG_ENDS[level - 1] + 0.5
+        if JPEG_ENDS[level] - 0.5 <= degradation.jpeg_quality <= JPEG_ENDS[level - 1] + 0.5
     ]
     return {blur + noise + level - 2 for level in jpeg}
 
@@ -125,19 +125,19 @@ def possible_sums(damage: Damage) -> set[int]:
 def test_damage_is_drawn_from_its_mixture(name: str) -> None:
     mixture = MIXTURES[name]
     allowed = set(range(mixture.lowest, mixture.highest + 1))
-    drawn = [draw_damage(mixture, 3, index) for index in range(50)]
+    drawn = [draw_degradation(mixture, 3, index) for index in range(50)]
 
-    assert all(possible_sums(damage) & allowed for damage in drawn)
-    assert len({*drawn, draw_damage(mixture, 4, 0)}) == 51
-    assert drawn[7] == draw_damage(mixture, 3, 7)
+    assert all(possible_sums(degradation) & allowed for degradation in drawn)
+    assert len({*drawn, draw_degradation(mixture, 4, 0)}) == 51
+    assert drawn[7] == draw_degradation(mixture, 3, 7)
 
 
 def test_damage_is_that_of_files(photograph: Pixels) -> None:
-    damage = Damage(2.04, 17.6, 40, noise_seed=5)
+    degradation = Degradation(2.04, 17.6, 40, noise_seed=5)
 
     expected = degrade_pixels(photograph, 2.04, 17.6, 40, np.random.default_rng(5))
-    assert (apply_damage(photograph, damage) == expected).all()
-    assert str(damage) == "blur 2.0 px, noise 18 of 255, JPEG quality 40"
+    assert (apply_degradation(photograph, degradation) == expected).all()
+    assert str(degradation) == "blur 2.0 px, noise 18 of 255, JPEG quality 40"
 
 
 def psnr_of(shift: float) -> float:
@@ -168,10 +168,10 @@ def test_gains_are_those_of_the_damage_that_is_shown(make_photograph: Callable[.
     methods = {"model toy": by_agent(make_restorer([0])), "single network": by_network(make_toolbox())}
     measured = measure_gains(photos, SEVERE, 1, methods)
 
-    shown = make_example("1.png", photos[1], draw_damage(SEVERE, 1, 1), methods)
+    shown = make_example("1.png", photos[1], draw_degradation(SEVERE, 1, 1), methods)
     assert measured.names == ("model toy", "single network")
     assert measured.gains_db[1].tolist() == [attempt.gain_db for attempt in shown.attempts.values()]
-    assert shown.what == f"1.png, {draw_damage(SEVERE, 1, 1)}"
+    assert shown.what == f"1.png, {draw_degradation(SEVERE, 1, 1)}"
 
 
 def chain(*tools: str, first: int = 100) -> Attempt:

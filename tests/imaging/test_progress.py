@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rlrestore.imaging import progress
-from rlrestore.imaging.progress import watched
+from rlrestore.imaging.progress import progress_bar
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def test_items_are_passed_on_under_a_bar_that_goes_away(monkeypatch: pytest.Monk
     terminal = Terminal()
     look_at(terminal, monkeypatch)
 
-    assert list(watched(range(7), "step 2 of 3", "tile")) == list(range(7))
+    assert list(progress_bar(range(7), "step 2 of 3", "tile")) == list(range(7))
     assert "step 2 of 3" in terminal.getvalue()
     assert "0/7" in terminal.getvalue()
     assert terminal.getvalue().split("\r")[-2].strip() == ""
@@ -36,7 +36,7 @@ def test_without_a_title_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     terminal = Terminal()
     look_at(terminal, monkeypatch)
 
-    assert list(watched("abc", None, "tile")) == ["a", "b", "c"]
+    assert list(progress_bar("abc", None, "tile")) == ["a", "b", "c"]
     assert terminal.getvalue() == ""
 
 
@@ -44,7 +44,7 @@ def test_work_that_is_done_at_once_shows_no_bar(monkeypatch: pytest.MonkeyPatch)
     terminal = Terminal()
     look_at(terminal, monkeypatch, patience_s=60.0)
 
-    assert len(list(watched(range(7), "step 1 of 3", "tile"))) == 7
+    assert len(list(progress_bar(range(7), "step 1 of 3", "tile"))) == 7
     assert terminal.getvalue().strip() == ""
 
 
@@ -52,5 +52,5 @@ def test_a_file_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     look_at(log, monkeypatch)
 
-    assert len(list(watched(range(7), "step 1 of 3", "tile"))) == 7
+    assert len(list(progress_bar(range(7), "step 1 of 3", "tile"))) == 7
     assert log.getvalue() == ""

@@ -25,7 +25,7 @@ from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.chains import apply_locally_, apply_tool_
 from rlrestore.toolbox import custom
-from rlrestore.toolbox.custom import add_onnx_tool, add_tool, own_spec, register
+from rlrestore.toolbox.custom import add_onnx_tool, add_tool, custom_spec, register
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.toys import make_toolbox, save_toy
@@ -72,7 +72,7 @@ def fourfold_mean(images: Tensor) -> Tensor:
 
 
 def with_halve(share: float = 0.25) -> Toolbox:
-    return add_tool(make_toolbox(), own_spec("halve-1", "halve", 0), Halve(share))
+    return add_tool(make_toolbox(), custom_spec("halve-1", "halve", 0), Halve(share))
 
 
 def write_smoothing(path: Path, **changes: Any) -> Path:
@@ -116,7 +116,7 @@ def test_an_installed_package_makes_its_kinds_known(tmp_path: Path, monkeypatch:
 
 def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> None:
     path = write_smoothing(tmp_path / "smooth.onnx")
-    toolbox = add_onnx_tool(make_toolbox(), own_spec("smooth-1", "", 1), path)
+    toolbox = add_onnx_tool(make_toolbox(), custom_spec("smooth-1", "", 1), path)
     save_toolbox(tmp_path / "model", toolbox, {})
     path.unlink()
     loaded = load_toolbox(tmp_path / "model")
@@ -148,12 +148,12 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
 )
 def test_what_is_no_tool_is_refused(function: Callable[[Tensor], Tensor], radius: int, words: str) -> None:
     with pytest.raises(UsageError, match=f"by-1: .*{words}"):
-        add_tool(make_toolbox(), own_spec("by-1", "by", radius), By(function))
+        add_tool(make_toolbox(), custom_spec("by-1", "by", radius), By(function))
 
 
 def test_a_radius_that_is_large_enough_is_believed() -> None:
     for radius in (3, 4, 9):
-        toolbox = add_tool(make_toolbox(), own_spec("blur-1", "blur", radius))
+        toolbox = add_tool(make_toolbox(), custom_spec("blur-1", "blur", radius))
         assert toolbox.specs[-1].radius == radius
 
 
@@ -161,27 +161,27 @@ def test_a_radius_that_is_large_enough_is_believed() -> None:
     ("make", "words"),
     [
         (lambda: register("onnx", Halve), "expected a kind of network that is neither empty"),
-        (lambda: own_spec("a/b", "halve", 0), "expected a tool's name of letters"),
+        (lambda: custom_spec("a/b", "halve", 0), "expected a tool's name of letters"),
         (
-            lambda: add_tool(make_toolbox(), own_spec("a", "by", 0), len),  # type: ignore[arg-type]
+            lambda: add_tool(make_toolbox(), custom_spec("a", "by", 0), len),  # type: ignore[arg-type]
             "expected a torch.nn.Module",
         ),
-        (lambda: own_spec("a", "halve", 65), "expected a radius from 0 to 64 pixels, got 65"),
-        (lambda: own_spec("stop", "halve", 0), "neither stop nor unchanged, got 'stop'"),
+        (lambda: custom_spec("a", "halve", 65), "expected a radius from 0 to 64 pixels, got 65"),
+        (lambda: custom_spec("stop", "halve", 0), "neither stop nor unchanged, got 'stop'"),
         (
-            lambda: add_tool(with_halve(), own_spec("halve-1", "halve", 0)),
+            lambda: add_tool(with_halve(), custom_spec("halve-1", "halve", 0)),
             "expected a new name",
         ),
         (
-            lambda: add_tool(make_toolbox(), own_spec("a", "", 0)),
+            lambda: add_tool(make_toolbox(), custom_spec("a", "", 0)),
             "expected the kind of network of a",
         ),
         (
-            lambda: add_tool(make_toolbox(), own_spec("a", "odd", 0)),
+            lambda: add_tool(make_toolbox(), custom_spec("a", "odd", 0)),
             "kind 'odd', which is not known",
         ),
         (
-            lambda: add_tool(make_toolbox(), own_spec("a", "onnx", 0)),
+            lambda: add_tool(make_toolbox(), custom_spec("a", "onnx", 0)),
             "expected an ONNX file among",
         ),
         (lambda: custom.OnnxTool(b"no network"), "got what onnxruntime refuses"),
@@ -199,7 +199,7 @@ def test_an_onnx_file_with_data_elsewhere_is_refused(tmp_path: Path) -> None:
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert (tmp_path / "weights.bin").exists()
     with pytest.raises(UsageError, match="all in one file, got what onnxruntime refuses: ") as refused:
-        add_onnx_tool(make_toolbox(), own_spec("smooth-1", "", 1), path)
+        add_onnx_tool(make_toolbox(), custom_spec("smooth-1", "", 1), path)
     assert "\n" not in str(refused.value)
 
 
@@ -209,7 +209,7 @@ def test_a_kind_that_cannot_be_made_is_said_so() -> None:
 
     register("broken", broken)
     with pytest.raises(UsageError, match="the kind of network 'broken' cannot be made: no module"):
-        add_tool(make_toolbox(), own_spec("a", "broken", 0))
+        add_tool(make_toolbox(), custom_spec("a", "broken", 0))
 
 
 @pytest.mark.parametrize("mode", ["global", "local"])
@@ -222,7 +222,7 @@ def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
             return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
 
     register("far", Far)
-    toolbox = add_tool(make_toolbox(), own_spec("far-1", "far", custom.LARGEST_RADIUS))
+    toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", custom.LARGEST_RADIUS))
     image = torch.rand(1, 3, 300, 560, generator=torch.Generator().manual_seed(0))
     whole = Far()(image)
     if mode == "global":
@@ -252,7 +252,7 @@ def test_joint_training_leaves_tools_of_your_own_as_they_are(
 ) -> None:
     """A module and an ONNX file among chains of tools that are trained, and a checkpoint of all."""
     path = write_smoothing(tmp_path / "smooth.onnx")
-    toolbox = add_onnx_tool(with_halve(), own_spec("smooth-1", "", 1), path)
+    toolbox = add_onnx_tool(with_halve(), custom_spec("smooth-1", "", 1), path)
     bank = PhotoBank([make_photograph(128, 128, 0)])
     settings = JointSettings(steps=4, batch=4, planned=1.0, learning_rate=1e-2)
 
@@ -283,7 +283,7 @@ def test_the_page_does_what_it_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its commands and its program, on a toy instead of the shipped model, and for steps, not minutes."""
-    monkeypatch.setattr(learn, "TELLING_ROUNDS", 1)
+    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.chdir(tmp_path)
