@@ -14,7 +14,7 @@ from torch import nn
 
 from rlrestore.agent.kept import Kept
 from rlrestore.agent.planned import strengths
-from rlrestore.agent.policy import FEATURES, Policy
+from rlrestore.agent.policy import Policy
 from rlrestore.envs.sources import PATCH, Recipe
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
@@ -48,7 +48,7 @@ def learn_to_tell(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = nn.Linear(FEATURES, 3)
+        head = nn.Linear(policy.sizes.features, 3)
     head.to(bank.device)
     parameters = [*policy.trunk.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
