@@ -113,7 +113,7 @@ class Seen(VecEnvWrapper):
 
 
 class TrunkExtractor(BaseFeaturesExtractor):
-    """The policy's trunk, joined with the one-hot of the last action: flat spectra to `(B, features + actions)`."""
+    """The policy's trunk, and the one-hot of the last action: flat spectra to `(B, features + actions)`."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
         actions = spaces.flatdim(observation_space["last_action"])

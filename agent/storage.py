@@ -93,10 +93,11 @@ def _policy_sizes(folder: Path, entry: Mapping[str, Any]) -> PolicySizes:
         ModelError: It does not say so, or something senseless.
     """
     sizes, names = entry.get("sizes"), [field.name for field in fields(PolicySizes)]
-    numbers = list(sizes.values()) if isinstance(sizes, dict) and sorted(sizes) == sorted(names) else []
-    if not numbers or not all(isinstance(size, int) and 1 <= size <= LARGEST_SIZE for size in numbers):
+    given = dict(sizes) if isinstance(sizes, dict) else {}
+    whole = all(isinstance(size, int) and 1 <= size <= LARGEST_SIZE for size in given.values())
+    if sorted(given) != sorted(names) or not whole:
         raise ModelError(
             f"{folder / CARD}: expected the agent's sizes, {', '.join(names)}, as whole numbers from 1 to "
             f"{LARGEST_SIZE}, got {sizes!r}; copy the model again"
         )
-    return PolicySizes(**dict(zip(sizes, numbers, strict=True)))
+    return PolicySizes(**given)
