@@ -2,13 +2,14 @@
 
 The paper's agent sees through four convolutions, which must first learn what noise, blur and JPEG look like.
 Ours sees the patch's spectrum (`spectrum.py`), where they are plain, and learns only what to make of it.
-From there on it is the paper's: 32 features, joined with the one-hot of the last action, an LSTM of 50 units,
-one value per action, which is split into a common level and an advantage (dueling). The authors' own agent is
+From there on it is the paper's: features, joined with the one-hot of the last action, an LSTM, one value per
+action, which is split into a common level and an advantage (dueling). The authors' own agent is
 here too, as `PaperPolicy`: for their released weights, and to be trained and compared with.
 
 Source: paper, section 3.2 and table 2; dueling values from Wang et al., ICML 2016.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -19,13 +20,10 @@ from rlrestore.agent.spectrum import Spectrum
 from rlrestore.imaging.degradation.jpeg import BLOCK
 
 Hidden = tuple[Tensor, Tensor]
-"""The LSTM's memory: two tensors `(B, 50)`."""
+"""The LSTM's memory: two tensors `(B, memory)`."""
 
 PATCH_SIZE = 63
 MAX_STEPS = 3
-HIDDEN = 64
-FEATURES = 32
-MEMORY = 50
 TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
 SMALLEST_DEVIATION = 0.1
@@ -35,18 +33,39 @@ PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
 
 
-class Trunk(nn.Module):
-    """Two layers on what was seen of a patch: spectra `(B, planes, 8, 8)` to `(B, 32)` features."""
+@dataclass(frozen=True)
+class PolicySizes:
+    """How large an agent's network is.
 
-    def __init__(self, planes: int) -> None:
+    Attributes:
+        hidden: Units between the spectrum and the features.
+        features: What is kept of a patch.
+        memory: Units of the LSTM.
+    """
+
+    hidden: int = 256
+    features: int = 64
+    memory: int = 64
+
+
+USUAL_SIZES = PolicySizes()
+"""Of a new agent."""
+PAPER_FEATURES, PAPER_MEMORY = 32, 50
+"""The authors' sizes."""
+
+
+class Trunk(nn.Module):
+    """Two layers on what was seen of a patch: spectra `(B, planes, 8, 8)` to `(B, features)`."""
+
+    def __init__(self, planes: int, sizes: PolicySizes = USUAL_SIZES) -> None:
         super().__init__()
         entries = planes * BLOCK * BLOCK
         self.mean: Tensor
         self.register_buffer("mean", torch.full((entries,), TYPICAL_MEAN))
         self.deviation: Tensor
         self.register_buffer("deviation", torch.full((entries,), TYPICAL_DEVIATION))
-        self.hidden = nn.Linear(entries, HIDDEN)
-        self.features = nn.Linear(HIDDEN, FEATURES)
+        self.hidden = nn.Linear(entries, sizes.hidden)
+        self.features = nn.Linear(sizes.hidden, sizes.features)
 
     @property
     def is_standardised(self) -> bool:
@@ -86,6 +105,7 @@ class Policy(nn.Module):
         patch_size: int = PATCH_SIZE,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
+        sizes: PolicySizes = USUAL_SIZES,
     ) -> None:
         """Make an untrained agent.
 
@@ -95,19 +115,20 @@ class Policy(nn.Module):
             max_steps: The episode length for which its values hold.
             stop_margin_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
                 more than leaving it out where it would have gained so little.
+            sizes: How large it is.
         """
         super().__init__()
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
-        self.stop_margin_db = stop_margin_db
+        self.stop_margin_db, self.sizes = stop_margin_db, sizes
         self.spectrum = Spectrum(patch_size)
-        self.trunk = Trunk(self.spectrum.planes)
-        self.memory = nn.LSTMCell(FEATURES + tools + 1, MEMORY)
-        self.level = nn.Linear(MEMORY, 1)
-        self.advantage = nn.Linear(MEMORY, tools)
+        self.trunk = Trunk(self.spectrum.planes, sizes)
+        self.memory = nn.LSTMCell(sizes.features + tools + 1, sizes.memory)
+        self.level = nn.Linear(sizes.memory, 1)
+        self.advantage = nn.Linear(sizes.memory, tools)
 
     def initial_state(self, batch: int) -> Hidden:
         """Return the empty memory of `batch` episodes that have not begun."""
-        empty = self.level.weight.new_zeros(batch, MEMORY)
+        empty = self.level.weight.new_zeros(batch, self.sizes.memory)
         return empty, empty
 
     def observe(self, images: Tensor) -> Tensor:
@@ -129,7 +150,7 @@ class Policy(nn.Module):
         return self.step(self.trunk(self.observe(images)), last_action, hidden)
 
     def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """Do the same as `forward` from the trunk's features `(B, 32)`."""
+        """Do the same as `forward` from the trunk's `(B, features)`."""
         taken = F.one_hot(last_action + 1, self.tools + 2)[:, 1:].to(features.dtype)  # nothing yet: all zeros
         hidden = self.memory(torch.cat((features, taken), dim=1), hidden)
         advantage = self.advantage(hidden[0])
@@ -144,7 +165,7 @@ class PaperTrunk(nn.Module):
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Conv2d(*layer, stride=2) for layer in PAPER_LAYERS)
         side = -(-patch_size // 16)
-        self.features = nn.Linear(24 * side * side, FEATURES)
+        self.features = nn.Linear(24 * side * side, PAPER_FEATURES)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of the images as they are, not clipped and not centred."""
@@ -192,12 +213,12 @@ class PaperPolicy(nn.Module):
         self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
         self.stop_margin_db = stop_margin_db
         self.trunk = PaperTrunk(patch_size)
-        self.memory = nn.LSTMCell(FEATURES + tools, MEMORY)
-        self.values = nn.Linear(MEMORY, tools + 1)
+        self.memory = nn.LSTMCell(PAPER_FEATURES + tools, PAPER_MEMORY)
+        self.values = nn.Linear(PAPER_MEMORY, tools + 1)
 
     def initial_state(self, batch: int) -> Hidden:
         """Return the empty memory of `batch` episodes that have not begun."""
-        empty = self.values.weight.new_zeros(batch, MEMORY)
+        empty = self.values.weight.new_zeros(batch, PAPER_MEMORY)
         return empty, empty
 
     def observe(self, images: Tensor) -> Tensor:

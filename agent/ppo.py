@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from rlrestore.agent.learn import TRAINING_RECIPES, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
-from rlrestore.agent.policy import FEATURES, MAX_STEPS, MEMORY, Policy, Trunk
+from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.agent.training import Watch
 from rlrestore.devices import numbered_generator
@@ -113,11 +113,11 @@ class SpectrumObservations(VecEnvWrapper):
 
 
 class TrunkExtractor(BaseFeaturesExtractor):
-    """The policy's trunk, joined with the one-hot of the last action: flat spectra to `(B, 32 + actions)`."""
+    """The policy's trunk, and the one-hot of the last action: flat spectra to `(B, features + actions)`."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
         actions = spaces.flatdim(observation_space["last_action"])
-        super().__init__(observation_space, features_dim=FEATURES + actions)
+        super().__init__(observation_space, features_dim=USUAL_SIZES.features + actions)
         self.trunk = Trunk(Spectrum(PATCH).planes)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
@@ -201,7 +201,7 @@ def make_ppo(
         ent_coef=settings.entropy,
         policy_kwargs={
             "features_extractor_class": TrunkExtractor,
-            "lstm_hidden_size": MEMORY,
+            "lstm_hidden_size": USUAL_SIZES.memory,
             "net_arch": [],
         },
         seed=settings.seed,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rlrestore.agent.policy import FEATURES, Policy
+from rlrestore.agent.policy import Policy
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
@@ -48,7 +48,7 @@ def pretrain_trunk(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = nn.Linear(FEATURES, 3)
+        head = nn.Linear(policy.sizes.features, 3)
     head.to(bank.device)
     parameters = [*policy.trunk.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)

@@ -2,16 +2,29 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rlrestore.agent.policy import POLICIES, AnyPolicy
+from rlrestore.agent.policy import POLICIES, AnyPolicy, PaperPolicy, Policy, PolicySizes
 from rlrestore.errors import ModelError
 from rlrestore.toolbox.networks import channels_last
-from rlrestore.toolbox.storage import CARD, describe_toolbox, load_weights, read_card, read_part, write_model
+from rlrestore.toolbox.storage import (
+    CARD,
+    as_written,
+    describe_toolbox,
+    fit_weights,
+    read_card,
+    read_part,
+    toolbox_weights,
+    write_model,
+)
 from rlrestore.toolbox.toolbox import Toolbox
+
+LARGEST_SIZE = 4096
+"""Beyond it a card is taken for damaged, before the memory for its agent is asked for."""
 
 
 def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: Mapping[str, Any]) -> None:
@@ -21,16 +34,18 @@ def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: Mapping[
         folder: The model's folder.
         toolbox: The tools.
         policy: The agent that was trained on these tools.
-        card: What is said about them.
+        card: What is said about them; its `precision` is that of the weights on disk, float16 without it.
     """
-    agent = {
+    agent: dict[str, Any] = {
         "family": policy.family,
         "tools": list(toolbox.names),
         "patch_size": policy.patch_size,
         "max_steps": policy.max_steps,
         "caution_db": policy.stop_margin_db,
     }
-    parts = {"toolbox": toolbox.networks.state_dict(), "agent": policy.state_dict()}
+    if isinstance(policy, Policy):
+        agent["sizes"] = asdict(policy.sizes)
+    parts = {"toolbox": toolbox_weights(toolbox, card), "agent": as_written(policy.state_dict(), card)}
     write_model(folder, {**card, "toolbox": describe_toolbox(toolbox), "agent": agent}, parts)
 
 
@@ -61,7 +76,28 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
             f"{folder / CARD}: expected an agent of family {' or '.join(POLICIES)}, got {family!r}; "
             "train the agent anew on these tools, or update rlrestore"
         )
-    policy = POLICIES[family](len(toolbox.names), *sizes, stop_margin_db)
-    load_weights(policy, tensors, str(folder / "agent.safetensors"))
+    policy: AnyPolicy = (
+        PaperPolicy(len(toolbox.names), *sizes, stop_margin_db)
+        if family == PaperPolicy.family
+        else Policy(len(toolbox.names), *sizes, stop_margin_db, _policy_sizes(folder, entry))
+    )
+    fit_weights(policy, tensors, folder, "agent")
     channels_last(policy)
     return policy.to(device).eval().requires_grad_(False)
+
+
+def _policy_sizes(folder: Path, entry: Mapping[str, Any]) -> PolicySizes:
+    """Return how large a card says that its agent is.
+
+    Raises:
+        ModelError: It does not say so, or something senseless.
+    """
+    sizes, names = entry.get("sizes"), [field.name for field in fields(PolicySizes)]
+    given = dict(sizes) if isinstance(sizes, dict) else {}
+    whole = all(isinstance(size, int) and 1 <= size <= LARGEST_SIZE for size in given.values())
+    if sorted(given) != sorted(names) or not whole:
+        raise ModelError(
+            f"{folder / CARD}: expected the agent's sizes, {', '.join(names)}, as whole numbers from 1 to "
+            f"{LARGEST_SIZE}, got {sizes!r}; copy the model again"
+        )
+    return PolicySizes(**given)

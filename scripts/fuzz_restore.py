@@ -56,7 +56,7 @@ STEMS = (
 def save_model(folder: Path) -> None:
     """Write a small untrained model whose agent always takes a tool."""
     torch.manual_seed(0)
-    toolbox, policy = Toolbox(TOOLS[:2], widths={3: 8}), Policy(2, max_steps=1)
+    toolbox, policy = Toolbox(TOOLS[:2], widths={3: [8]}), Policy(2, max_steps=1)
     torch.nn.init.constant_(policy.level.bias, 3.0)
     Restorer(toolbox, policy, card={"about": "untrained, to be fuzzed"}).save_pretrained(folder)
 

@@ -46,7 +46,7 @@ from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
 from rlrestore.toolbox.checkpoint import read_progress
-from rlrestore.toolbox.networks import DEPTHS
+from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomically
 from rlrestore.toolbox.toolbox import Toolbox
@@ -205,7 +205,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
     parser.add_argument("--hours", required=True, type=positive_float, help="time for all of it")
     parser.add_argument("--mixture", choices=tuple(TRAINING_RECIPES), default="any", help="default: any")
-    parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
+    parser.add_argument(
+        "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
+    )
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")
     parser.add_argument("--name", default="", help="the model's name (default: its folder's)")
@@ -232,6 +234,7 @@ def run(args: argparse.Namespace) -> None:
             of another training, or one that diverged.
     """
     device, side = resolve_device(args.device), context_side(64)
+    check_trainable(args.family)
     if args.test is not None:
         read_photos(args.test)
     start = None if args.start is None else find_model(args.start)

@@ -1,6 +1,6 @@
 """Train one network on the mixtures that a model is trained on: what a user would try instead of a toolbox.
 
-    python scripts/train_single.py --data PHOTOS --out DIR --minutes M --mixture any --width 72
+    python scripts/train_single.py --data PHOTOS --out DIR --minutes M --mixture any --widths 32 104
 
 The network is an 8-layer tool of another width, trained as the tools are. Of what the model is trained on it
 sees the mixtures alone: single distortions and clean photographs, for which the toolbox has tools of its own
@@ -23,7 +23,7 @@ from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.networks import FAST_WIDTHS
+from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, load_weights, read_card, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -42,8 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument("--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper")
-    parser.add_argument("--width", type=positive_int, default=FAST_WIDTHS[DEPTH], help="of its layers")
+    parser.add_argument(
+        "--mixture", choices=tuple(BASE_MIXTURES), default="protocol", help="default: protocol"
+    )
+    parser.add_argument(
+        "--widths",
+        type=positive_int,
+        nargs=2,
+        metavar=("HALF", "QUARTER"),
+        default=WIDTHS["hourglass"][DEPTH],
+        help="channels at half and at a quarter of the resolution (default: %(default)s)",
+    )
     parser.add_argument("--start", type=Path, help="a folder that this script wrote, to begin with")
     parser.add_argument("--device", default="cpu")
     return parser
@@ -56,10 +65,10 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such device, model or photographs, or a checkpoint of another training.
     """
     device = resolve_device(args.device)
-    if args.width > LARGEST_WIDTH:
-        raise UsageError(f"expected a width of at most {LARGEST_WIDTH}, got {args.width}")
+    if max(args.widths) > LARGEST_WIDTH:
+        raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(args.widths)}")
     prepare_folder(args.out)
-    settings = TrainingSettings(minutes=args.minutes, steps=args.steps, width=args.width)
+    settings = TrainingSettings(minutes=args.minutes, steps=args.steps, widths=tuple(args.widths))
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=device)
         for part in ("train", "validation")
@@ -86,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
         "minutes": round(trainer.seconds / 60, 1),
         "networks": [report.record()],
     }
-    toolbox = Toolbox([spec], networks=[trainer.network], widths={DEPTH: args.width})
+    toolbox = Toolbox([spec], networks=[trainer.network], widths={DEPTH: args.widths})
     save_toolbox(args.out, toolbox, {"name": args.out.name, "training": [*records, record]})
 
 

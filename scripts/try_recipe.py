@@ -25,7 +25,7 @@ from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
-from rlrestore.toolbox.networks import FAST_WIDTHS, SLOPE, build_network, channels_last
+from rlrestore.toolbox.networks import SLOPE, WIDTHS, build_network, channels_last
 from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
 from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP, average_weights, rate_factor, restoration_loss
 
@@ -92,9 +92,9 @@ def scheduled(schedule: str, done: float) -> float:
 def network_of(args: argparse.Namespace, spec: ToolSpec) -> nn.Module:
     """Return the untrained network that the arguments ask for."""
     if args.fold != 2 or args.plain or args.dropout or args.slope != SLOPE:
-        width = args.width or FAST_WIDTHS[spec.depth]
+        width = args.width or WIDTHS["fast"][spec.depth][0]
         return Variant(spec.depth, width, args.fold, not args.plain, args.dropout, args.slope)
-    return build_network(args.family, spec.depth, args.width)
+    return build_network(args.family, spec.depth, [args.width] if args.width else None)
 
 
 def distortion(args: argparse.Namespace, specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
@@ -157,8 +157,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--start-minutes", type=positive_float, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--family", choices=("fast", "paper"), default="fast")
-    parser.add_argument("--width", type=int, help="default: that of `FAST_WIDTHS`")
+    parser.add_argument("--family", choices=tuple(WIDTHS), default="hourglass")
+    parser.add_argument("--width", type=int, help="of family fast; default: that of `WIDTHS`")
     parser.add_argument("--fold", type=int, default=2, help="side of the squares folded into channels")
     parser.add_argument("--plain", action="store_true", help="no inner residuals")
     parser.add_argument("--dropout", type=float, default=0.0, help="of channels, before the last layer")
@@ -182,8 +182,8 @@ def main() -> None:
     parser = build_parser()
     args = parser.parse_args()
     shaped = ("width", "fold", "plain", "dropout", "slope")
-    if args.family == "paper" and any(getattr(args, name) != parser.get_default(name) for name in shaped):
-        parser.error("the paper's networks have one shape: leave out --" + ", --".join(shaped))
+    if args.family != "fast" and any(getattr(args, name) != parser.get_default(name) for name in shaped):
+        parser.error("only networks of --family fast take --" + ", --".join(shaped))
     torch.set_num_threads(1)
     spec = TOOLS[tool_index(args.tool)]
     bank, held_out = (

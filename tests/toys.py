@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rlrestore.agent.policy import FEATURES, MEMORY, Policy
+from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
 from rlrestore.restorer import Restorer
-from rlrestore.toolbox.networks import Fast
+from rlrestore.toolbox.networks import Folded
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -22,11 +22,11 @@ FULL = 8.0
 
 
 def make_toolbox() -> Toolbox:
-    """Tools that add a constant: an untrained `fast` network adds nothing, but for its last bias."""
+    """Tools that add a constant: an untrained network adds nothing, but for its last bias."""
     specs = [ToolSpec(name, "noise", 0.0, 50.0, depth=3) for name in SHIFTS]
     toolbox = Toolbox(specs)
     for network, shift in zip(toolbox.networks, SHIFTS.values(), strict=True):
-        assert isinstance(network, Fast)
+        assert isinstance(network, Folded)
         nn.init.constant_(network.tail.bias, shift)  # type: ignore[arg-type]  # the layer has a bias
     return toolbox.eval().requires_grad_(False)
 
@@ -42,11 +42,12 @@ def make_policy(chain: Sequence[int], max_steps: int = 3) -> Policy:
     policy = Policy(tools, max_steps=max_steps)
     for parameter in policy.parameters():
         nn.init.zeros_(parameter)
-    remember, forget, _, tell = policy.memory.bias_ih.view(4, MEMORY)
+    features, memory = policy.sizes.features, policy.sizes.memory
+    remember, forget, _, tell = policy.memory.bias_ih.view(4, memory)
     for gate, drive in ((remember, FULL), (forget, -FULL), (tell, FULL)):
         nn.init.constant_(gate, drive)
     for tool in range(tools):
-        policy.memory.weight_ih[2 * MEMORY + tool, FEATURES + tool] = FULL
+        policy.memory.weight_ih[2 * memory + tool, features + tool] = FULL
     signal = math.tanh(1.0)  # of a unit whose gates are open and whose input is 1
 
     wanted = torch.full((1 + tools, tools), -1.0)  # a row for nothing yet, then one for each last tool

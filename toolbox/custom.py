@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
+from rlrestore.imaging.tiling import ALIGN
 from rlrestore.toolbox.specs import ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -194,8 +195,8 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
 
     It maps float32 `(B, 3, H, W)` of any size from 8×8, a little outside of [0, 1] too, to finite float32 of
     the same shape, and leaves its input as it is; gives the same result for the same image, alone or among
-    others; and looks no farther than the radius that it claims, wherever it is cut out at an even pixel, for
-    photographs are restored in tiles.
+    others; and looks no farther than the radius that it claims, wherever it is cut out at a multiple of 4
+    pixels, for photographs are restored in tiles.
 
     Raises:
         UsageError: It does not.
@@ -218,14 +219,17 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
         restored = apply(images)
         same(restored, apply(images), "every time")
         same(restored[:1], apply(images[:1]), "of an image alone as among others")
-    margin = 2 * (-(-spec.radius // 2))  # tiles begin at even pixels
+    margin = ALIGN * (-(-spec.radius // ALIGN))
     begin = margin + 2 * LARGEST_RADIUS  # of the middle: farther than any tool may look
-    wide = draw(1, 2 * begin + 24, 2 * begin + 24)
+    wide, other = (draw(1, 2 * begin + 28, 2 * begin + 28) for _ in range(2))
     whole = apply(wide)
-    for shift in (0, 2, 6):  # a network that folds blocks of 4 or 8 pixels shows in one of them
+    for shift in (0, ALIGN, 3 * ALIGN):  # a network that folds blocks of 8 or 16 pixels shows in one of them
         middle = slice(begin + shift, begin + shift + 16)
+        near = slice(middle.start - spec.radius, middle.stop + spec.radius)
         cut = slice(middle.start - margin, middle.stop + margin)
-        tile = apply(wide[..., cut, cut].contiguous())[..., margin : margin + 16, margin : margin + 16]
+        elsewhere = other.clone()
+        elsewhere[..., near, near] = wide[..., near, near]
+        tile = apply(elsewhere[..., cut, cut].contiguous())[..., margin : margin + 16, margin : margin + 16]
         farther = f"whatever is farther than its radius of {spec.radius} pixels, and wherever it is cut out"
         same(whole[..., middle, middle], tile, farther)
 

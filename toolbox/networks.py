@@ -1,10 +1,12 @@
 """The networks behind the tools: plain convolution stacks of 3 or 8 layers that predict a residual.
 
-Two families. `paper` is the authors' own (paper, table 1), so that their released weights load. `fast` has
-the same depths on the image folded 2×2 into channels, with residual pairs inside, which costs fewer
-multiply-adds and sees twice as far.
+`paper` is the authors' own family (paper, table 1), so that their released weights load. `hourglass` has the
+same depths on the image folded 2×2 into channels, its 8 layers mostly at a quarter of the resolution, which
+costs fewer multiply-adds and sees three times as far. `fast`, which came before it, is only read: all its
+layers work at half the resolution.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,18 +15,25 @@ from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
 
-Family = Literal["fast", "paper"]
-FAMILIES: tuple[Family, ...] = ("fast", "paper")
+Family = Literal["hourglass", "paper"]
+FAMILIES: tuple[Family, ...] = ("hourglass", "paper")
+"""What is trained; `WIDTHS` also names what is only read."""
 DEPTHS = (3, 8)
 SLOPE = 0.1
-"""Of a `fast` network's activations below zero. In a mild tool, which first learns to change nothing, plain
+"""Of a folding network's activations below zero. In a mild tool, which first learns to change nothing, plain
 ReLUs die by the dozen."""
-FAST_WIDTHS: dict[int, int] = {3: 64, 8: 48}
-"""Channels of a `fast` network at half resolution, by depth."""
+Widths = Sequence[int]
+"""Channels of a network: at half resolution and, of an `Hourglass`, at a quarter; none for `paper`."""
+WIDTHS: dict[str, dict[int, tuple[int, ...]]] = {
+    "hourglass": {3: (64,), 8: (32, 104)},
+    "fast": {3: (64,), 8: (48,)},
+    "paper": {},
+}
+"""The usual widths of every family, by depth."""
 
 
-def _convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, size, padding=size // 2)
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
 
 
 class ResidualPair(nn.Module):
@@ -85,7 +94,7 @@ class PaperDeep(nn.Module):
         return images + residual
 
 
-class Fast(nn.Module):
+class Folded(nn.Module):
     """3×3 convolutions on the image folded 2×2 into 12 channels, at half resolution.
 
     One layer in, residual pairs (for 3 layers a single plain one) in the middle, one layer out. The last
@@ -112,24 +121,71 @@ class Fast(nn.Module):
         return images + residual[..., :height, :width]
 
 
-def build_network(family: str, depth: int, width: int | None = None) -> nn.Module:
+class Hourglass(nn.Module):
+    """8 convolutions of 3×3, five of them at a quarter of the resolution.
+
+    The image folded 2×2 into 12 channels, one layer at half resolution, one of stride 2, two residual pairs
+    at a quarter, one layer whose channels are unfolded back to half resolution, the first layer's output
+    added, one layer out. The last layer starts at zero, so an untrained tool leaves the image as it is.
+    """
+
+    def __init__(self, half: int, quarter: int) -> None:
+        """Make a network of that many channels at half and at a quarter of the resolution."""
+        super().__init__()
+        self.head = _convolution(12, half, 3)
+        self.down = _convolution(half, quarter, 3, stride=2)
+        self.middle = nn.Sequential(ResidualPair(quarter, SLOPE), ResidualPair(quarter, SLOPE))
+        self.up = _convolution(quarter, 4 * half, 3)
+        self.tail = _convolution(half, 12, 3)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has a bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Restore `(B, 3, H, W)`; sides are padded to multiples of 4 by the replicated edge."""
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+        fine = self.head(F.pixel_unshuffle(padded, 2))
+        coarse = self.middle(self.down(F.leaky_relu(fine, SLOPE)))
+        fine = fine + F.pixel_shuffle(self.up(F.leaky_relu(coarse, SLOPE)), 2)
+        residual = F.pixel_shuffle(self.tail(F.leaky_relu(fine, SLOPE)), 2)
+        return images + residual[..., :height, :width]
+
+
+def build_network(family: str, depth: int, widths: Widths | None = None) -> nn.Module:
     """Return a new, untrained tool network: `(B, 3, H, W)` to the same shape.
 
     Args:
-        family: `fast` or `paper`.
+        family: One of `WIDTHS`.
         depth: 3 or 8.
-        width: Channels of a `fast` network; those of `FAST_WIDTHS` without it.
+        widths: Its channels; those of `WIDTHS` without it.
 
     Raises:
-        UsageError: The family or the depth does not exist.
+        UsageError: The family or the depth does not exist, or it takes another number of widths.
     """
-    if family not in FAMILIES or depth not in DEPTHS:
+    if family not in WIDTHS or depth not in DEPTHS:
         raise UsageError(
-            f"expected family {' or '.join(FAMILIES)} and depth 3 or 8, got {family!r} and {depth}"
+            f"expected family {' or '.join(WIDTHS)} and depth 3 or 8, got {family!r} and {depth}"
         )
-    if family == "fast":
-        return Fast(depth, FAST_WIDTHS[depth] if width is None else width)
-    return PaperShallow() if depth == 3 else PaperDeep()
+    usual = WIDTHS[family].get(depth, ())
+    widths = usual if widths is None else tuple(widths)
+    if len(widths) != len(usual):
+        raise UsageError(
+            f"expected {len(usual)} widths of a {family} network of {depth} layers, got {list(widths)}"
+        )
+    if family == "paper":
+        return PaperShallow() if depth == 3 else PaperDeep()
+    return Hourglass(*widths) if family == "hourglass" and depth == 8 else Folded(depth, *widths)
+
+
+def check_trainable(family: str) -> None:
+    """Make sure that networks of a family are still trained.
+
+    Raises:
+        UsageError: They are not; those that were, are read.
+    """
+    if family not in FAMILIES:
+        older = f"{family} is only read, no longer trained: " if family in WIDTHS else ""
+        raise UsageError(f"{older}expected family {' or '.join(FAMILIES)}, got {family!r}")
 
 
 def channels_last(network: nn.Module) -> None:
@@ -142,9 +198,13 @@ def channels_last(network: nn.Module) -> None:
 def receptive_radius(network: nn.Module) -> int:
     """Return how many pixels away from an output pixel an input pixel can still matter.
 
-    Counted from the kernels of all its convolutions; each counts twice on a folded image, plus the fold.
+    Counted from the kernels of all its convolutions. On a folded image each counts twice, plus the fold. In
+    an `Hourglass` each of those at a quarter counts four times; the two layers on the way down and the last
+    one reach into one more block of 4 pixels at either end, plus the fold.
     """
     reach = sum(
         int(module.kernel_size[0]) // 2 for module in network.modules() if isinstance(module, nn.Conv2d)
     )
-    return 2 * reach + 1 if isinstance(network, Fast) else reach
+    if isinstance(network, Hourglass):
+        return 4 * (reach - 3 + 2) + 1
+    return 2 * reach + 1 if isinstance(network, Folded) else reach

@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.toolbox.custom import LARGEST_RADIUS, WHATEVER, build
-from rlrestore.toolbox.networks import build_network, channels_last
+from rlrestore.toolbox.networks import Widths, build_network, channels_last
 from rlrestore.toolbox.specs import Distortion, ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+OLDEST_VERSION = 2
+"""Cards of version 2 say nothing of sizes that were constants of the code then."""
+VERSION_2_AGENT = {"hidden": 64, "features": 32, "memory": 50}
 CARD = "card.json"
 LARGEST_WIDTH = 512
 """Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
@@ -33,6 +36,9 @@ LIMITS: dict[Distortion, tuple[float, float]] = {
     "mixture": WHATEVER,
 }
 """Within what a tool's range can lie."""
+PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
+"""In which weights lie on disk. Half of float32's bits cost a restoration less than 0.01 dB."""
+USUAL_PRECISION = "float16"
 UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
 """What building a toolbox from a damaged card raises."""
 
@@ -75,7 +81,7 @@ def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mappi
     Raises:
         RlrestoreError: They cannot be written.
     """
-    full: dict[str, Any] = {**card, "format_version": FORMAT_VERSION}
+    full: dict[str, Any] = {"precision": USUAL_PRECISION, **card, "format_version": FORMAT_VERSION}
     files: dict[Path, bytes] = {}
     for part, tensors in parts.items():
         data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
@@ -94,7 +100,7 @@ def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mappi
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Return a model's card.
+    """Return a model's card; one of an older format as today's, but for its `format_version`.
 
     Raises:
         ModelError: There is no model in the folder, its card is damaged or of another format, or what it says
@@ -108,16 +114,31 @@ def read_card(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: expected JSON ({error}); copy the model again") from error
     version = card.get("format_version") if isinstance(card, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in range(OLDEST_VERSION, FORMAT_VERSION + 1):
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        cure = "of a newer version of rlrestore: update it" if newer else "of another version of rlrestore"
         raise ModelError(
-            f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}: "
-            "this model belongs to another version of rlrestore"
+            f"{path}: expected format_version {OLDEST_VERSION} to {FORMAT_VERSION}, got {version!r}: "
+            f"this model is {cure}"
         )
     for key in ("training", "pieces"):
         records = card.get(key, [])
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise ModelError(f"{path}: expected a list of records under {key!r}; copy the model again")
-    return dict(card)
+    if card.get("precision", USUAL_PRECISION) not in list(PRECISIONS):
+        raise ModelError(f"{path}: expected precision {' or '.join(PRECISIONS)}, got {card['precision']!r}")
+    return _from_version_2(card) if version == OLDEST_VERSION else {"precision": USUAL_PRECISION, **card}
+
+
+def _from_version_2(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card of version 2 with what it leaves unsaid: one width a network, the agent's sizes."""
+    full: dict[str, Any] = {"precision": "float32", **card}
+    toolbox, agent = card.get("toolbox"), card.get("agent")
+    if isinstance(toolbox, dict) and isinstance(toolbox.get("widths"), dict):
+        full["toolbox"] = {**toolbox, "widths": {depth: [one] for depth, one in toolbox["widths"].items()}}
+    if isinstance(agent, dict):
+        full["agent"] = {**agent, "sizes": VERSION_2_AGENT}
+    return full
 
 
 def read_part(folder: Path, card: Mapping[str, Any], part: str) -> dict[str, Tensor]:
@@ -174,6 +195,15 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     module.load_state_dict(dict(tensors))
 
 
+def fit_weights(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path, part: str) -> None:
+    """Put the tensors of a part of a model into the module that its card describes.
+
+    Raises:
+        ModelError: They are of other sizes.
+    """
+    load_weights(module, tensors, f"{folder / part}.safetensors does not fit the sizes in its {CARD}")
+
+
 def checksum(module: nn.Module) -> int:
     """Return a number that tells one set of weights from another."""
     total = 0
@@ -184,7 +214,7 @@ def checksum(module: nn.Module) -> int:
 
 def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:
     """Return a toolbox's entry for the card."""
-    widths = {str(depth): width for depth, width in toolbox.widths.items()}
+    widths = {str(depth): list(each) for depth, each in toolbox.widths.items()}
     tools = [asdict(spec) for spec in toolbox.specs]
     for tool in tools:
         kind = tool.pop("custom")
@@ -195,10 +225,31 @@ def describe_toolbox(toolbox: Toolbox) -> dict[str, Any]:
     return {"family": toolbox.family, "widths": widths, "tools": tools}
 
 
+def as_written(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return weights in the precision that a card asks for; what would overflow there stays as it is."""
+    precision = PRECISIONS[card.get("precision", USUAL_PRECISION)]
+
+    def converted(tensor: Tensor) -> Tensor:
+        short = tensor.to(precision) if tensor.is_floating_point() else tensor
+        return short if torch.equal(short.isfinite(), tensor.isfinite()) else tensor
+
+    return {name: converted(tensor) for name, tensor in tensors.items()}
+
+
+def toolbox_weights(toolbox: Toolbox, card: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of all tools as they are written; those of a tool of your own stay as they are."""
+    weights: dict[str, Tensor] = {}
+    for index, (spec, network) in enumerate(zip(toolbox.specs, toolbox.networks, strict=True)):
+        tensors = network.state_dict()
+        written = tensors if spec.custom else as_written(tensors, card)
+        weights |= {f"{index}.{name}": tensor for name, tensor in written.items()}
+    return weights
+
+
 def save_toolbox(folder: Path, toolbox: Toolbox, card: Mapping[str, Any]) -> None:
-    """Write a model that has tools and no agent."""
+    """Write a model that has tools and no agent, in the card's `precision` (float16 without one)."""
     write_model(
-        folder, {**card, "toolbox": describe_toolbox(toolbox)}, {"toolbox": toolbox.networks.state_dict()}
+        folder, {**card, "toolbox": describe_toolbox(toolbox)}, {"toolbox": toolbox_weights(toolbox, card)}
     )
 
 
@@ -228,9 +279,9 @@ def _spec(tool: Mapping[str, Any]) -> ToolSpec:
     return ToolSpec(**{key: value for key, value in tool.items() if key != "own"}, custom=own)
 
 
-def _network(spec: ToolSpec, family: str, width: int | None, tensors: Mapping[str, Tensor]) -> nn.Module:
+def _network(spec: ToolSpec, family: str, widths: Widths, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Make the network of a tool, whose weights are still to be read."""
-    return build(spec, tensors) if spec.custom else build_network(family, spec.depth, width)
+    return build(spec, tensors) if spec.custom else build_network(family, spec.depth, widths)
 
 
 def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
@@ -244,17 +295,17 @@ def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
     try:
         entry = card["toolbox"]
         specs = [_spec(tool) for tool in entry["tools"]]
-        widths = {int(depth): int(width) for depth, width in entry["widths"].items()}
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths.values()):
+        widths = {int(depth): tuple(map(int, each)) for depth, each in entry["widths"].items()}
+        if not all(1 <= width <= LARGEST_WIDTH for each in widths.values() for width in each):
             raise ValueError(f"expected widths from 1 to {LARGEST_WIDTH}, got {widths}")
         family = entry["family"]
         networks = [
-            _network(spec, family, widths.get(spec.depth), tensors_under(f"{index}.", tensors))
+            _network(spec, family, widths.get(spec.depth, ()), tensors_under(f"{index}.", tensors))
             for index, spec in enumerate(specs)
         ]
         toolbox = Toolbox(specs, family, networks, widths)
     except UNUSABLE_ENTRY as error:
         raise ModelError(f"{folder / CARD}: the toolbox entry cannot be understood ({error})") from error
-    load_weights(toolbox.networks, tensors, str(folder / "toolbox.safetensors"))
+    fit_weights(toolbox.networks, tensors, folder, "toolbox")
     channels_last(toolbox)
     return toolbox.to(device).eval().requires_grad_(False)

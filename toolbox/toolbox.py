@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from rlrestore.toolbox.networks import FAST_WIDTHS, build_network, receptive_radius
+from rlrestore.toolbox.networks import WIDTHS, Widths, build_network, receptive_radius
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 PIECE_ON_CPU = 32
@@ -29,32 +29,33 @@ class Toolbox(nn.Module):
     def __init__(
         self,
         specs: Sequence[ToolSpec] = TOOLS,
-        family: str = "fast",
+        family: str = "hourglass",
         networks: Sequence[nn.Module] | None = None,
-        widths: Mapping[int, int] = FAST_WIDTHS,
+        widths: Mapping[int, Widths] | None = None,
     ) -> None:
         """Make a toolbox.
 
         Args:
             specs: The tools in the order of their actions.
-            family: Which networks to build, `fast` or `paper`; a name of your own when `networks` are given.
+            family: Which networks to build, one of `WIDTHS`; a name of your own when `networks` are given.
             networks: One for each tool; new untrained ones of the family without it.
-            widths: Channels of new `fast` networks, by depth.
+            widths: Channels of the networks, by depth; the family's usual ones without it.
 
         Raises:
             ValueError: The numbers of specs and networks differ, or two tools share a name.
-            UsageError: No such family.
+            UsageError: No such family, or no such widths.
         """
         super().__init__()
+        widths = WIDTHS.get(family, {}) if widths is None else widths
         if networks is None:
-            networks = [build_network(family, spec.depth, widths.get(spec.depth)) for spec in specs]
+            networks = [build_network(family, spec.depth, widths.get(spec.depth, ())) for spec in specs]
         if len(networks) != len(specs) or len({spec.name for spec in specs}) != len(specs):
             raise ValueError(
                 f"expected one network and one name per tool, got {len(networks)} networks for {specs}"
             )
         self.specs = tuple(specs)
         self.family = family
-        self.widths = dict(widths) if family == "fast" else {}
+        self.widths = {depth: tuple(each) for depth, each in widths.items()}
         self.networks = nn.ModuleList(networks)
 
     @property

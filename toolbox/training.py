@@ -28,7 +28,7 @@ from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
-from rlrestore.toolbox.networks import build_network, channels_last
+from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
 from rlrestore.toolbox.storage import CARD, load_toolbox, load_weights
@@ -56,28 +56,29 @@ class TrainingSettings:
     """How tools are trained.
 
     Attributes:
-        family: Which networks, `fast` or `paper`.
+        family: Which networks, one of `FAMILIES`.
         minutes: Wall-clock time for the whole training, over all runs that resume it; or None.
         steps: Steps of each tool; or None. Exactly one of the two is given.
         batch: Patches per step.
         patch: Side of a training patch in pixels.
         learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
-        width: Channels of a `fast` network; those of `FAST_WIDTHS` without it.
+        widths: Channels of the networks; those of `WIDTHS` without it.
     """
 
-    family: str = "fast"
+    family: str = "hourglass"
     minutes: float | None = None
     steps: int | None = None
     batch: int = 4
     patch: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
-    width: int | None = None
+    widths: Widths | None = None
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("expected either minutes or steps")
+        check_trainable(self.family)
 
 
 def restoration_loss(restored: Tensor, clean: Tensor, floor: float = ERROR_FLOOR) -> Tensor:
@@ -238,7 +239,7 @@ class ToolTrainer:
         self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.stream)
-            self.trained = build_network(settings.family, spec.depth, settings.width)
+            self.trained = build_network(settings.family, spec.depth, settings.widths)
         channels_last(self.trained)
         self.trained.to(device)
         self.network = copy.deepcopy(self.trained)

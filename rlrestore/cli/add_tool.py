@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.out} is the model itself, whose agent would be lost: choose another --out")
     toolbox = add_onnx_tool(load_toolbox(model), custom_spec(args.name, ONNX, args.radius), args.file)
     prepare_folder(args.out)
-    save_toolbox(args.out, toolbox, lasting_card(read_card(model)))
-    say(f"wrote {args.out}; train its agent: rlrestore train-agent --toolbox {args.out} --out {args.out} ...")
+    card = read_card(model)
+    save_toolbox(args.out, toolbox, {**lasting_card(card), "precision": card["precision"]})
+    say(f"wrote {args.out}; train its agent: rlrestore train-agent --tools {args.out} --out {args.out} ...")
     return 0

@@ -137,6 +137,6 @@ def agent_records(card: Mapping[str, Any]) -> list[Any]:
 
 def lasting_card(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a card says that stays true when tools are trained on: its origin, its tools' training."""
-    lost = ("agent", "format_version", "note", "scores", "toolbox", "values")
+    lost = ("agent", "format_version", "note", "precision", "scores", "toolbox", "values")
     kept = {key: value for key, value in card.items() if key not in lost}
     return {**kept, "training": tool_records(card)}

@@ -25,7 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--tools", default=",".join(TOOL_NAMES), metavar="NAME,...", help="which (default: all twelve)"
     )
     parser.add_argument("--start", metavar="M", help="begin with the tools of this model, a name or folder")
-    parser.add_argument("--family", choices=("fast", "paper"), default="fast", help="default: fast")
+    parser.add_argument(
+        "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

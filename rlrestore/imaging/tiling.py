@@ -9,6 +9,9 @@ from torch import Tensor
 
 from rlrestore.imaging.progress import progress_bar
 
+ALIGN = 4
+"""Tiles begin at multiples of it, for networks that fold squares of 2×2 or 4×4 pixels."""
+
 Region: TypeAlias = tuple[EllipsisType, slice, slice]
 """Rows and columns, as an index of a tensor `(..., H, W)`."""
 
@@ -28,7 +31,7 @@ class Tile:
     inner: Region
 
 
-def tiles(height: int, width: int, tile: int, overlap: int, align: int = 2) -> list[Tile]:
+def tiles(height: int, width: int, tile: int, overlap: int, align: int = ALIGN) -> list[Tile]:
     """Divide an image into tiles that are read with their surroundings.
 
     Args:
@@ -36,8 +39,8 @@ def tiles(height: int, width: int, tile: int, overlap: int, align: int = 2) -> l
         width: Columns of the image.
         tile: Most rows and columns that are read at once, in pixels; an image not larger is one tile.
         overlap: How far a function looks, in pixels; rounded up to a multiple of `align`.
-        align: The corner of all that is read is a multiple of it, for functions that fold the image: 2 where
-            a network folds 2×2 pixels into channels.
+        align: The corner of all that is read is a multiple of it, for functions that fold the image: 4 where
+            a network folds 4×4 pixels into channels.
 
     Returns:
         The tiles row by row.
@@ -73,7 +76,7 @@ def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[sli
 
 
 def read_tiles(
-    image: Tensor, tile: int, overlap: int, align: int = 2, title: str | None = None
+    image: Tensor, tile: int, overlap: int, align: int = ALIGN, title: str | None = None
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Yield every tile with its surroundings as they were, whatever is written into the image meanwhile.
 
@@ -118,7 +121,7 @@ def apply_tiled_(
     image: Tensor,
     tile: int,
     overlap: int,
-    align: int = 2,
+    align: int = ALIGN,
     title: str | None = None,
 ) -> Tensor:
     """Apply a function to an image tile by tile, in place, with the result it has on the whole image.

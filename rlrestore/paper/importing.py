@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlrestore.agent.policy import FEATURES, MEMORY, PaperPolicy
+from rlrestore.agent.policy import PAPER_FEATURES, PAPER_MEMORY, PaperPolicy
 from rlrestore.errors import ModelError
 from rlrestore.imaging.io.files import is_folder
 from rlrestore.paper.tensor_bundle import read_bundle
@@ -37,6 +37,7 @@ CARD: dict[str, Any] = {
     "are transposed instead, so this model takes images as they are. The authors' whole-image mode, which "
     "feeds the networks untransposed images, equals this model on transposed images.",
     "actions": list(ACTION_NAMES),
+    "precision": "float32",
 }
 """What a model card says of the import; the actions are numbered from 0, the authors' tools from 1."""
 
@@ -116,7 +117,7 @@ def _agent(prefix: Path) -> PaperPolicy:
         **{f"{theirs}/biases": shapes[f"{layer}.bias"] for theirs, layer in layers.items()},
         "prediction/l7/Matrix": shapes["trunk.features.weight"],
         "prediction/l7/bias": shapes["trunk.features.bias"],
-        f"{LSTM}/kernel": (inputs + MEMORY, gates),
+        f"{LSTM}/kernel": (inputs + PAPER_MEMORY, gates),
         f"{LSTM}/bias": (gates,),
         "prediction/q/Matrix": shapes["values.weight"],
         "prediction/q/bias": shapes["values.bias"],
@@ -151,7 +152,7 @@ def _features(matrix: NDArray[Any]) -> Tensor:
     """
     channels = 24
     side = round((len(matrix) // channels) ** 0.5)
-    return _turned(matrix.reshape(side, side, channels, FEATURES)).reshape(FEATURES, -1)
+    return _turned(matrix.reshape(side, side, channels, PAPER_FEATURES)).reshape(PAPER_FEATURES, -1)
 
 
 def _memory(kernel: NDArray[Any], bias: NDArray[Any], inputs: int) -> dict[str, Tensor]:
@@ -162,8 +163,8 @@ def _memory(kernel: NDArray[Any], bias: NDArray[Any], inputs: int) -> dict[str, 
         bias: `(4·50,)`.
         inputs: How many numbers enter beside the memory.
     """
-    by_gate = kernel.reshape(len(kernel), 4, MEMORY)[:, GATES].reshape(kernel.shape)
-    biases = bias.reshape(4, MEMORY).copy()
+    by_gate = kernel.reshape(len(kernel), 4, PAPER_MEMORY)[:, GATES].reshape(kernel.shape)
+    biases = bias.reshape(4, PAPER_MEMORY).copy()
     biases[FORGET] += FORGET_BIAS
     folded = torch.from_numpy(biases[list(GATES)].reshape(-1))
     return {

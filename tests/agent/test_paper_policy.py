@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlrestore.agent.policy import MEMORY, PaperPolicy, pad_same
+from rlrestore.agent.policy import PAPER_MEMORY, PaperPolicy, pad_same
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.errors import ModelError
 from rlrestore.toolbox.specs import TOOLS
@@ -27,7 +27,7 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture
 def folder(tmp_path: Path, toolbox: Toolbox, policy: PaperPolicy) -> Path:
-    save_model(tmp_path, toolbox, policy, {})
+    save_model(tmp_path, toolbox, policy, {"precision": "float32"})
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_stop_is_worth_nothing_and_the_order_is_the_networks(policy: PaperPolicy
     values, hidden = policy(torch.rand(3, 3, 63, 63), torch.tensor([-1, 0, 1]), policy.initial_state(3))
     own = policy.values(hidden[0])
     assert values.shape == (3, 3)
-    assert hidden[0].shape == hidden[1].shape == (3, MEMORY)
+    assert hidden[0].shape == hidden[1].shape == (3, PAPER_MEMORY)
     assert values[:, -1].tolist() == [0, 0, 0]
     assert bool(own[:, -1].all())
     assert torch.equal(values.argsort(dim=1), own.argsort(dim=1))
@@ -86,5 +86,12 @@ def test_an_unknown_family_is_refused(folder: Path, toolbox: Toolbox, family: ob
 
 def test_weights_of_the_other_family_are_refused(folder: Path, toolbox: Toolbox) -> None:
     rewrite_agent(folder, "spectral")
+    with pytest.raises(
+        ModelError, match=r"expected the agent's sizes, hidden, features, memory, .* got None"
+    ):
+        load_agent(folder, toolbox)
+    card = json.loads((folder / CARD).read_text())
+    card["agent"]["sizes"] = {"hidden": 64, "features": 32, "memory": 50}
+    (folder / CARD).write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"tensor advantage\.bias: expected \(2,\), got none"):
         load_agent(folder, toolbox)

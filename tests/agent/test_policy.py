@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlrestore.agent.policy import MEMORY, Policy, best_action
+from rlrestore.agent.policy import USUAL_SIZES, Policy, PolicySizes, best_action
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.errors import ModelError
 from rlrestore.toolbox.specs import TOOLS
@@ -27,7 +27,7 @@ def test_stop_is_worth_nothing() -> None:
     policy = Policy(5)
     values, hidden = policy(torch.rand(3, 3, 63, 63), torch.tensor([-1, 4, 5]), policy.initial_state(3))
     assert values.shape == (3, 6)
-    assert hidden[0].shape == hidden[1].shape == (3, MEMORY)
+    assert hidden[0].shape == hidden[1].shape == (3, USUAL_SIZES.memory)
     assert values[:, -1].tolist() == [0, 0, 0]
     assert bool(values[:, :-1].any())
 
@@ -55,8 +55,13 @@ def test_spectra_are_standardised_once() -> None:
 
 
 def test_the_policy_learns_few_weights() -> None:
-    """The authors' agent has 87,863 parameters, ours half as many again, nearly all on the spectrum."""
-    assert sum(parameter.numel() for parameter in Policy(12).parameters()) == pytest.approx(132_000, rel=0.01)
+    """The authors' agent has 87,863 parameters, ours a few times as many, nearly all on the spectrum."""
+
+    def count(policy: Policy) -> int:
+        return sum(parameter.numel() for parameter in policy.parameters())
+
+    assert count(Policy(12)) == pytest.approx(496_500, rel=0.01)
+    assert count(Policy(12, sizes=PolicySizes(64, 32, 50))) == pytest.approx(132_000, rel=0.01)
 
 
 def test_caution_is_what_a_tool_must_exceed() -> None:
@@ -75,14 +80,48 @@ def test_a_stop_margin_that_is_none_is_refused(folder: Path, toolbox: Toolbox, c
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path, toolbox: Toolbox) -> None:
-    policy = Policy(2, max_steps=4, stop_margin_db=0.25)
-    save_model(tmp_path, toolbox, policy, {})
+    sizes = PolicySizes(hidden=20, features=7, memory=9)
+    policy = Policy(2, max_steps=4, stop_margin_db=0.25, sizes=sizes)
+    save_model(tmp_path, toolbox, policy, {"precision": "float32"})
     loaded = load_agent(tmp_path, load_toolbox(tmp_path))
     images, last = torch.rand(2, 3, 63, 63), torch.tensor([-1, 1])
-    assert (loaded.max_steps, loaded.stop_margin_db) == (4, 0.25)
+    assert isinstance(loaded, Policy)
+    assert (loaded.max_steps, loaded.stop_margin_db, loaded.sizes) == (4, 0.25, sizes)
     torch.testing.assert_close(
         loaded(images, last, loaded.initial_state(2))[0], policy(images, last, policy.initial_state(2))[0]
     )
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"hidden": 256, "features": 64},
+        {"hidden": 256, "features": 64, "memory": 64, "eyes": 2},
+        {"hidden": 256, "features": 64, "memory": 0},
+        {"hidden": 256, "features": "64", "memory": 64},
+        {"hidden": 10**9, "features": 64, "memory": 64},
+        [256, 64, 64],
+        None,
+    ],
+)
+def test_senseless_sizes_are_refused(folder: Path, toolbox: Toolbox, sizes: object) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card["agent"]["sizes"] = sizes
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="expected the agent's sizes, hidden, features, memory, as whole"):
+        load_agent(folder, toolbox)
+
+
+def test_sizes_that_do_not_fit_the_weights_are_refused(folder: Path, toolbox: Toolbox) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card["agent"]["sizes"] |= {"memory": 65}
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(
+        ModelError,
+        match=r"agent.safetensors does not fit the sizes in its card.json: "
+        r"tensor advantage.weight: expected \(2, 65\), got \(2, 64\)",
+    ):
+        load_agent(folder, toolbox)
 
 
 def test_an_agent_for_other_tools_is_refused(folder: Path) -> None:

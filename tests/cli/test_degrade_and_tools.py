@@ -10,7 +10,7 @@ from PIL import Image
 
 from rlrestore.cli.main import main
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
-from rlrestore.toolbox.networks import FAST_WIDTHS
+from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -97,7 +97,7 @@ def test_the_tools_of_a_model_are_listed_with_their_parameters(
 ) -> None:
     assert main(["tools", "--model", str(toy_model)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    width = FAST_WIDTHS[3]
+    width = WIDTHS["hourglass"][3][0]
     # 3×3 convolutions from 12 channels to the width, to the width, to 12, with biases.
     parameters = 12 * width * 9 + width + width * width * 9 + width + width * 12 * 9 + 12
 

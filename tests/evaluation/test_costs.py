@@ -15,12 +15,12 @@ from rlrestore.evaluation.costs import (
     multiply_adds_per_px,
     tool_multiply_adds,
 )
-from rlrestore.toolbox.networks import FAST_WIDTHS, build_network
+from rlrestore.toolbox.networks import WIDTHS, build_network
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 SHALLOW = 9 * 9 * 3 * 32 + 5 * 5 * 32 * 16 + 5 * 5 * 16 * 3
-WIDTHS = [(depth, FAST_WIDTHS[depth]) for depth in (3, 3, 8)]
+FAST = [(depth, WIDTHS["fast"][depth][0]) for depth in (3, 3, 8)]
 DEEP = 5 * 5 * 3 * 64 + 64 * 32 + 4 * (3 * 3 * 32 * 32) + 32 * 64 + 5 * 5 * 64 * 3
 
 
@@ -29,19 +29,28 @@ def fast(depth: int, width: int) -> float:
     return (3 * 3 * 12 * width + (depth - 2) * 3 * 3 * width * width + 3 * 3 * width * 12) / 4
 
 
+def hourglass(half: int, quarter: int) -> float:
+    """The first and the last layer at half resolution, the six between them at a quarter."""
+    at_a_quarter = half * quarter + 4 * quarter * quarter + quarter * 4 * half
+    return 9 * (12 * half + half * 12) / 4 + 9 * at_a_quarter / 16
+
+
 @pytest.mark.parametrize(
-    ("family", "depth", "width", "expected"),
+    ("family", "depth", "widths", "expected"),
     [
         ("paper", 3, None, SHALLOW),
         ("paper", 8, None, DEEP),
-        ("fast", 3, 20, fast(3, 20)),
-        ("fast", 8, 16, fast(8, 16)),
+        ("fast", 3, [20], fast(3, 20)),
+        ("fast", 8, [16], fast(8, 16)),
+        ("hourglass", 3, [20], fast(3, 20)),
+        ("hourglass", 8, [8, 24], hourglass(8, 24)),
+        ("hourglass", 8, None, 35_424),
     ],
 )
 def test_multiply_adds_are_those_worked_out_by_hand(
-    family: str, depth: int, width: int | None, expected: float
+    family: str, depth: int, widths: list[int] | None, expected: float
 ) -> None:
-    assert multiply_adds_per_px(build_network(family, depth, width)) == expected
+    assert multiply_adds_per_px(build_network(family, depth, widths)) == expected
 
 
 def test_the_networks_of_the_paper_cost_what_is_published() -> None:
@@ -107,7 +116,7 @@ def test_a_mean_counts_every_tool_once() -> None:
 
 def test_an_odd_patch_is_counted_as_the_networks_pad_it() -> None:
     fast_box, paper_box = (Toolbox(TOOLS[:3], family) for family in ("fast", "paper"))
-    assert tool_multiply_adds(fast_box) == tuple(64 * 64 * fast(depth, width) for depth, width in WIDTHS)
+    assert tool_multiply_adds(fast_box) == tuple(64 * 64 * fast(depth, width) for depth, width in FAST)
     assert tool_multiply_adds(paper_box) == (63 * 63 * SHALLOW, 63 * 63 * SHALLOW, 63 * 63 * DEEP)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.varying import vary
+from rlrestore.imaging.tiling import ALIGN
 from rlrestore.inference import chains
 from rlrestore.inference.windows import WindowGrid
 from rlrestore.restorer import Restorer
@@ -42,7 +43,7 @@ def at_and_beside(sizes: Floats, borders: Iterable[int]) -> tuple[float, float]:
 def seams(model: Restorer, paint: Paint, kind: str) -> dict[str, float]:
     """How much larger than beside it is the step where windows begin and end, between two, at tiles."""
     grid = WindowGrid.cover(HEIGHT, WIDTH, model.policy.patch_size, chains.LOCAL_STRIDE)
-    margin = model.toolbox.receptive_field + model.toolbox.receptive_field % 2
+    margin = -(-model.toolbox.receptive_field // ALIGN) * ALIGN
     sums: dict[str, list[tuple[float, float]]] = {"windows": [], "between": [], "tiles": []}
     for seed in range(SEEDS):
         degraded = vary(paint(HEIGHT, WIDTH, seed), kind, seed)

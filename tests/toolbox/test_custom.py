@@ -63,11 +63,11 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custom, "_kinds", {"halve": Halve, "blur": Blur, "by": Halve})
 
 
-def fourfold_mean(images: Tensor) -> Tensor:
-    """The mean over blocks of 4×4 pixels, which lie elsewhere in a tile that begins elsewhere."""
+def block_mean(images: Tensor, side: int) -> Tensor:
+    """The mean over square blocks of pixels, which lie elsewhere in a tile that begins elsewhere."""
     height, width = images.shape[-2:]
-    padded = nn.functional.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
-    means = nn.functional.interpolate(nn.functional.avg_pool2d(padded, 4), scale_factor=4)
+    padded = nn.functional.pad(images, (0, -width % side, 0, -height % side), mode="replicate")
+    means = nn.functional.interpolate(nn.functional.avg_pool2d(padded, side), scale_factor=side)
     return means[..., :height, :width]
 
 
@@ -138,7 +138,7 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
         (lambda images: (images,), 0, "expected a network that returns a tensor, got tuple"),
         (lambda images: torch.roll(images, 30, dims=3), 1, "farther than its radius of 1 pixels"),
         (lambda images: images.clamp_(0, 1), 0, "leaves its input as it is"),
-        (fourfold_mean, 8, "and wherever it is cut out"),
+        (lambda images: block_mean(images, 8), 16, "and wherever it is cut out"),
         (lambda images: images + torch.rand(()), 0, "expected the same result every time, got one"),
         (lambda images: images - images.mean(dim=0), 0, "the same result of an image alone as among others"),
         (lambda images: images.view(1, 3, 8, 8), 0, r"takes \(2, 3, 63, 63\), but it fails"),
@@ -149,6 +149,11 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
 def test_what_is_no_tool_is_refused(function: Callable[[Tensor], Tensor], radius: int, words: str) -> None:
     with pytest.raises(UsageError, match=f"by-1: .*{words}"):
         add_tool(make_toolbox(), custom_spec("by-1", "by", radius), By(function))
+
+
+def test_a_network_may_fold_blocks_of_4_pixels() -> None:
+    by = By(lambda images: block_mean(images, 4))
+    assert add_tool(make_toolbox(), custom_spec("by-1", "by", 8), by).names[-1] == "by-1"
 
 
 def test_a_radius_that_is_large_enough_is_believed() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
-from rlrestore.toolbox.networks import FAST_WIDTHS
+from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import (
     CARD,
@@ -31,7 +32,7 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture
 def folder(tmp_path: Path, toolbox: Toolbox) -> Path:
-    save_toolbox(tmp_path / "model", toolbox, {"training": []})
+    save_toolbox(tmp_path / "model", toolbox, {"training": [], "precision": "float32"})
     return tmp_path / "model"
 
 
@@ -98,10 +99,23 @@ def test_a_damaged_card(folder: Path) -> None:
         read_card(folder)
 
 
-@pytest.mark.parametrize("version", [1, None, "1"])
+@pytest.mark.parametrize("version", [1, None, "1", [2]])
 def test_a_card_of_another_format(folder: Path, version: object) -> None:
     rewrite_card(folder, format_version=version)
-    with pytest.raises(ModelError, match="expected format_version 2"):
+    with pytest.raises(ModelError, match=r"expected format_version 2 to 3, got .* of another version of"):
+        read_card(folder)
+
+
+def test_a_card_of_a_newer_format(folder: Path) -> None:
+    rewrite_card(folder, format_version=4)
+    with pytest.raises(ModelError, match="got 4: this model is of a newer version of rlrestore: update it"):
+        load_toolbox(folder)
+
+
+@pytest.mark.parametrize("precision", ["float8", 16, ["float16"], None])
+def test_a_card_of_an_unknown_precision(folder: Path, precision: object) -> None:
+    rewrite_card(folder, precision=precision)
+    with pytest.raises(ModelError, match="expected precision float16 or float32, got"):
         read_card(folder)
 
 
@@ -120,10 +134,46 @@ def test_a_card_that_describes_no_tools(folder: Path) -> None:
 
 def test_widths_are_the_cards(tmp_path: Path) -> None:
     """A model made before the default widths changed still loads."""
-    save_toolbox(tmp_path, Toolbox(TOOLS[1:3], widths={3: 20, 8: 24}), {})
+    widths = {3: (20,), 8: (24, 40)}
+    save_toolbox(tmp_path, Toolbox(TOOLS[1:3], widths=widths), {})
     loaded = load_toolbox(tmp_path)
-    assert loaded.widths == {3: 20, 8: 24}
-    assert loaded.networks[1].state_dict()["head.weight"].shape == (24, 12, 3, 3)
+    assert (loaded.family, loaded.widths) == ("hourglass", widths)
+    assert loaded.networks[1].state_dict()["down.weight"].shape == (40, 24, 3, 3)
+
+
+@pytest.mark.parametrize("widths", [{"3": [63]}, {"3": []}, {"3": [64, 64]}, {}])
+def test_widths_that_do_not_fit_the_weights_are_refused(folder: Path, widths: dict[str, list[int]]) -> None:
+    rewrite_card(folder, toolbox={**read_card(folder)["toolbox"], "widths": widths})
+    wrong = r"expected 1 widths of a hourglass network of 3 layers, got \["
+    shape = (
+        r"toolbox.safetensors does not fit the sizes in its card.json: tensor 0.head.bias: expected \(63,\)"
+    )
+    with pytest.raises(ModelError, match=shape if widths == {"3": [63]} else wrong):
+        load_toolbox(folder)
+
+
+def test_weights_lie_on_disk_in_float16(tmp_path: Path) -> None:
+    """They come back as float32, rounded to float16; what float16 cannot hold is written as it is."""
+    toolbox = Toolbox(TOOLS[2:4])
+    with torch.no_grad():
+        for parameter in toolbox.parameters():
+            nn.init.normal_(parameter)
+        large = toolbox.networks[1].get_parameter("tail.bias")
+        large[0] = 1e6
+    save_toolbox(tmp_path, toolbox, {})
+    written = safetensors.torch.load_file(tmp_path / "toolbox.safetensors")
+    assert read_card(tmp_path)["precision"] == "float16"
+    assert {name for name, each in written.items() if each.dtype != torch.float16} == {"1.tail.bias"}
+    loaded = load_toolbox(tmp_path)
+    for name, weight in toolbox.networks.state_dict().items():
+        expected = weight if name == "1.tail.bias" else weight.half().float()
+        assert torch.equal(loaded.networks.state_dict()[name], expected)
+        assert loaded.networks.state_dict()[name].dtype == torch.float32
+    save_toolbox(tmp_path, toolbox, {"precision": "float32"})
+    assert all(
+        each.dtype == torch.float32
+        for each in safetensors.torch.load_file(tmp_path / "toolbox.safetensors").values()
+    )
 
 
 def test_a_card_without_tools(folder: Path) -> None:
@@ -168,7 +218,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_weights_are_plain_safetensors(folder: Path) -> None:
     tensors = safetensors.torch.load_file(folder / "toolbox.safetensors")
-    assert tensors["0.head.weight"].shape == (FAST_WIDTHS[3], 12, 3, 3)
+    assert tensors["0.head.weight"].shape == (*WIDTHS["hourglass"][3], 12, 3, 3)
 
 
 def test_a_card_nested_without_end(folder: Path) -> None:
@@ -180,7 +230,7 @@ def test_a_card_nested_without_end(folder: Path) -> None:
 @pytest.mark.parametrize("width", [0, -4, 20_000, float("inf")])
 def test_absurd_widths(folder: Path, width: float) -> None:
     entry = json.loads((folder / CARD).read_text())["toolbox"]
-    rewrite_card(folder, toolbox={**entry, "widths": {"3": width}})
+    rewrite_card(folder, toolbox={**entry, "widths": {"3": [width]}})
     with pytest.raises(ModelError, match="the toolbox entry cannot be understood"):
         load_toolbox(folder)
 

@@ -5,10 +5,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
-from rlrestore.toolbox.networks import FAST_WIDTHS, build_network, receptive_radius
+from rlrestore.imaging.tiling import apply_tiled_
+from rlrestore.toolbox.networks import (
+    FAMILIES,
+    WIDTHS,
+    Hourglass,
+    build_network,
+    check_trainable,
+    receptive_radius,
+)
 from rlrestore.toolbox.specs import ACTION_NAMES, STOP, TOOL_NAMES, TOOLS, ToolSpec, tool_index
 from rlrestore.toolbox.toolbox import PIECE_ON_CPU, Toolbox, rounded_up
 
@@ -50,13 +59,25 @@ def test_a_tool_is_found_by_name() -> None:
         tool_index("sharpen")
 
 
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def test_the_papers_networks_have_the_papers_sizes() -> None:
     """21,827 and 50,851 parameters: the authors' released checkpoints."""
-    sizes = {depth: sum(p.numel() for p in build_network("paper", depth).parameters()) for depth in (3, 8)}
-    assert sizes == {3: 21_827, 8: 50_851}
+    assert [parameters(build_network("paper", depth)) for depth in (3, 8)] == [21_827, 50_851]
 
 
-@pytest.mark.parametrize("family", ["fast", "paper"])
+def test_the_hourglass_has_the_size_worked_out_by_hand() -> None:
+    """Weights of 3×3 and a bias for each output: 12→32, 32→104, four of 104→104, 104→128, 32→12."""
+    layers = [(12, 32), (32, 104), *[(104, 104)] * 4, (104, 128), (32, 12)]
+    assert sum(9 * inputs * outputs + outputs for inputs, outputs in layers) == 546_740
+    assert parameters(build_network("hourglass", 8)) == 546_740
+    shallow = 9 * 12 * 64 + 64 + 9 * 64 * 64 + 64 + 9 * 64 * 12 + 12
+    assert parameters(build_network("hourglass", 3)) == shallow
+
+
+@pytest.mark.parametrize("family", WIDTHS)
 @pytest.mark.parametrize("depth", [3, 8])
 def test_a_network_has_the_stated_depth(family: str, depth: int) -> None:
     network = build_network(family, depth)
@@ -79,27 +100,124 @@ def multiply_adds_per_pixel(network: nn.Module, side: int = 64) -> float:
 
 
 @pytest.mark.parametrize("depth", [3, 8])
-def test_a_fast_network_costs_less_than_the_papers(depth: int) -> None:
-    fast, paper = (multiply_adds_per_pixel(build_network(family, depth)) for family in ("fast", "paper"))
-    width = FAST_WIDTHS[depth]
+def test_folded_networks_cost_less_than_the_papers(depth: int) -> None:
+    hourglass, fast, paper = (multiply_adds_per_pixel(build_network(family, depth)) for family in WIDTHS)
+    (width,) = WIDTHS["fast"][depth]
     assert fast == 9 * (24 * width + (depth - 2) * width**2) / 4
-    assert fast < 0.7 * paper
+    assert hourglass == (fast if depth == 3 else 35_424)
+    assert max(hourglass, fast) < 0.71 * paper
 
 
 @settings(max_examples=15, deadline=None)
-@given(height=st.integers(2, 40), width=st.integers(2, 40), family=st.sampled_from(["fast", "paper"]))
+@given(height=st.integers(2, 40), width=st.integers(2, 40), family=st.sampled_from(list(WIDTHS)))
 def test_a_tool_keeps_any_size(height: int, width: int, family: str) -> None:
     for depth in (3, 8):
         assert build_network(family, depth)(torch.rand(1, 3, height, width)).shape == (1, 3, height, width)
 
 
-def test_an_untrained_fast_tool_changes_nothing() -> None:
+@pytest.mark.parametrize("family", ["hourglass", "fast"])
+def test_an_untrained_tool_changes_nothing(family: str) -> None:
     images = torch.rand(2, 3, 21, 32)
-    assert torch.equal(build_network("fast", 8)(images), images)
+    assert torch.equal(build_network(family, 8)(images), images)
+
+
+def random_hourglass() -> Hourglass:
+    """A narrow one, none of whose weights is zero."""
+    network, generator = Hourglass(6, 10), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return network.double()
+
+
+def straight_hourglass(weights: dict[str, Tensor], images: Tensor) -> Tensor:
+    """The same function, layer by layer, folding and unfolding by reshapes; sides are multiples of 4."""
+
+    def layer(name: str, features: Tensor, stride: int = 1) -> Tensor:
+        kernel = weights[f"{name}.weight"]
+        columns = F.unfold(features, 3, padding=1, stride=stride)  # (B, C·9, places)
+        flat = kernel.flatten(1) @ columns + weights[f"{name}.bias"][:, None]
+        height, width = (-(-side // stride) for side in features.shape[-2:])
+        return flat.view(len(features), -1, height, width)
+
+    def bent(features: Tensor) -> Tensor:
+        return torch.maximum(features, 0.1 * features)
+
+    def fold(image: Tensor) -> Tensor:
+        batch, channels, height, width = image.shape
+        squares = image.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+        return squares.reshape(batch, 4 * channels, height // 2, width // 2)
+
+    def unfold(features: Tensor) -> Tensor:
+        batch, channels, height, width = features.shape
+        squares = features.view(batch, channels // 4, 2, 2, height, width).permute(0, 1, 4, 2, 5, 3)
+        return squares.reshape(batch, channels // 4, 2 * height, 2 * width)
+
+    fine = layer("head", fold(images))
+    coarse = layer("down", bent(fine), stride=2)
+    for pair in ("middle.0", "middle.1"):
+        coarse = coarse + layer(f"{pair}.second", bent(layer(f"{pair}.first", bent(coarse))))
+    fine = fine + unfold(layer("up", bent(coarse)))
+    return images + unfold(layer("tail", bent(fine)))
+
+
+@torch.no_grad()
+def test_the_hourglass_is_the_function_that_is_described() -> None:
+    network, images = random_hourglass(), torch.rand(2, 3, 20, 28, dtype=torch.float64)
+    expected = straight_hourglass(network.state_dict(), images)
+    assert (expected - images).abs().max() > 0.1
+    torch.testing.assert_close(network(images), expected)
+
+
+@torch.no_grad()
+def test_the_hourglass_repeats_the_edge_up_to_a_multiple_of_4() -> None:
+    network, images = random_hourglass(), torch.rand(1, 3, 17, 22, dtype=torch.float64)
+    repeated = torch.cat((images, *[images[..., -1:, :]] * 3), dim=-2)
+    repeated = torch.cat((repeated, *[repeated[..., -1:]] * 2), dim=-1)
+    torch.testing.assert_close(network(images), network(repeated)[..., :17, :22])
+
+
+@torch.no_grad()
+def test_a_changed_pixel_changes_the_hourglass_as_far_as_its_radius_says() -> None:
+    """Moved through one block of 4×4, a pixel changes the output up to 29 pixels away, and never farther."""
+    network, images = random_hourglass(), torch.rand(1, 3, 80, 80, dtype=torch.float64)
+    before, farthest = network(images), 0
+    for row in range(40, 44):
+        changed = images.clone()
+        changed[0, :, row, 40] += 1
+        places = (network(changed) != before)[0].any(dim=0).any(dim=1).nonzero().flatten()
+        farthest = max(farthest, row - int(places.min()), int(places.max()) - row)
+    assert farthest == receptive_radius(network) == receptive_radius(build_network("hourglass", 8)) == 29
+
+
+@torch.no_grad()
+def test_tiles_of_the_hourglass_leave_no_seam() -> None:
+    network, image = random_hourglass(), torch.rand(1, 3, 143, 198, dtype=torch.float64)
+    whole, radius = network(image), receptive_radius(network)
+    torch.testing.assert_close(apply_tiled_(network, image.clone(), 86, radius), whole)
+    shifted = apply_tiled_(network, image.clone(), 86, radius, align=2)  # tiles that begin in mid-block
+    assert (shifted - whole).abs().max() > 0.01
+
+
+def test_a_family_that_is_only_read_is_not_trained() -> None:
+    for family in FAMILIES:
+        check_trainable(family)
+    with pytest.raises(
+        UsageError, match="fast is only read, no longer trained: expected family hourglass or"
+    ):
+        check_trainable("fast")
+    with pytest.raises(UsageError, match=r"^expected family hourglass or paper, got 'huge'"):
+        check_trainable("huge")
+
+
+def test_a_network_takes_its_number_of_widths() -> None:
+    with pytest.raises(UsageError, match=r"expected 2 widths of a hourglass network of 8 layers, got \[32\]"):
+        build_network("hourglass", 8, [32])
 
 
 @pytest.mark.parametrize(
-    ("family", "depth", "radius"), [("paper", 3, 8), ("paper", 8, 8), ("fast", 3, 7), ("fast", 8, 17)]
+    ("family", "depth", "radius"),
+    [("paper", 3, 8), ("paper", 8, 8), ("fast", 3, 7), ("fast", 8, 17), ("hourglass", 3, 7)],
 )
 def test_the_receptive_radius_is_what_the_gradient_says(family: str, depth: int, radius: int) -> None:
     """The farthest input pixel that has a gradient; all weights are positive, so every path is open."""
@@ -186,7 +304,9 @@ def test_a_toolbox_needs_one_network_and_one_name_per_tool() -> None:
 
 
 def test_an_unknown_network_is_refused() -> None:
-    with pytest.raises(UsageError, match="expected family fast or paper and depth 3 or 8, got 'huge' and 8"):
+    with pytest.raises(
+        UsageError, match="expected family hourglass or fast or paper and depth 3 or 8, got 'huge' and 8"
+    ):
         build_network("huge", 8)
 
 

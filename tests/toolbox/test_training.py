@@ -93,7 +93,7 @@ def test_a_tool_begins_with_its_milder_sibling_or_with_the_start(bank: PhotoBank
 
 
 def test_tools_to_begin_with_must_fit(bank: PhotoBank, tmp_path: Path) -> None:
-    narrow = Toolbox(widths={3: 8, 8: 8})
+    narrow = Toolbox(widths={3: [8], 8: [8, 8]})
     with pytest.raises(ModelError, match=r"tool denoise-3 to begin with: tensor head.bias: expected"):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY, start=narrow)
 
@@ -178,14 +178,14 @@ def test_the_other_tools_of_a_model_stay_as_they_are(bank: PhotoBank, tmp_path: 
 def test_a_model_of_another_family_is_refused_before_training(bank: PhotoBank, tmp_path: Path) -> None:
     save_toolbox(tmp_path, Toolbox(family="paper"), {})
     with pytest.raises(
-        UsageError, match=r"holds paper tools .*: expected the twelve of the table, family fast"
+        UsageError, match=r"holds paper tools .*: expected the twelve of the table, family hourglass"
     ):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
 
 
 def test_a_model_of_other_widths_is_refused_before_training(bank: PhotoBank, tmp_path: Path) -> None:
-    save_toolbox(tmp_path, Toolbox(widths={3: 8, 8: 8}), {})
-    with pytest.raises(UsageError, match=r"of widths \{3: 8, 8: 8\}: expected"):
+    save_toolbox(tmp_path, Toolbox(widths={3: [8], 8: [8, 8]}), {})
+    with pytest.raises(UsageError, match=r"of widths \{3: \(8,\), 8: \(8, 8\)\}: expected"):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
 
 
@@ -200,10 +200,10 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, bank: PhotoBa
     train_tools(bank, bank, tmp_path, [DENOISE_3], TINY)
     path = tmp_path / "training" / "denoise-3.safetensors"
     with pytest.raises(ModelError, match=r"denoise-3.safetensors: tensor .*: expected"):
-        load_checkpoint(path, build_network("fast", 3))
+        load_checkpoint(path, build_network("hourglass", 3))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="is not a checkpoint of this version"):
-        load_checkpoint(path, build_network("fast", 8))
+        load_checkpoint(path, build_network("hourglass", 8))
 
 
 def test_either_minutes_or_steps() -> None:
