@@ -207,7 +207,7 @@ def test_tiles_leave_no_mark(
     torch.manual_seed(0)
     toolbox = Toolbox(TOOLS[2:4])
     for parameter in toolbox.parameters():
-        nn.init.normal_(parameter, std=0.06)
+        nn.init.normal_(parameter, std=0.04)
     model = Restorer(toolbox, Rules(2, by_colour), "random")
     whole = model.restore(photograph, mode=mode).photo.pixels
     for name in ("TILE", "LOCAL_TILE"):
@@ -313,7 +313,7 @@ def random_model() -> Restorer:
     for parameter in toolbox.parameters():
         nn.init.normal_(parameter, std=0.05)
     nn.init.constant_(policy.level.bias, 5.0)
-    return Restorer(toolbox, policy, "random", {"about": "a test"})
+    return Restorer(toolbox, policy, "random", {"about": "a test", "precision": "float32"})
 
 
 def test_a_saved_model_restores_alike(photograph: npt.NDArray[np.uint8], tmp_path: Path) -> None:

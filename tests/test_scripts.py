@@ -41,7 +41,8 @@ def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "variation", [[], ["--dropout", "0.5", "--fold", "4"], ["--loss", "l1", "--start", "all"]]
+    "variation",
+    [[], ["--family", "fast", "--dropout", "0.5", "--fold", "4"], ["--loss", "l1", "--start", "all"]],
 )
 def test_a_row_of_the_recipe(
     root: Path,

@@ -155,7 +155,7 @@ def change_card(folder: Path, part: str, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("part", "change", "words"),
     [
-        ("", {"format_version": 1}, "expected format_version 2, got 1"),
+        ("", {"format_version": 1}, "expected format_version 2 to 3, got 1"),
         ("agent", {"tools": ["brighten"]}, "the agent chooses among ['brighten'], the toolbox holds"),
         ("agent", {"patch_size": 32}, "expected an agent that sees patches of 63 pixels"),
     ],

@@ -20,6 +20,8 @@ Paint = Callable[..., npt.NDArray[np.uint8]]
 
 HEIGHT, WIDTH, SEEDS = 352, 416, 4
 SMALL_TILE = 128
+LARGEST_BETWEEN = 1.05
+"""How much larger than beside it a step may be where two windows meet."""
 RUN = 16
 """Pixels along a border over which steps are averaged: a seam is one step all along, noise cancels out."""
 
@@ -72,13 +74,13 @@ def test_no_seam_where_windows_and_tiles_meet(
     monkeypatch.setattr(chains, "LOCAL_TILE", SMALL_TILE)
     ratios = seams(Restorer.from_pretrained(), make_photograph, kind)
 
-    # A tenth is what chance leaves of some thousand runs across the few tile borders of four paintings.
-    # Without the feather the step between two windows is a fifth larger than beside it: the next test.
+    # A tenth is what chance leaves of some thousand runs across the few tile borders of four paintings; more
+    # borders lie between windows. Without the feather the step there is 8 % larger than beside it: next test.
     for name, ratio in ratios.items():
-        assert 0.9 < ratio < 1.1, name
+        assert 0.9 < ratio < (LARGEST_BETWEEN if name == "between" else 1.1), name
 
 
 def test_a_seam_would_be_seen(make_photograph: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "blending_weights", nearest)
 
-    assert seams(Restorer.from_pretrained(), make_photograph, "background")["between"] > 1.1
+    assert seams(Restorer.from_pretrained(), make_photograph, "background")["between"] > LARGEST_BETWEEN

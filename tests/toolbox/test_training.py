@@ -94,7 +94,7 @@ def test_a_tool_begins_with_its_milder_sibling_or_with_the_start(bank: PhotoBank
 
 def test_tools_to_begin_with_must_fit(bank: PhotoBank, tmp_path: Path) -> None:
     narrow = Toolbox(widths={3: [8], 8: [8, 8]})
-    with pytest.raises(ModelError, match=r"tool denoise-3 to begin with: tensor head.bias: expected"):
+    with pytest.raises(ModelError, match=r"tool denoise-3 to begin with: tensor down.bias: expected"):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TINY, start=narrow)
 
 
