@@ -17,10 +17,9 @@ from torch import Tensor
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.qlearning import WORST_VALUE_DB, values_along
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start, transition
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Tools
 
 FIRST_EXPLORATION, LAST_EXPLORATION = 1.0, 0.1
 EXPLORING_SHARE = 0.5
@@ -43,7 +42,7 @@ class TakenActions:
     def collect(
         self,
         policy: AnyPolicy,
-        toolbox: Toolbox,
+        toolbox: Tools,
         source: PairSource,
         count: int,
         done: float,
@@ -69,8 +68,7 @@ class TakenActions:
             explore = torch.rand(count, generator=generator, device=device) < exploration
             actions = torch.where(explore, random, values.argmax(dim=1))
             actions = torch.where(alive, actions, toolbox.stop)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-                moved = transition(toolbox, state, actions, policy.max_steps, stop_when_worse=True)
+            moved = transition(toolbox, state, actions, policy.max_steps, stop_when_worse=True)
             rewards = moved.reward.clamp(min=WORST_VALUE_DB)
             steps.append((observations.half(), state.last_action, actions, rewards, alive))
             alive = alive & ~moved.terminated

@@ -1,38 +1,38 @@
-"""Trainings from beginning to end: what is trained on, how it is logged, what it came to."""
+"""Trainings of the agent, and of agent and tools, from beginning to end: recipes, logs, validation."""
 
 import logging
 import math
-import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from rlrestore.agent.joint import JointSettings, JointTrainer
-from rlrestore.agent.logs import MetricLog
+from rlrestore.agent.joint import JointSettings, JointTraining
 from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
 from rlrestore.agent.policy import STOP_MARGIN_DB, AnyPolicy, Policy
 from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.teacher import prescribed, teacher_chains
-from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
+from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
 from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.checkpoint import Checkpoint
+from rlrestore.toolbox.logs import MetricLog
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Budget, Start, Trainer, Watch
+from rlrestore.toolbox.training import TRAINING_FOLDER
 
-CHECKPOINT = Path("training") / "agent.safetensors"
-JOINT_CHECKPOINT = Path("training") / "joint.safetensors"
-LOG = Path("training") / "log"
-JOINT_LOG = Path("training") / "joint-log"
+LOG = "log"
+"""Folder of a training's TensorBoard files, beside its checkpoint."""
 PRETRAINING_ROUNDS = 120
-"""How long a new agent learns to tell distortions apart before it plays: 31,000 patches."""
+"""How long a new agent's trunk is fitted to the degradations first: 31,000 patches."""
 PRETRAINING_SHARE = 0.25
 """Of the minutes that it may take at most."""
 VALIDATION_EPISODES = 256
@@ -50,8 +50,8 @@ mixture; the clean photographs, on which the right first action is stop, are our
 
 BASE_MIXTURES = {"paper": MODERATE, "any": ANY}
 """The mixtures among these, by the same names: what base networks and a single network are trained on."""
-JOINT_EPISODES = AgentSettings(steps=1, episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
-"""How the agent follows the tools in joint training: what it saw of tools as they were is soon dropped."""
+JOINT_EPISODES = AgentSettings(episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
+"""How the agent follows the tools in joint training: episodes on the tools as they were are soon dropped."""
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,14 @@ def train_agent(
     validation: PhotoBank,
     toolbox: Toolbox,
     out: Path,
-    settings: AgentSettings,
+    budget: Budget,
+    settings: AgentSettings | None = None,
     mixture: str = "paper",
-    resume: bool = False,
-) -> PolicyReport:
+    start: Start = "new",
+) -> tuple[PolicyReport, Trainer]:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
 
-    A new one first learns to tell distortions apart (`pretrain_trunk`).
+    A new one's trunk is first fitted to the degradations (`pretrain_trunk`).
 
     Args:
         policy: The agent to train, in place.
@@ -91,43 +92,33 @@ def train_agent(
         bank: Photographs to train on; training runs on their device.
         validation: Photographs to measure on, every minute and at the end.
         toolbox: The tools, on the same device.
-        out: Folder for the checkpoint and the log.
-        settings: How long, and the like.
+        out: Folder of the model; checkpoint and log go into `training/agent` in it.
+        budget: How long; steps are those of the environment, rounded up to whole rounds.
+        settings: How.
         mixture: What to train on, one of `TRAINING_RECIPES`.
-        resume: Go on from the checkpoint in `out`.
+        start: Whether there may, must or must not be a checkpoint.
 
     Raises:
-        RlrestoreError: The loss became NaN or infinite.
+        RlrestoreError: The training diverged too often.
+        UsageError: `start` does not fit.
         ModelError: The checkpoint does not fit.
     """
-    trainer = AgentTrainer(
-        policy,
-        toolbox,
-        MixtureSource(bank, TRAINING_RECIPES[mixture]),
-        learning,
-        settings,
-        bank.device,
-        mixture,
-    )
-    if resume:
-        trainer.resume(out / CHECKPOINT)
-    else:
-        (out / CHECKPOINT).unlink(missing_ok=True)
-        shutil.rmtree(out / LOG, ignore_errors=True)
+    settings, recipe = settings or AgentSettings(), TRAINING_RECIPES[mixture]
+    source = MixtureSource(bank, recipe)
+    training = AgentTraining(policy, toolbox, source, learning, settings, bank.device, mixture)
+    folder = out / TRAINING_FOLDER / training.name
+    trainer = Trainer(training, Checkpoint(folder), start)
     log.info("measuring what the tools can do on %d held-out patches", VALIDATION_EPISODES)
     held_out = moderate_held_out(toolbox, validation, settings.seed, policy.max_steps)
     if isinstance(policy, Policy) and not policy.trunk.is_standardised:
         began = time.monotonic()
-        most = math.inf if settings.minutes is None else PRETRAINING_SHARE * 60 * settings.minutes
-        error = pretrain_trunk(
-            policy, bank, TRAINING_RECIPES[mixture], PRETRAINING_ROUNDS, settings.seed, most
-        )
+        most = math.inf if budget.minutes is None else PRETRAINING_SHARE * 60 * budget.minutes
+        error = pretrain_trunk(policy, bank, recipe, PRETRAINING_ROUNDS, settings.seed, most)
         trainer.seconds += time.monotonic() - began
-        log.info("tells distortions apart by %.2f tools in %.0f s", error, trainer.seconds)
-    with logged(out, held_out, trainer.steps, trainer.seconds) as watch:
-        trainer.train(out / CHECKPOINT, watch)
-        watch(trainer.steps, math.inf, policy, {})
-    return held_out.measure(policy)
+        log.info("trunk pretrained in %.0f s: errs by %.2f tools", trainer.seconds, error)
+    with logged(folder / LOG, lambda: held_out.measure(policy).metrics(), training.steps) as watch:
+        trainer.run(budget, watch)
+    return held_out.measure(policy), trainer
 
 
 def train_joint(
@@ -136,25 +127,28 @@ def train_joint(
     bank: PhotoBank,
     validation: PhotoBank,
     out: Path,
-    settings: JointSettings,
+    budget: Budget,
+    settings: JointSettings | None = None,
     mixture: str = "paper",
-    resume: bool = False,
-) -> float:
+    start: Start = "new",
+) -> tuple[float, Trainer]:
     """Train tools and agent together; return what the agent gains on the validation photographs, in dB.
 
     Args:
         toolbox: The tools to train, in place, on the device of `bank`.
-        policy: Their agent, trained in place; None where all chains are planned.
+        policy: Their agent, trained in place; None where all chains are the teacher's.
         bank: Photographs to train on.
         validation: Photographs to measure on, every minute and at the end, by the moderate mixture.
-        out: Folder for the checkpoint and the log.
-        settings: How long, and the like.
+        out: Folder of the model; checkpoint and log go into `training/joint` in it.
+        budget: How long; steps are gradient steps of the tools.
+        settings: How.
         mixture: What to train on, one of `TRAINING_RECIPES`.
-        resume: Go on from the checkpoint in `out`.
+        start: Whether there may, must or must not be a checkpoint.
 
     Raises:
-        UsageError: The agent sees patches of another size than those that are drawn.
-        RlrestoreError: The training diverged twice.
+        UsageError: The agent's patches are of another size than those that are drawn, or `start` does not
+            fit.
+        RlrestoreError: The training diverged too often.
         ModelError: The checkpoint does not fit.
     """
     if policy is not None and policy.patch_size != PATCH:
@@ -162,65 +156,51 @@ def train_joint(
             f"expected an agent that sees patches of {PATCH} pixels, as the tools are trained on here, "
             f"got {policy.patch_size}; train the agent anew"
         )
-    recipe, follower = TRAINING_RECIPES[mixture], None
+    settings, recipe, follower = settings or JointSettings(), TRAINING_RECIPES[mixture], None
     if policy is not None:
-        source = MixtureSource(bank, recipe)
         # Not the patches that the agent was trained on before.
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
-        follower = AgentTrainer(policy, toolbox, source, TriedActions(), episodes, bank.device, mixture)
-    trainer = JointTrainer(toolbox, follower, bank, recipe, settings, {"mixture": mixture})
-    if resume:
-        trainer.resume(out / JOINT_CHECKPOINT)
-    else:
-        (out / JOINT_CHECKPOINT).unlink(missing_ok=True)
-        shutil.rmtree(out / JOINT_LOG, ignore_errors=True)
+        source = MixtureSource(bank, recipe)
+        follower = AgentTraining(policy, toolbox, source, TriedActions(), episodes, bank.device, mixture)
+    training = JointTraining(toolbox, follower, bank, recipe, settings, mixture)
+    folder = out / TRAINING_FOLDER / training.name
+    trainer = Trainer(training, Checkpoint(folder), start)
     generator = torch.Generator(validation.device).manual_seed(settings.seed)
     amounts = MODERATE.sample(VALIDATION_EPISODES, generator)
     pairs = degraded_pairs(validation, amounts, PATCH, generator)
-    metric_log, measured = MetricLog(out / JOINT_LOG, trainer.steps), trainer.seconds
-
-    chains = teacher_chains(toolbox.specs, amounts, trainer.max_steps)
+    chains = teacher_chains(toolbox.specs, amounts, training.max_steps)
 
     def gain_db() -> float:
-        behaviour = prescribed(chains, trainer.greedy()) if policy is None else trainer.greedy()
-        return mean_gain_db(toolbox, behaviour, *pairs, trainer.max_steps)
+        behaviour = prescribed(chains, training.greedy()) if policy is None else training.greedy()
+        return mean_gain_db(toolbox, behaviour, *pairs, training.max_steps)
 
-    def watch(metrics: dict[str, float]) -> None:
-        nonlocal measured
-        metric_log.write("joint", metrics, trainer.steps)
-        if trainer.seconds - measured >= VALIDATION_SECONDS:
-            measured = trainer.seconds
-            metric_log.write("validation", {"return_db": gain_db()}, trainer.steps)
-
-    try:
-        trainer.train(out / JOINT_CHECKPOINT, watch)
-    finally:
-        metric_log.close()
-    return gain_db()
+    with logged(folder / LOG, lambda: {"return_db": gain_db()}, training.steps) as watch:
+        trainer.run(budget, watch)
+    if policy is not None:
+        policy.eval()
+    return gain_db(), trainer
 
 
 @contextmanager
-def logged(out: Path, held_out: HeldOut, steps: int = 0, seconds: float = 0.0) -> Iterator[Watch]:
-    """Log every round of a training, and measure the agent every minute.
+def logged(folder: Path, measure: Callable[[], Mapping[str, float]], steps: int = 0) -> Iterator[Watch]:
+    """Log the metrics of a training, and what is measured on validation photographs every minute.
 
     Args:
-        out: The model's folder; the log goes into `training/log` there.
-        held_out: What to measure it on.
+        folder: Where TensorBoard's files go.
+        measure: Returns the metrics of validation.
         steps: Steps that an earlier run has done.
-        seconds: Their time.
     """
-    metric_log = MetricLog(out / LOG, steps)
-    measured = seconds
+    metric_log, measured = MetricLog(folder, steps), time.monotonic()
 
-    def watch(steps: int, seconds: float, policy: AnyPolicy, metrics: dict[str, float]) -> None:
+    def watch(steps: int, _: float, metrics: Mapping[str, float]) -> None:
         nonlocal measured
-        if metrics:
-            metric_log.write("training", metrics, steps)
-        if seconds - measured >= VALIDATION_SECONDS:
-            measured = seconds
-            metric_log.write("validation", held_out.measure(policy).metrics(), steps)
+        metric_log.write("training", metrics, steps)
+        if time.monotonic() - measured >= VALIDATION_SECONDS:
+            metric_log.write("validation", measure(), steps)
+            measured = time.monotonic()
 
     try:
         yield watch
+        metric_log.write("validation", measure(), steps)
     finally:
         metric_log.close()

@@ -62,7 +62,7 @@ class PolicyReport:
 
 @torch.no_grad()
 def mean_gain_db(toolbox: Toolbox, choose: Behaviour, images: Tensor, clean: Tensor, max_steps: int) -> float:
-    """Return what somebody's chains gain on average over pairs `(B, 3, P, P)`, in dB."""
+    """Return what the chains of a behaviour gain on average over pairs `(B, 3, P, P)`, in dB."""
     rollout = roll_out(toolbox, images, choose, max_steps)
     return float((psnr_db(rollout.images[-1], clean) - psnr_db(images, clean)).mean())
 
@@ -181,8 +181,3 @@ class HeldOut:
             first_action_entropy=entropy_nats(rollout.actions[:, 0], self.toolbox.stop + 1),
             worse_share=float((gains_db < 0).float().mean()),
         )
-
-
-def measure_policy(policy: AnyPolicy, toolbox: Toolbox, images: Tensor, clean: Tensor) -> PolicyReport:
-    """Measure one policy on held-out pairs `(B, 3, P, P)`."""
-    return HeldOut.of(toolbox, images, clean, policy.max_steps).measure(policy)

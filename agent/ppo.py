@@ -28,11 +28,11 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.learn import TRAINING_RECIPES, logged, moderate_held_out
+from rlrestore.agent.learn import LOG, TRAINING_RECIPES, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
-from rlrestore.agent.training import Watch
+from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
@@ -41,6 +41,8 @@ from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.degradation.jpeg import BLOCK
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Budget, Watch
+from rlrestore.toolbox.training import TRAINING_FOLDER
 
 VALUES = "preference"
 """What a card says of this policy's values, which are not in dB."""
@@ -54,9 +56,7 @@ class PpoSettings:
     """How an agent is trained by PPO.
 
     Attributes:
-        minutes: Wall-clock time; or None.
-        steps: Environment steps, rounded up to whole rollouts; or None. Exactly one of the two is given.
-        episodes: Episodes played at a time.
+        episodes: Episodes at a time.
         rollout: Steps of each of them between two updates.
         batch: Steps per gradient step.
         epochs: Passes over a rollout.
@@ -66,8 +66,6 @@ class PpoSettings:
         seed: Of the weights and of all draws; stable-baselines3 sets the process's global seeds to it.
     """
 
-    minutes: float | None = None
-    steps: int | None = None
     episodes: int = 64
     rollout: int = 12
     batch: int = 192
@@ -76,10 +74,6 @@ class PpoSettings:
     entropy: float = 0.01
     worst_reward_db: float = -2.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise ValueError("expected either minutes or steps")
 
 
 class SpectrumObservations(VecEnvWrapper):
@@ -145,9 +139,9 @@ class RewardFloor(VecEnvWrapper):
 class Progress(BaseCallback):
     """Shows the mean return, stops at the minute, and stops a training whose numbers have broken down."""
 
-    def __init__(self, settings: PpoSettings, bar: "tqdm[Any]", watch: Watch) -> None:
+    def __init__(self, policy: Policy, budget: Budget, bar: "tqdm[Any]", watch: Watch) -> None:
         super().__init__()
-        self.seconds = math.inf if settings.minutes is None else settings.minutes * 60
+        self.policy, self.seconds = policy, math.inf if budget.minutes is None else budget.minutes * 60
         self.spent, self.began = 0.0, time.monotonic()
         self.bar, self.watch = bar, watch
 
@@ -159,9 +153,8 @@ class Progress(BaseCallback):
         self.bar.set_postfix_str(f"return {mean_return_db(self.model):.2f} dB")
         check_weights(self.model)
         self.spent += time.monotonic() - self.began
-        actions = cast("spaces.Discrete", self.training_env.action_space).n
-        policy = actor_policy(cast("RecurrentPPO", self.model), int(actions) - 1)
-        self.watch(self.num_timesteps, self.spent, policy, {"return_db": mean_return_db(self.model)})
+        take_actor(self.policy, cast("RecurrentPPO", self.model))
+        self.watch(self.num_timesteps, self.spent, {"return_db": mean_return_db(self.model)})
         self.began = time.monotonic()
 
 
@@ -214,10 +207,9 @@ def make_ppo(
 
 
 @torch.no_grad()
-def actor_policy(model: RecurrentPPO, tools: int) -> Policy:
-    """Return PPO's actor as a policy: the same choices, with each tool's logit above stop's as its value."""
+def take_actor(policy: Policy, model: RecurrentPPO) -> None:
+    """Give a policy the weights of PPO's actor; each tool's value is its logit above stop's."""
     actor: Any = model.policy
-    policy = Policy(tools, PATCH).to(model.device)
     policy.trunk.load_state_dict(actor.features_extractor.trunk.state_dict())
     lstm = actor.lstm_actor.state_dict()
     policy.memory.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in lstm.items()})
@@ -226,57 +218,73 @@ def actor_policy(model: RecurrentPPO, tools: int) -> Policy:
         above_stop = logits[:-1] - logits[-1:]
         getattr(policy.advantage, name).copy_(above_stop)
         getattr(policy.level, name).copy_(above_stop.mean(dim=0, keepdim=True))
-    return policy.eval()
 
 
 def fit_ppo(
-    toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device, watch: Watch
-) -> Policy:
+    policy: Policy,
+    toolbox: Toolbox,
+    source: PairSource,
+    budget: Budget,
+    settings: PpoSettings,
+    watch: Watch,
+) -> None:
     """Train an agent by PPO on one thread, which for a network this small is the fastest.
 
     Args:
+        policy: Takes the actor's weights, after every rollout; on the device.
         toolbox: The tools.
         source: Where the pairs come from.
+        budget: How long; steps are those of the environment, rounded up to whole rollouts.
         settings: How.
-        device: Where to train.
-        watch: Told of every rollout; its time is not counted.
+        watch: Called after every rollout; its time is not counted.
 
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
-    with one_thread(), tqdm(desc="agent", total=settings.steps, leave=False, disable=None) as bar:
-        model = make_ppo(toolbox, source, settings, device)
+    with one_thread(), tqdm(desc="agent", total=budget.steps, leave=False, disable=None) as bar:
+        model = make_ppo(toolbox, source, settings, policy.level.weight.device)
         try:
-            model.learn(settings.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=Progress(settings, bar, watch))
+            callback = Progress(policy, budget, bar, watch)
+            model.learn(budget.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=callback)
         except ValueError:  # torch's distributions refuse NaN and do not say where it came from
             check_weights(model)
             raise
         check_weights(model)
     log.info("PPO: return %.2f dB after %d steps", mean_return_db(model), model.num_timesteps)
-    return actor_policy(model, toolbox.stop)
+    take_actor(policy, model)
+    policy.eval()
 
 
 def train_ppo(
-    bank: PhotoBank, validation: PhotoBank, toolbox: Toolbox, out: Path, settings: PpoSettings
-) -> tuple[Policy, PolicyReport]:
+    policy: Policy,
+    bank: PhotoBank,
+    validation: PhotoBank,
+    toolbox: Toolbox,
+    out: Path,
+    budget: Budget,
+    settings: PpoSettings | None = None,
+) -> PolicyReport:
     """Train an agent by PPO, and measure it on the moderate mixture of the validation photographs.
 
     Args:
-        bank: Photographs to train on; training runs on their device.
+        policy: The agent, whose weights are replaced; on the device of `bank`.
+        bank: Photographs to train on.
         validation: Photographs to measure on, every minute and at the end.
         toolbox: The tools, on the same device.
-        out: Folder for the log.
+        out: Folder of the model; the log goes into `training/agent` in it.
+        budget: How long.
         settings: How.
 
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
+    settings = settings or PpoSettings()
     held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
-    with logged(out, held_out) as watch:
-        policy = fit_ppo(
-            toolbox, MixtureSource(bank, TRAINING_RECIPES["paper"]), settings, bank.device, watch
-        )
-    return policy, held_out.measure(policy)
+    source = MixtureSource(bank, TRAINING_RECIPES["paper"])
+    folder = out / TRAINING_FOLDER / AgentTraining.name / LOG
+    with logged(folder, lambda: held_out.measure(policy).metrics()) as watch:
+        fit_ppo(policy, toolbox, source, budget, settings, watch)
+    return held_out.measure(policy)
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, expand, start
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Tools
 
 WORST_VALUE_DB = -2.0
 """Values below this are all the same to an agent that will never choose them."""
@@ -53,7 +52,7 @@ class TriedActions:
     def collect(
         self,
         policy: AnyPolicy,
-        toolbox: Toolbox,
+        toolbox: Tools,
         source: PairSource,
         count: int,
         done: float,  # noqa: ARG002  # its exploration does not change
@@ -78,8 +77,7 @@ class TriedActions:
             explore = torch.rand(count, generator=generator, device=device) < self.exploration
             actions = torch.where(explore, random, values[:, :-1].argmax(dim=1))
             tried = self._choose_tried(values[:, :-1], actions, generator)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-                successors, psnr_db = expand(toolbox, state, tried)
+            successors, psnr_db = expand(toolbox, state, tried)
             targets = psnr_db - state.psnr_db[:, None]  # (B, K)
             if self.discount and step + 1 < policy.max_steps:
                 targets = targets + self.discount * future_values(policy, successors, tried, hidden)

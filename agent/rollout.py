@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy, Hidden, best_action
 from rlrestore.envs.transition import NO_ACTION
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Tools
 
 Behaviour = Callable[[Tensor, Tensor], Tensor]
 """From images `(B, 3, H, W)`, not clipped, and last actions `(B,)`, first `NO_ACTION`, to `(B,)` actions."""
@@ -35,7 +35,7 @@ class Rollout:
     actions: Tensor
 
 
-def roll_out(toolbox: Toolbox, images: Tensor, choose: Behaviour, max_steps: int) -> Rollout:
+def roll_out(toolbox: Tools, images: Tensor, choose: Behaviour, max_steps: int) -> Rollout:
     """Play one chain on every patch; what is chosen for one that has stopped does not count.
 
     Args:

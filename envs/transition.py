@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Tools
 
 NO_ACTION = -1
 """`last_action` before the first action."""
@@ -88,7 +88,7 @@ def start(images: Tensor, clean: Tensor) -> EpisodeState:
 
 
 def transition(
-    toolbox: Toolbox,
+    toolbox: Tools,
     state: EpisodeState,
     actions: Tensor,
     max_steps: int,
@@ -124,7 +124,7 @@ def transition(
     return Transition(after, value_db - state.psnr_db, terminated)
 
 
-def expand(toolbox: Toolbox, state: EpisodeState, actions: Tensor) -> tuple[Tensor, Tensor]:
+def expand(toolbox: Tools, state: EpisodeState, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Try several actions in every state: what an agent could do next, and what it would be worth.
 
     Args:

@@ -1,11 +1,9 @@
 """Choosing where to compute."""
 
-import functools
-import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from rlrestore.errors import UsageError
 
@@ -41,26 +39,24 @@ def numbered_generator(device: torch.device, seed: int, number: int) -> torch.Ge
     return torch.Generator(device).manual_seed(int(mixed))
 
 
-@functools.cache
-def bfloat16_pays(device: torch.device) -> bool:
-    """Return whether convolutions are trained faster in bfloat16 on this device than in float32.
+def training_precision(device: torch.device) -> torch.dtype:
+    """Return in which precision convolutions are trained fastest on a device: bfloat16 or float32.
 
-    A GPU is asked; a processor is measured, once, in a fifth of a second: with the instructions for it (AMX,
-    AVX-512 BF16) bfloat16 takes half the time of float32, without them ten times.
+    With the instructions for it bfloat16 takes half the time of float32, without them ten times.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and _convolution_seconds(torch.bfloat16) < _convolution_seconds(torch.float32)
+        pays = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    else:
+        pays = device.type == "cpu" and multiplies_bfloat16(_processor_flags())
+    return torch.bfloat16 if pays else torch.float32
 
 
-@torch.enable_grad()
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    """Return the shortest time of a tool's layer, forward and backward, on the CPU."""
-    images = torch.zeros(4, 48, 32, 32, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    weight = torch.zeros(48, 48, 3, 3, dtype=dtype, requires_grad=True)
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        F.conv2d(images, weight, padding=1).sum().backward()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+def multiplies_bfloat16(flags: Mapping[str, object]) -> bool:
+    """Return whether a processor of these flags multiplies bfloat16 (AMX or AVX-512 BF16)."""
+    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
+
+
+def _processor_flags() -> Mapping[str, object]:
+    """Return the processor's capabilities by name; none where torch is too old to tell them."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return capabilities() if capabilities is not None else {}

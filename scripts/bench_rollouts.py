@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from rlrestore.devices import bfloat16_pays, resolve_device
+from rlrestore.devices import resolve_device, training_precision
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
@@ -232,7 +232,7 @@ class Rollouts:
 def measure_device(device: torch.device, args: argparse.Namespace) -> Report:
     """Measure the matrix rates, the loop, and every size in every precision that pays, on one device."""
     dtypes = {"float32": torch.float32}
-    if args.bfloat16 or bfloat16_pays(device):
+    if args.bfloat16 or training_precision(device) == torch.bfloat16:
         dtypes["bfloat16"] = torch.bfloat16
     toolbox = given_or_shipped_toolbox(None, args.model, device)
     source = given_or_moderate_source(None, args.data, device)

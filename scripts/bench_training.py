@@ -1,79 +1,149 @@
-"""Measure how fast tools are trained, and how much of a step is spent on making data.
+"""Measure how many chains a second joint training takes, and where the time of a step goes.
 
-    python scripts/bench_training.py --data PHOTOS [--device cuda]
+    python scripts/bench_training.py --data PHOTOS [--model M] [--batch 224] [--device cuda] [--seconds 30]
 
-On the CPU the time is the processor's on one thread, so that a busy machine changes little.
+Data, degradations, the agent's choices and its rounds, gradients and averages are counted. The share of the
+matrix rate is what the convolutions of a step would take at the device's measured rate of multiply-adds.
 """
 
 import argparse
-import tempfile
+import json
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
-from rlrestore.devices import bfloat16_pays
-from rlrestore.imaging.pairs import context_side, degraded_pairs
+from rlrestore.agent.joint import JointSettings, JointTraining
+from rlrestore.agent.learn import JOINT_EPISODES, TRAINING_RECIPES
+from rlrestore.agent.qlearning import TriedActions
+from rlrestore.agent.storage import load_agent
+from rlrestore.agent.training import AgentTraining
+from rlrestore.cli.arguments import natural, positive_float, positive_int
+from rlrestore.cli.reporting import run_script
+from rlrestore.devices import resolve_device, training_precision
+from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.evaluation.costs import tool_multiply_adds
+from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.distortions import training_distortion
-from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
-from rlrestore.toolbox.training import DRAWN_STEPS, ToolTrainer, TrainingSettings
+from rlrestore.restorer import find_model
+from rlrestore.toolbox.storage import load_toolbox
+from rlrestore.toolbox.trainer import Moment
 
-WARM_UP_STEPS, STEPS = 16, 160
+MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
+KINDS = {
+    "convolution": ("conv", "mkldnn", "cudnn"),
+    "element-wise": ("add", "mul", "relu", "where", "clamp", "div", "pow", "log", "sum", "sub", "square"),
+    "copies": ("copy", "cat", "index", "pixel", "pad", "contiguous", "stack"),
+    "matrix products": ("mm", "linear", "lstm", "matmul"),
+}
 
 
-def seconds_per_call(device: torch.device, call: Callable[[], object]) -> float:
-    """Return the mean time of a call."""
-    clock = time.process_time if device.type == "cpu" else time.monotonic
-    for _ in range(WARM_UP_STEPS):
-        call()
+def seconds_of(run: "JointTraining", seconds: float) -> tuple[float, int]:
+    """Train for so long, and return the time that it took, and the steps."""
+    wait(run.bank.device)
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds or steps == 0:
+        run.step(Moment(0.5))
+        steps += 1
+    wait(run.bank.device)
+    return time.perf_counter() - began, steps
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    began = clock()
-    for _ in range(STEPS):
-        call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (clock() - began) / STEPS
 
 
-def make_data(bank: PhotoBank, specs: list[ToolSpec], generator: torch.Generator) -> None:
-    """Make the pairs of several steps."""
-    degraded_pairs(bank, training_distortion(specs, generator), TrainingSettings.patch, generator)
+def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
+    """Return the multiply-adds a second of a large matrix product."""
+    side = MATRIX_SIDE.get(device.type, 1024)
+    factor: Tensor = torch.randn(side, side, device=device).to(precision)
+    factor @ factor
+    wait(device)
+    began, repeats = time.perf_counter(), 0
+    while time.perf_counter() - began < 1:
+        factor @ factor
+        wait(device)
+        repeats += 1
+    return repeats * side**3 / (time.perf_counter() - began)
 
 
-def main() -> None:
-    """Print a line for a tool of each depth."""
+def shares_of_a_step(run: "JointTraining") -> dict[str, float]:
+    """Return the share of a step's time in the operators of each kind."""
+    cuda = run.bank.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as profiler:
+        run.step(Moment(0.5))
+    times: dict[str, float] = defaultdict(float)
+    for event in profiler.key_averages():
+        spent = event.self_device_time_total if cuda else event.self_cpu_time_total
+        name = event.key.lower()
+        kind = next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
+        times[kind] += spent
+    whole = sum(times.values()) or 1.0
+    return {kind: spent / whole for kind, spent in sorted(times.items(), key=lambda pair: -pair[1])}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--model", default="default", help="what to train on (default: default)")
+    parser.add_argument("--batch", type=positive_int, default=224, help="chains per step (default: 224)")
+    parser.add_argument("--own", type=natural, default=4, help="patches of each tool's range (default: 4)")
+    parser.add_argument("--agent-every", type=natural, default=20, help="steps to a round (default: 20)")
+    parser.add_argument("--seconds", type=positive_float, default=30.0, help="how long (default: 30)")
+    parser.add_argument("--threads", type=positive_int, default=2, help="of a processor (default: 2)")
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    settings = TrainingSettings(steps=1)
-    bank = PhotoBank.from_folder(
-        args.data, "validation", smallest_side=context_side(settings.patch), device=args.device
-    )
-    print(f"{bank.device}, bfloat16 pays: {bfloat16_pays(bank.device)}")
-    for name in ("denoise-1", "denoise-3"):
-        spec = TOOLS[tool_index(name)]
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = ToolTrainer(spec, settings, Path(folder), bank.device)
-        generator, count = torch.Generator(bank.device).manual_seed(0), settings.batch * DRAWN_STEPS
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    return parser
 
-        step = partial(trainer._step, bank, 0.5)
-        data_of_steps = partial(make_data, bank, [spec] * count, generator)
-        whole = seconds_per_call(bank.device, step)
-        data = seconds_per_call(bank.device, data_of_steps) / DRAWN_STEPS
-        side = settings.patch
-        print(
-            f"{spec.depth} layers: {settings.batch / whole:.0f} patches of {side}×{side} a second, "
-            f"{data / whole:.0%} of a step is making data"
-        )
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and print a line for each figure."""
+    torch.set_num_threads(args.threads)
+    device, folder = resolve_device(args.device), find_model(args.model)
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=context_side(PATCH), device=device)
+    toolbox = load_toolbox(folder, device)
+    policy, recipe = load_agent(folder, toolbox, device), TRAINING_RECIPES["any"]
+    source = MixtureSource(bank, recipe)
+    follower = AgentTraining(policy, toolbox, source, TriedActions(), JOINT_EPISODES, device)
+    settings = JointSettings(
+        batch=args.batch, piece=args.batch, own=args.own, agent_every=args.agent_every, learning_rate=1e-6
+    )
+    training = JointTraining(toolbox, follower, bank, recipe, settings)
+    seconds_of(training, 0.0)
+    seconds, steps = seconds_of(training, args.seconds)
+    precision = training_precision(device)
+    mean_cost = sum(tool_multiply_adds(toolbox)) / toolbox.stop
+    rate = matrix_rate(device, precision)
+    chains_per_s = steps * args.batch / seconds
+    lengths = float(training.step(Moment(0.5))["length"])
+    needed = 3 * chains_per_s * (lengths + 12 * args.own / args.batch) * mean_cost
+    report = {
+        "chains_per_s": round(chains_per_s, 1),
+        "steps": steps,
+        "precision": str(precision).removeprefix("torch."),
+        "matrix_rate_per_s": rate,
+        "share_of_matrix_rate": needed / rate,
+        "shares_of_a_step": shares_of_a_step(training),
+    }
+    print(f"{report['chains_per_s']} chains a second ({steps} steps of {args.batch}, {report['precision']})")
+    print(
+        f"about {report['share_of_matrix_rate']:.0%} of the matrix rate, {rate / 1e9:.0f} G multiply-adds/s"
+    )
+    for kind, share in report["shares_of_a_step"].items():
+        print(f"{share:5.0%} {kind}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(report, indent=1), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(build_parser(), run))

@@ -11,6 +11,7 @@ and --seeds, and call it once more at the end. The table, in Markdown, and the p
 import argparse
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +32,10 @@ from experiments.learning_curves import (
 from rlrestore.agent.dqn import TakenActions
 from rlrestore.agent.learn import TRAINING_RECIPES, VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut
-from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
+from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy, Policy
 from rlrestore.agent.ppo import PpoSettings, fit_ppo
 from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
+from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.cli.arguments import positive_float, positive_int, seed_number
 from rlrestore.devices import resolve_device
 from rlrestore.envs.sources import PATCH, MixtureSource
@@ -42,8 +43,10 @@ from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Budget, Trainer, Watch
 
 HELD_OUT_SEED = 0
 FIRST_SECONDS, GROWTH = 10.0, 1.35
@@ -57,28 +60,29 @@ log = logging.getLogger("compare_learning")
 class Recorder:
     """Measures an agent in training at moments that grow apart, and keeps the points."""
 
-    def __init__(self, held_out: HeldOut, minutes: float) -> None:
+    def __init__(self, policy: AnyPolicy, held_out: HeldOut, minutes: float) -> None:
         """Begin.
 
         Args:
+            policy: What is trained, in place.
             held_out: What to measure on.
             minutes: How long the training will last.
         """
-        self.held_out = held_out
+        self.policy, self.held_out = policy, held_out
         self.points: list[Point] = []
         self.steps, self.seconds = 0, 0.0
         self.due = min(FIRST_SECONDS, minutes * 60 / FEWEST_POINTS)
 
-    def watch(self, steps: int, seconds: float, policy: AnyPolicy, _: dict[str, float]) -> None:
+    def watch(self, steps: int, seconds: float, _: Mapping[str, float]) -> None:
         """Take note of a round, and measure if it is time; a trainer calls this, and stops its clock."""
         self.steps, self.seconds = steps, seconds
         if seconds >= self.due:
-            self.points.append(self._point(policy))
+            self.points.append(self._point())
             while self.due <= seconds:
                 self.due *= GROWTH
 
-    def curve(self, policy: AnyPolicy) -> tuple[Point, ...]:
-        """Return all points, the last of them of this policy, which came out of the training.
+    def curve(self) -> tuple[Point, ...]:
+        """Return all points, the last of them of what came out of the training.
 
         Raises:
             UsageError: The time was over before the first round was.
@@ -86,10 +90,10 @@ class Recorder:
         if not self.steps:
             raise UsageError("expected time for at least one round, got less; give more --minutes")
         earlier = (point for point in self.points if point.steps < self.steps)
-        return (*earlier, self._point(policy))
+        return (*earlier, self._point())
 
-    def _point(self, policy: AnyPolicy) -> Point:
-        report = self.held_out.measure(policy)
+    def _point(self) -> Point:
+        report = self.held_out.measure(self.policy)
         log.info("  %.0f s, %d steps: %s", self.seconds, self.steps, report.line())
         return Point(self.steps, self.seconds, report.policy_db, report.first_action_entropy)
 
@@ -152,8 +156,10 @@ class Arena:
             RlrestoreError: The training diverged.
         """
         held_out = self.held_out
-        recorder = Recorder(held_out, self.minutes)
-        policy = self._trained(CONTENDERS[key], seed, recorder.watch)
+        contender = CONTENDERS[key]
+        policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed).to(self.device)
+        recorder = Recorder(policy, held_out, self.minutes)
+        self._train(contender, policy, seed, recorder.watch)
         return Run(
             contender=key,
             seed=seed,
@@ -161,21 +167,22 @@ class Arena:
             oracle_db=held_out.oracle_db,
             fixed_db=held_out.fixed_db,
             fixed_chain=tuple(self.toolbox.specs[tool].name for tool in held_out.fixed_chain),
-            curve=recorder.curve(policy),
+            curve=recorder.curve(),
         )
 
-    def _trained(self, contender: Learner, seed: int, watch: Watch) -> AnyPolicy:
-        source = MixtureSource(self.bank, TRAINING_RECIPES["protocol"])
+    def _train(self, contender: Learner, policy: AnyPolicy, seed: int, watch: Watch) -> None:
+        source, budget = MixtureSource(self.bank, TRAINING_RECIPES["paper"]), Budget(minutes=self.minutes)
         if contender.algo == "ppo":
-            return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
-        policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)
+            if not isinstance(policy, Policy):
+                raise UsageError("expected PPO to train the network that sees the spectrum")
+            fit_ppo(policy, self.toolbox, source, budget, PpoSettings(seed=seed), watch)
+            return
         tried = {} if contender.tried is None else {"tried": contender.tried}
         learning = TriedActions(**tried) if contender.algo == "q" else TakenActions()
-        settings = AgentSettings(self.minutes, seed=seed)
-        trainer = AgentTrainer(policy, self.toolbox, source, learning, settings, self.device)
+        settings = AgentSettings(seed=seed)
+        training = AgentTraining(policy, self.toolbox, source, learning, settings, self.device)
         with tempfile.TemporaryDirectory() as folder:
-            trainer.train(Path(folder) / "agent.safetensors", watch)
-        return policy
+            Trainer(training, Checkpoint(Path(folder) / "agent")).run(budget, watch)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Train a model that ships: bases, tools, agent, the tools along its chains, the agent again.
 
-    python scripts/train_release.py --data PHOTOS --out DIR --hours H --mixture any
+    python scripts/train_release.py --data PHOTOS --out DIR --minutes M --mixture any
 
 Of each depth one base network is trained on mixtures; all tools of that depth begin with it, and planned
 chains, which undo what was done to a patch, pull them apart. Then the agent learns to choose among them, the
@@ -24,8 +24,6 @@ from typing import Any
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
     BASE_MIXTURES,
-    CHECKPOINT,
-    JOINT_CHECKPOINT,
     TRAINING_RECIPES,
     train_agent,
     train_joint,
@@ -35,7 +33,7 @@ from rlrestore.agent.policy import AnyPolicy, Policy
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.agent.training import AgentSettings
-from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, seed_number
+from rlrestore.cli.arguments import LARGEST_SEED, natural, positive_float, positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
@@ -45,12 +43,13 @@ from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
-from rlrestore.toolbox.checkpoint import read_progress
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomically
 from rlrestore.toolbox.toolbox import Toolbox
-from rlrestore.toolbox.training import ToolTrainer, TrainingSettings
+from rlrestore.toolbox.trainer import Budget, Trainer
+from rlrestore.toolbox.training import ToolSettings, ToolTraining
 
 SHARES = {"base-8": 0.2, "base-3": 0.08, "planned": 0.28, "agent": 0.18, "joint": 0.14, "agent-again": 0.12}
 """Of the time, by part."""
@@ -85,17 +84,15 @@ class Release:
         """Where a part keeps its checkpoint and its log."""
         return Path(self.args.out) / "training" / part
 
-    def record(self, part: str, stage: str, checkpoint: Path, **more: Any) -> dict[str, Any]:
-        """Return what the card says of a part, its steps and minutes as its checkpoint has them."""
-        progress = read_progress(self.folder(part) / checkpoint)
+    def record(self, part: str, stage: str, trainer: Trainer, **more: Any) -> dict[str, Any]:
+        """Return what the card says of a part."""
         return {
             "stage": stage,
             "part": part,
             "command": command(),
             "mixture": self.args.mixture,
             "data": f"{len(self.bank)} photographs (scales counted)",
-            "minutes": round(progress["seconds"] / 60, 1),
-            "steps": progress["steps"],
+            **trainer.spent(),
             "device": self.args.device,
             "seed": self.seed(part),
             **more,
@@ -108,50 +105,55 @@ class Release:
         for depth in DEPTHS:
             part = f"base-{depth}"
             spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
-            settings = TrainingSettings(
-                self.args.family, self.minutes[part], batch=self.args.batch // 4, seed=self.seed(part)
-            )
-            trainer = ToolTrainer(spec, settings, self.folder(part), self.bank.device)
-            trainer.train(self.bank, self.minutes[part] * 60 - trainer.seconds)
+            settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part))
+            training = ToolTraining(spec, settings, self.bank)
+            trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
+            trainer.run(Budget(minutes=self.minutes[part]))
             for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
                 if other.depth == depth:
-                    network.load_state_dict(trainer.network.state_dict())
-            report = trainer.report(self.validation)
+                    network.load_state_dict(training.average.state_dict())
+            report = training.report(self.validation, trainer.seconds)
             log.info("%s", report.line())
-            records.append(
-                self.record(part, "tools", Path(f"{part}.safetensors"), networks=[report.record()])
-            )
+            records.append(self.record(part, "tools", trainer, networks=[report.record()]))
         return toolbox.to(self.bank.device).eval().requires_grad_(False), records
 
     def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
         """Train tools, and the agent if there is one, along chains, in place."""
-        planned = 1.0 if policy is None else 0.5
+        planned, own = (1.0, 0) if policy is None else (0.5, self.args.own)
         settings = JointSettings(
-            self.minutes[part], batch=self.args.batch, planned=planned, agent_every=0, seed=self.seed(part)
+            batch=self.args.batch, planned=planned, own=own, agent_every=0, seed=self.seed(part)
         )
-        gain_db = train_joint(
-            toolbox, policy, self.bank, self.validation, self.folder(part), settings, self.args.mixture, True
+        gain_db, trainer = train_joint(
+            toolbox,
+            policy,
+            self.bank,
+            self.validation,
+            self.folder(part),
+            Budget(minutes=self.minutes[part]),
+            settings,
+            self.args.mixture,
+            "either",
         )
         log.info("%s: %+.2f dB", part, gain_db)
         stage = "tools" if policy is None else "joint"
-        return self.record(part, stage, JOINT_CHECKPOINT, planned=settings.planned, gain_db=round(gain_db, 3))
+        return self.record(part, stage, trainer, planned=planned, own=own, gain_db=round(gain_db, 3))
 
     def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> dict[str, Any]:
         """Train the agent on the tools as they are, in place."""
-        settings = AgentSettings(self.minutes[part], seed=self.seed(part))
-        report = train_agent(
+        report, trainer = train_agent(
             policy,
             TriedActions(),
             self.bank,
             self.validation,
             toolbox,
             self.folder(part),
-            settings,
+            Budget(minutes=self.minutes[part]),
+            AgentSettings(seed=self.seed(part)),
             self.args.mixture,
-            resume=True,
+            "either",
         )
         log.info("%s: %s", part, report.line())
-        return self.record(part, "agent", CHECKPOINT, validation=report.record())
+        return self.record(part, "agent", trainer, validation=report.record())
 
 
 def command() -> str:
@@ -159,10 +161,10 @@ def command() -> str:
     return shlex.join(["python", "scripts/train_release.py", *sys.argv[1:]])
 
 
-def parts_of(start: bool, hours: float) -> dict[str, float]:
+def parts_of(start: bool, minutes: float) -> dict[str, float]:
     """Return the minutes of every part that is trained."""
     shares = {name: share for name, share in SHARES.items() if not start or name in ("joint", "agent-again")}
-    return {name: 60 * hours * share / sum(shares.values()) for name, share in shares.items()}
+    return {name: minutes * share / sum(shares.values()) for name, share in shares.items()}
 
 
 def log_piece(args: argparse.Namespace) -> list[dict[str, str]]:
@@ -203,7 +205,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
-    parser.add_argument("--hours", required=True, type=positive_float, help="time for all of it")
+    parser.add_argument("--minutes", required=True, type=positive_float, help="time for all of it")
+    parser.add_argument(
+        "--own", type=natural, default=4, help="patches of each tool's own range a step (default: 4)"
+    )
     parser.add_argument("--mixture", choices=tuple(TRAINING_RECIPES), default="any", help="default: any")
     parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
@@ -248,7 +253,7 @@ def run(args: argparse.Namespace) -> None:
     )
     pieces = [*before.get("pieces", []), *log_piece(args)]
     records = list(before.get("training", []))
-    release = Release(args, bank, validation, parts_of(start is not None, args.hours), len(records))
+    release = Release(args, bank, validation, parts_of(start is not None, args.minutes), len(records))
     if start is None:
         toolbox, records = release.bases()
         records.append(release.along_chains("planned", toolbox, None))

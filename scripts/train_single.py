@@ -10,7 +10,6 @@ begins with a finished one.
 
 import argparse
 import logging
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -23,11 +22,13 @@ from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
-from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, load_weights, read_card, save_toolbox
+from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, read_card, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
-from rlrestore.toolbox.training import CHECKPOINT_FOLDER, ToolTrainer, TrainingSettings
+from rlrestore.toolbox.trainer import Budget, Trainer
+from rlrestore.toolbox.training import TRAINING_FOLDER, ToolSettings, ToolTraining
 
 DEPTH = 8
 
@@ -68,25 +69,25 @@ def run(args: argparse.Namespace) -> None:
     if max(args.widths) > LARGEST_WIDTH:
         raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(args.widths)}")
     prepare_folder(args.out)
-    settings = TrainingSettings(minutes=args.minutes, steps=args.steps, widths=tuple(args.widths))
+    settings = ToolSettings(widths=tuple(args.widths))
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=device)
         for part in ("train", "validation")
     )
     mixture = BASE_MIXTURES[args.mixture]
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
-    trainer = ToolTrainer(spec, settings, args.out / CHECKPOINT_FOLDER, bank.device)
+    training = ToolTraining(spec, settings, bank)
+    trainer = Trainer(training, Checkpoint(args.out / TRAINING_FOLDER / spec.name), "either")
     records = []
     if args.start is not None:
         records = model_records(read_card(args.start))
         begun = load_toolbox(args.start, device)
         if begun.stop != 1:
             raise UsageError(f"expected a model of one tool to begin with, {args.start} has {begun.stop}")
-        if trainer.steps == 0:
-            for network in (trainer.trained, trainer.network):
-                load_weights(network, begun.networks[0].state_dict(), str(args.start))
-    trainer.train(bank, (args.minutes or math.inf) * 60 - trainer.seconds)
-    report = trainer.report(validation)
+        if training.steps == 0:
+            training.begin_with(begun.networks[0].state_dict())
+    trainer.run(Budget(args.minutes, args.steps))
+    report = training.report(validation, trainer.seconds)
     print(report.line())
     record = {
         "stage": "tools",
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         "minutes": round(trainer.seconds / 60, 1),
         "networks": [report.record()],
     }
-    toolbox = Toolbox([spec], networks=[trainer.network], widths={DEPTH: args.widths})
+    toolbox = Toolbox([spec], networks=[training.average], widths={DEPTH: args.widths})
     save_toolbox(args.out, toolbox, {"name": args.out.name, "training": [*records, record]})
 
 

@@ -26,8 +26,8 @@ from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import SLOPE, WIDTHS, build_network, channels_last
+from rlrestore.toolbox.optimisation import ERROR_FLOOR, WARM_UP, average_weights, rate_factor
 from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
-from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP, average_weights, rate_factor, restoration_loss
 
 LOSSES = ("psnr", "mse", "l1", "charbonnier")
 SCHEDULES = ("cosine", "constant", "abrupt")
@@ -71,7 +71,7 @@ def loss_function(name: str, floor: float) -> Callable[[Tensor, Tensor], Tensor]
 
     def loss(restored: Tensor, clean: Tensor) -> Tensor:
         if name == "psnr":
-            return restoration_loss(restored, clean, floor)
+            return 10 * torch.log10((restored - clean).square().mean(dim=(1, 2, 3)) + floor).mean()
         difference = restored - clean
         if name == "mse":
             return 100 * difference.square().mean()

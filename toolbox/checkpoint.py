@@ -1,8 +1,15 @@
-"""Checkpoints of a training: weights, optimiser and data in one safetensors file."""
+"""Checkpoints: a folder of three files, weights, optimiser and replay buffer; the last two may be absent.
+
+`weights.safetensors` holds the networks and, as metadata, the progress. The other two carry the same stamp;
+one of another stamp was left behind by a move, and the training goes on without it.
+"""
 
 import json
+import logging
 import math
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,101 +19,159 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, write_atomically
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, write_together
+
+WEIGHTS, OPTIMIZER, REPLAY = "weights", "optimizer", "replay"
+
+log = logging.getLogger(__name__)
 
 
-def save_checkpoint(
-    path: Path,
-    network: nn.Module,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    progress: dict[str, Any],
-    data: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Write all that a training needs to go on where it was, on whichever device.
+@dataclass(frozen=True)
+class TrainingState:
+    """What a checkpoint of a training holds.
 
-    Args:
-        path: The file; its folder is made when it does not exist.
-        network: Whose weights.
-        optimizers: Adams by their names, whose moments; each has one group of parameters.
-        progress: The steps and seconds trained, and anything else that JSON can hold.
-        data: What the training has collected.
-
-    Raises:
-        RlrestoreError: It cannot be written; the one before it is still there.
+    Attributes:
+        weights: All networks, averages among them.
+        optimizers: Adams by name, each of one group of parameters.
+        counters: Whatever else JSON can hold and the training needs to go on.
+        replay: Columns of the replay buffer; empty for a training without one.
     """
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for owner, optimizer in optimizers.items():
-        for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{owner}.{index}.{name}": tensor for name, tensor in moments.items()}
-    tensors |= {f"data.{name}": tensor for name, tensor in (data or {}).items()}
+
+    weights: nn.Module
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    counters: Mapping[str, Any]
+    replay: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The checkpoint of one training.
+
+    Attributes:
+        folder: Its folder, made when it is first written.
+    """
+
+    folder: Path
+
+    def exists(self) -> bool:
+        """Return whether there is one."""
+        return self._file(WEIGHTS).exists()
+
+    def remove(self) -> None:
+        """Delete it, and all that lies in its folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def save(self, state: TrainingState, progress: Mapping[str, Any]) -> None:
+        """Write all parts, or none.
+
+        Args:
+            state: What to write; it is moved to the processor, so that any device can read it.
+            progress: At least `steps` and `seconds`; anything that JSON can hold.
+
+        Raises:
+            RlrestoreError: They cannot be written; the checkpoint before is still there.
+        """
+        counters = dict(state.counters)
+        stamp = f"{progress['steps']}-{progress['seconds']:.6f}"
+        text = json.dumps({**progress, "counters": counters, "stamp": stamp})
+        moments = {
+            f"{owner}.{index}.{name}": tensor
+            for owner, optimizer in state.optimizers.items()
+            for index, each in optimizer.state_dict()["state"].items()
+            for name, tensor in each.items()
+        }
+        parts = {OPTIMIZER: moments, REPLAY: dict(state.replay), WEIGHTS: state.weights.state_dict()}
+        files = {
+            self._file(part): _to_bytes(tensors, {"stamp": stamp, "progress": text})
+            for part, tensors in parts.items()
+            if tensors or part == WEIGHTS
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_together(files)
+        except OSError as error:
+            raise RlrestoreError(
+                f"cannot write the checkpoint {self.folder} ({error.strerror}); the one before it is whole: "
+                "make room and go on with --resume"
+            ) from error
+
+    def progress(self) -> dict[str, Any]:
+        """Return how far the training has come.
+
+        Raises:
+            ModelError: There is no checkpoint, or it cannot be read.
+        """
+        path = self._file(WEIGHTS)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                progress = json.loads((file.metadata() or {})["progress"])
+        except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{path} is not a checkpoint of this version ({error}); {CURE}") from error
+        if not _is_progress(progress):
+            raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; {CURE}")
+        return dict(progress)
+
+    def load(self, state: TrainingState) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Put weights and moments back where they came from.
+
+        Args:
+            state: Of a training of the same kind; its networks and optimisers change.
+
+        Returns:
+            The progress with its `counters`, and `moments`: whether those of the optimisers were there; and
+            the columns of the replay buffer, on the processor: none where it was left behind.
+
+        Raises:
+            ModelError: A file cannot be read, or does not fit.
+        """
+        progress = self.progress()
+        source = str(self._file(WEIGHTS))
+        load_weights(state.weights, self._read(WEIGHTS, progress["stamp"]), source)
+        moments = self._read(OPTIMIZER, progress["stamp"])
+        for owner, optimizer in state.optimizers.items():
+            _restore_moments(optimizer, tensors_under(f"{owner}.", moments), self._file(OPTIMIZER))
+        return progress | {"moments": bool(moments)}, self._read(REPLAY, progress["stamp"])
+
+    def _file(self, part: str) -> Path:
+        return self.folder / f"{part}.safetensors"
+
+    def _read(self, part: str, stamp: str) -> dict[str, Tensor]:
+        """Return the tensors of a part, none where it was left behind or belongs to another checkpoint."""
+        path = self._file(part)
+        if part != WEIGHTS and not path.exists():
+            return {}
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                if (file.metadata() or {}).get("stamp") != stamp:
+                    log.warning("%s is of another checkpoint and left out", path)
+                    return {}
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{path} is damaged ({error}); {CURE}") from error
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ModelError(f"{path}: tensor {name}: expected finite floats; {CURE}")
+        return tensors
+
+
+CURE = "copy it again, or give --restart to start anew"
+
+
+def _to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, safetensors.torch.save(whole, metadata={"progress": json.dumps(progress)}))
-    except OSError as error:
-        raise RlrestoreError(
-            f"cannot write {path} ({error.strerror}); the checkpoint before it is whole: "
-            "make room and go on with --resume"
-        ) from error
-
-
-def read_progress(path: Path) -> dict[str, Any]:
-    """Return how far the training of a checkpoint has come.
-
-    Raises:
-        ModelError: The file cannot be read.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            progress = json.loads((file.metadata() or {})["progress"])
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"{path} is not a checkpoint of this version ({error}); start without --resume"
-        ) from error
-    if not _is_progress(progress):
-        raise ModelError(f"{path}: expected steps and seconds in its progress, got {progress}; delete it")
-    return dict(progress)
-
-
-def load_checkpoint(
-    path: Path, network: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer] | None = None
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Put a checkpoint back where it came from, and return its progress and its data.
-
-    Without `optimizers`, their moments are left out.
-
-    Raises:
-        ModelError: The file cannot be read, or does not fit the network.
-    """
-    progress = read_progress(path)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{path} is damaged ({error}); start without --resume") from error
-    for name, tensor in tensors.items():
-        if not name.startswith(("network.", "optimizer.", "data.")):
-            raise ModelError(f"{path}: tensor {name}: expected no such tensor, got {tuple(tensor.shape)}")
-        whole_numbers = not name.startswith("optimizer.") and not tensor.is_floating_point()
-        if not whole_numbers and not (tensor.is_floating_point() and tensor.isfinite().all()):
-            raise ModelError(f"{path}: tensor {name}: expected finite floats; delete the file")
-    load_weights(network, tensors_under("network.", tensors), str(path))
-    moments = tensors_under("optimizer.", tensors)
-    for owner, optimizer in (optimizers or {}).items():
-        own = tensors_under(f"{owner}.", moments)
-        moments = {name: tensor for name, tensor in moments.items() if not name.startswith(f"{owner}.")}
-        _restore_moments(optimizer, own, path)
-    if optimizers is not None and moments:
-        raise ModelError(f"{path}: moments of Adam: expected none but of {', '.join(optimizers)}")
-    return progress, tensors_under("data.", tensors)
+    return safetensors.torch.save(whole, metadata=metadata)
 
 
 def _is_progress(progress: Any) -> bool:
-    if not isinstance(progress, dict):
+    if not isinstance(progress, dict) or not isinstance(progress.get("stamp"), str):
         return False
-    steps, seconds = progress.get("steps"), progress.get("seconds")
+    steps, seconds, counters = progress.get("steps"), progress.get("seconds"), progress.get("counters")
     return (
-        isinstance(steps, int) and steps >= 0 and isinstance(seconds, int | float) and 0 <= seconds < math.inf
+        isinstance(steps, int)
+        and steps >= 0
+        and isinstance(seconds, int | float)
+        and 0 <= seconds < math.inf
+        and isinstance(counters, dict)
     )
 
 
@@ -114,10 +179,9 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     wanted: dict[str, tuple[int, ...]] = {}
     begun = {name.split(".")[0] for name in tensors}  # what was never used has no moments yet
     for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
-        shape = tuple(parameter.shape)
-        if str(index) not in begun:
-            continue
-        wanted |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
+        if str(index) in begun:
+            shape = tuple(parameter.shape)
+            wanted |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_shapes(wanted, given, f"{path}: moments of Adam")
     state: dict[int, dict[str, Tensor]] = {}

@@ -3,7 +3,8 @@
 `paper` is the authors' own family (paper, table 1), so that their released weights load. `hourglass` has the
 same depths on the image folded 2×2 into channels, its 8 layers mostly at a quarter of the resolution, which
 costs fewer multiply-adds and sees three times as far. `fast`, which came before it, is only read: all its
-layers work at half the resolution.
+layers work at half the resolution. A network computes in the type of its weights and adds the
+residual in that of the images.
 """
 
 from collections.abc import Sequence
@@ -64,7 +65,7 @@ class PaperShallow(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`."""
-        residual: Tensor = self.body(images)
+        residual: Tensor = self.body(images.to(next(self.parameters()).dtype))
         return images + residual
 
 
@@ -90,7 +91,7 @@ class PaperDeep(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`."""
-        residual: Tensor = self.body(images)
+        residual: Tensor = self.body(images.to(next(self.parameters()).dtype))
         return images + residual
 
 
@@ -116,7 +117,7 @@ class Folded(nn.Module):
         """Restore `(B, 3, H, W)`; an odd side is padded by one replicated line for the fold."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
-        features = self.middle(self.head(F.pixel_unshuffle(padded, 2)))
+        features = self.middle(self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype)))
         residual = F.pixel_shuffle(self.tail(F.leaky_relu(features, SLOPE)), 2)
         return images + residual[..., :height, :width]
 
@@ -144,7 +145,7 @@ class Hourglass(nn.Module):
         """Restore `(B, 3, H, W)`; sides are padded to multiples of 4 by the replicated edge."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
-        fine = self.head(F.pixel_unshuffle(padded, 2))
+        fine = self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype))
         coarse = self.middle(self.down(F.leaky_relu(fine, SLOPE)))
         fine = fine + F.pixel_shuffle(self.up(F.leaky_relu(coarse, SLOPE)), 2)
         residual = F.pixel_shuffle(self.tail(F.leaky_relu(fine, SLOPE)), 2)

@@ -1,6 +1,7 @@
 """The toolbox: named tools that restore an image, applied to a batch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,23 @@ def rounded_up(size: int) -> int:
     """
     step: int = 1 << max(0, size.bit_length() - 4)
     return -(-size // step) * step
+
+
+class Tools(Protocol):
+    """Tools by number, however they are run: a `Toolbox` or `FunctionalTools`."""
+
+    @property
+    def stop(self) -> int:
+        """The number of tools, and the action that leaves the image as it is."""
+        ...
+
+    def apply_tool(self, index: int, images: Tensor) -> Tensor:
+        """Apply one tool to a batch `(B, 3, H, W)`."""
+        ...
+
+    def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Apply to each image its own tool; see the function of this name."""
+        ...
 
 
 class Toolbox(nn.Module):
@@ -105,57 +123,12 @@ class Toolbox(nn.Module):
         return restored
 
     def group_sizes(self, actions: Tensor) -> Tensor:
-        """Count on the device how often each action is taken: `(B,)` int64 to `(tools + 1,)`, stop last.
-
-        A number that is no action is not counted.
-        """
-        return (actions[:, None] == torch.arange(self.stop + 1, device=actions.device)).sum(dim=0)
+        """Count on the device how often each action is taken; see the function of this name."""
+        return group_sizes(self, actions)
 
     def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Apply to each image its own tool; each tool runs on its group.
-
-        Args:
-            actions: `(B,)` int64; `stop` leaves the image as it is.
-            images: `(B, 3, H, W)`.
-            sizes: What `group_sizes` gives for these actions, on the host. Without it this waits for the
-                device, once.
-
-        Returns:
-            `(B, 3, H, W)`.
-
-        Raises:
-            ValueError: The sizes do not add up to B, or some actions lie outside 0…tools.
-        """
-        sizes = self.group_sizes(actions).tolist() if sizes is None else sizes
-        if sum(sizes) != len(images) or len(sizes) != self.stop + 1:
-            raise ValueError(
-                f"expected actions from 0 to {self.stop} in {self.stop + 1} groups, {len(images)} in all, "
-                f"got groups of {list(sizes)}"
-            )
-        order = actions.argsort(stable=True)
-        grouped = images[order]
-        restored, begin = [], 0
-        for index, size in enumerate(sizes[:-1]):
-            if size:
-                apply = self._apply_in_pieces if images.device.type == "cpu" else self._apply_filled_up
-                restored += apply(index, grouped, begin, size)
-            begin += size
-        restored.append(grouped[begin:])
-        return torch.cat(restored).to(images.dtype)[order.argsort()]
-
-    def _apply_in_pieces(self, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
-        """Apply a tool to `size` images from `begin` on, a few at a time."""
-        pieces = images[begin : begin + size].split(PIECE_ON_CPU)
-        return [self.apply_tool(index, piece) for piece in pieces]
-
-    def _apply_filled_up(self, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
-        """Apply a tool to `size` images from `begin` on, and to neighbours that make the number a round one.
-
-        What comes of the neighbours is dropped.
-        """
-        first = max(0, min(begin, len(images) - rounded_up(size)))
-        restored = self.apply_tool(index, images[first : first + rounded_up(size)])
-        return [restored[begin - first : begin - first + size]]
+        """Apply to each image its own tool; see the function of this name."""
+        return apply_each(self, actions, images, sizes)
 
     def apply_all(self, images: Tensor) -> Tensor:
         """Apply every tool to every image: `(B, 3, H, W)` to `(B, tools, 3, H, W)`."""
@@ -164,3 +137,61 @@ class Toolbox(nn.Module):
             torch.cat([self.apply_tool(index, piece) for piece in pieces]) for index in range(self.stop)
         ]
         return torch.stack(successors, dim=1)
+
+
+def group_sizes(tools: Tools, actions: Tensor) -> Tensor:
+    """Count on the device how often each action is taken: `(B,)` int64 to `(tools + 1,)`, stop last.
+
+    A number that is no action is not counted.
+    """
+    return (actions[:, None] == torch.arange(tools.stop + 1, device=actions.device)).sum(dim=0)
+
+
+def apply_each(tools: Tools, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+    """Apply to each image its own tool; each tool runs on its group.
+
+    Args:
+        tools: N tools.
+        actions: `(B,)` int64; N leaves the image as it is.
+        images: `(B, 3, H, W)`.
+        sizes: What `group_sizes` gives for these actions, on the host. Without it this waits for the device,
+            once.
+
+    Returns:
+        `(B, 3, H, W)`.
+
+    Raises:
+        ValueError: The sizes do not add up to B, or some actions lie outside 0…N.
+    """
+    sizes = group_sizes(tools, actions).tolist() if sizes is None else sizes
+    if sum(sizes) != len(images) or len(sizes) != tools.stop + 1:
+        raise ValueError(
+            f"expected actions from 0 to {tools.stop} in {tools.stop + 1} groups, {len(images)} in all, "
+            f"got groups of {list(sizes)}"
+        )
+    order = actions.argsort(stable=True)
+    grouped = images[order]
+    restored, begin = [], 0
+    for index, size in enumerate(sizes[:-1]):
+        if size:
+            apply = _apply_in_pieces if images.device.type == "cpu" else _apply_filled_up
+            restored += apply(tools, index, grouped, begin, size)
+        begin += size
+    restored.append(grouped[begin:])
+    return torch.cat(restored).to(images.dtype)[order.argsort()]
+
+
+def _apply_in_pieces(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
+    """Apply a tool to `size` images from `begin` on, a few at a time."""
+    pieces = images[begin : begin + size].split(PIECE_ON_CPU)
+    return [tools.apply_tool(index, piece) for piece in pieces]
+
+
+def _apply_filled_up(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
+    """Apply a tool to `size` images from `begin` on, and to neighbours that make the number a round one.
+
+    What comes of the neighbours is dropped.
+    """
+    first = max(0, min(begin, len(images) - rounded_up(size)))
+    restored = tools.apply_tool(index, images[first : first + rounded_up(size)])
+    return [restored[begin - first : begin - first + size]]

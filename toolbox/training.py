@@ -1,114 +1,75 @@
 """Training the tools, each on its own distortion among the others.
 
-Tools are trained one after another and share the time by what their networks cost. Each writes a checkpoint
-of its own, so a training that was stopped goes on where it was.
+Tools are trained one after another and share the time by what their networks cost. Each has a checkpoint of
+its own, so a training that was stopped goes on where it was.
 
 Source: paper, section 3.1; what is ours was measured, row by row, in `docs/toolbox.md`.
 """
 
 import copy
 import logging
-import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from rlrestore.devices import bfloat16_pays, numbered_generator
-from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.devices import numbered_generator, training_precision
+from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
+from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
+from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
+from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
 from rlrestore.toolbox.storage import CARD, load_toolbox, load_weights
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Budget, Moment, Start, Trainer, check_start
 
-CHECKPOINT_FOLDER = "training"
-CHECKPOINT_SECONDS = 60.0
+TRAINING_FOLDER = "training"
+"""Folder of checkpoints and logs in a model's folder."""
 VALIDATION_PATCHES = 64
 TIME_SHARES = {3: 0.4, 8: 1.0}
 """How a tool's training time depends on its depth."""
-ERROR_FLOOR = 1e-4
-"""Mean squared error at which an image begins to count less: that of 40 dB."""
 DRAWN_STEPS = 8
 """Steps whose data is made at once: a batch is too small to keep a device busy with it."""
-WARM_UP = 0.05
-"""Part of a training over which the learning rate rises: at full rate from the start a tool may die."""
-AVERAGE_DECAY = 0.999
-"""Of the average over the weights of all steps, which is what becomes the tool."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class ToolSettings:
     """How tools are trained.
 
     Attributes:
         family: Which networks, one of `FAMILIES`.
-        minutes: Wall-clock time for the whole training, over all runs that resume it; or None.
-        steps: Steps of each tool; or None. Exactly one of the two is given.
         batch: Patches per step.
         patch: Side of a training patch in pixels.
         learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
         widths: Channels of the networks; those of `WIDTHS` without it.
+        precision: Of the copies of the weights that compute; what pays on the device without it.
     """
 
     family: str = "hourglass"
-    minutes: float | None = None
-    steps: int | None = None
     batch: int = 4
     patch: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
     widths: Widths | None = None
+    precision: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise ValueError("expected either minutes or steps")
         check_trainable(self.family)
-
-
-def restoration_loss(restored: Tensor, clean: Tensor, floor: float = ERROR_FLOOR) -> Tensor:
-    """Return the negative mean PSNR in dB of `(B, 3, H, W)`: the number by which the result is judged.
-
-    The error is kept from vanishing (40 dB), where its logarithm would outweigh every other image.
-    """
-    error = (restored - clean).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(error + floor).mean()
-
-
-def rate_factor(done: float) -> float:
-    """Return what the learning rate is multiplied by when `done` of a training, 0 to 1, is over."""
-    if done < WARM_UP:
-        return done / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-
-
-@torch.no_grad()
-def average_weights(average: nn.Module, trained: nn.Module, steps: int) -> None:
-    """Move the exponential moving average of weights towards the weights after one more step.
-
-    Args:
-        average: The average over `steps` steps; changed in place.
-        trained: The same network as it is now.
-        steps: How many came before. The average reaches back over a ninth of them, at most over 1000.
-    """
-    pull = max(9 / (steps + 9), 1 - AVERAGE_DECAY)
-    for mean, weight in zip(average.parameters(), trained.parameters(), strict=True):
-        mean.lerp_(weight, pull)
 
 
 def train_tools(
@@ -116,51 +77,64 @@ def train_tools(
     validation: PhotoBank,
     out: Path,
     specs: Sequence[ToolSpec],
-    settings: TrainingSettings,
-    resume: bool = False,
-    start: Toolbox | None = None,
+    budget: Budget,
+    settings: ToolSettings | None = None,
+    start: Start = "new",
+    begin_with: Toolbox | None = None,
 ) -> tuple[Toolbox, list[ToolReport]]:
     """Train tools and return them with a report of each.
 
     Args:
         bank: Photographs to train on; training runs on its device.
         validation: Photographs to measure on.
-        out: Folder for the checkpoints.
+        out: Folder of the model; checkpoints go into `training` in it.
         specs: The tools to train; the others of the table stay as they are in `out`, or untrained.
+        budget: Minutes for all tools together, or steps of each.
         settings: How.
-        resume: Go on from the checkpoints in `out`.
-        start: Tools to begin with, all of `specs` among them, by name. Without it a tool begins with its
+        start: Whether there may, must or must not be checkpoints of these tools.
+        begin_with: Tools to begin with, all of `specs` among them, by name. Without it a tool begins with its
             milder sibling, if that has the same depth and is trained here before it, or untrained.
 
     Raises:
-        RlrestoreError: The loss became NaN or infinite, or a checkpoint cannot be written.
-        UsageError: The model or a checkpoint in `out` is of another kind.
+        RlrestoreError: The training diverged too often, or a checkpoint cannot be written.
+        UsageError: The model or a checkpoint in `out` is of another kind, or `start` does not fit.
         ModelError: The tools to begin with have other networks.
     """
-    began = time.monotonic()
-    folder = out / CHECKPOINT_FOLDER
+    settings = settings or ToolSettings()
+    folder = out / TRAINING_FOLDER
+    checkpoints = [Checkpoint(folder / spec.name) for spec in specs]
+    check_start(start, [each for each in checkpoints if each.exists()], str(folder))
     toolbox = present_toolbox(out, settings.family)
-    if start is not None:
-        _check_start(start, toolbox, specs)
-    if not resume:
-        for spec in specs:
-            (folder / f"{spec.name}.safetensors").unlink(missing_ok=True)
-    trainers = [ToolTrainer(spec, settings, folder, bank.device) for spec in specs]
-    spent = sum(trainer.seconds for trainer in trainers)
-    reports = []
-    for index, trainer in enumerate(trainers):
-        if trainer.done:
-            log.info("%s is trained already; without --resume it starts anew", trainer.spec.name)
+    if begin_with is not None:
+        _check_begin_with(begin_with, toolbox, specs)
+    each_start: Start = "either" if start == "resume" else start
+    trainings = [ToolTraining(spec, settings, bank) for spec in specs]
+    trainers = [Trainer(*pair, each_start) for pair in zip(trainings, checkpoints, strict=True)]
+    spent, began, reports = sum(trainer.seconds for trainer in trainers), time.monotonic(), []
+    for index, (training, trainer) in enumerate(zip(trainings, trainers, strict=True)):
+        training.finished &= training.steps >= (budget.steps or 0)
+        if training.finished:
+            log.info("%s is trained already", training.name)
         else:
-            _begin(trainer, trainers[:index], start)
-            left = (settings.minutes or math.inf) * 60 - spent - (time.monotonic() - began)
-            waiting = sum(TIME_SHARES[later.spec.depth] for later in trainers[index:] if not later.done)
-            trainer.train(bank, max(0.0, left) * TIME_SHARES[trainer.spec.depth] / waiting)
-        reports.append(trainer.report(validation))
+            _begin(training, trainings[:index], begin_with)
+            waiting = [each for each in trainings[index:] if not each.finished]
+            trainer.run(_share(budget, trainer.seconds, spent + time.monotonic() - began, waiting))
+            training.finished = True
+            trainer.save()
+        reports.append(training.report(validation, trainer.seconds))
         log.info("%s", reports[-1].line())
-        network = toolbox.networks[toolbox.names.index(trainer.spec.name)]
-        network.load_state_dict(trainer.network.state_dict())
+        network = toolbox.networks[toolbox.names.index(training.name)]
+        network.load_state_dict(training.average.state_dict())
     return toolbox.to(bank.device).eval().requires_grad_(False), reports
+
+
+def _share(budget: Budget, seconds: float, spent: float, waiting: Sequence["ToolTraining"]) -> Budget:
+    """Return the budget of the first of the tools that wait: its share of the minutes that are left."""
+    if budget.minutes is None:
+        return budget
+    shares = [TIME_SHARES[training.spec.depth] for training in waiting]
+    left = max(0.0, 60 * budget.minutes - spent) * shares[0] / sum(shares)
+    return Budget(minutes=(seconds + left) / 60)
 
 
 def present_toolbox(out: Path, family: str) -> Toolbox:
@@ -180,135 +154,102 @@ def present_toolbox(out: Path, family: str) -> Toolbox:
             )
         return toolbox
     for name, network in zip(expected.names, expected.networks, strict=True):
-        path = out / CHECKPOINT_FOLDER / f"{name}.safetensors"
-        if path.exists():
-            load_checkpoint(path, nn.ModuleDict({"trained": copy.deepcopy(network), "average": network}))
+        checkpoint = Checkpoint(out / TRAINING_FOLDER / name)
+        if checkpoint.exists():
+            modules = nn.ModuleDict({"trained": copy.deepcopy(network), "average": network})
+            checkpoint.load(TrainingState(modules, {}, {}, {}))
     return expected
 
 
-def _check_start(start: Toolbox, toolbox: Toolbox, specs: Sequence[ToolSpec]) -> None:
+def _check_begin_with(begin_with: Toolbox, toolbox: Toolbox, specs: Sequence[ToolSpec]) -> None:
     """Find out before the training whether all tools can begin with those of another model."""
     for spec in specs:
         network = copy.deepcopy(toolbox.networks[toolbox.names.index(spec.name)])
-        weights = start.networks[start.names.index(spec.name)].state_dict()
-        load_weights(network, weights, f"the {start.family} tool {spec.name} to begin with")
+        weights = begin_with.networks[begin_with.names.index(spec.name)].state_dict()
+        load_weights(network, weights, f"the {begin_with.family} tool {spec.name} to begin with")
 
 
-def _begin(trainer: "ToolTrainer", earlier: Sequence["ToolTrainer"], start: Toolbox | None) -> None:
+def _begin(training: "ToolTraining", earlier: Sequence["ToolTraining"], begin_with: Toolbox | None) -> None:
     """Give a tool that is not begun yet the weights that it begins with."""
-    spec = trainer.spec
-    if start is None:
+    spec = training.spec
+    if begin_with is None:
         kind = spec.distortion, spec.depth
-        others = [other.network for other in earlier if (other.spec.distortion, other.spec.depth) == kind]
+        others = [each.average for each in earlier if (each.spec.distortion, each.spec.depth) == kind]
     else:
-        others = [start.networks[start.names.index(spec.name)]]
-    if trainer.steps == 0 and others:
-        weights, source = others[-1].state_dict(), f"what {spec.name} begins with"
-        load_weights(trainer.trained, weights, source)
-        load_weights(trainer.network, weights, source)
+        others = [begin_with.networks[begin_with.names.index(spec.name)]]
+    if training.steps == 0 and others:
+        training.begin_with(others[-1].state_dict())
 
 
-class ToolTrainer:
-    """Trains one tool, with a checkpoint every minute.
+class ToolTraining:
+    """The training of one tool, for a `Trainer`.
 
     Attributes:
-        trained: The network whose weights the gradient moves.
-        network: The tool: the average of these weights.
+        name: The tool's.
+        steps: Gradient steps done so far.
+        about: What a checkpoint must agree with to go on from it.
+        finished: Whether its budget was used up.
+        average: The tool: the average of the weights that the gradient moves.
     """
 
-    def __init__(
-        self,
-        spec: ToolSpec,
-        settings: TrainingSettings,
-        folder: Path,
-        device: torch.device,
-    ) -> None:
-        """Make a trainer, or go on from its checkpoint.
+    def __init__(self, spec: ToolSpec, settings: ToolSettings, bank: PhotoBank) -> None:
+        """Make the training of a new tool.
 
         Args:
             spec: The tool.
             settings: How it is trained.
-            folder: Where its checkpoint is.
-            device: Where it is trained.
-
-        Raises:
-            ModelError: The checkpoint does not fit.
+            bank: Photographs to train on, on the device.
         """
-        self.spec, self.settings = spec, settings
-        self.path = folder / f"{spec.name}.safetensors"
+        self.name, self.spec, self.settings, self.bank = spec.name, spec, settings, bank
+        self.about: dict[str, Any] = {"tool": asdict(spec), "family": settings.family, "seed": settings.seed}
+        self.steps, self.finished, self.piece = 0, False, settings.batch
         self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.stream)
-            self.trained = build_network(settings.family, spec.depth, settings.widths)
-        channels_last(self.trained)
-        self.trained.to(device)
-        self.network = copy.deepcopy(self.trained)
+            network = build_network(settings.family, spec.depth, settings.widths)
+        channels_last(network)
+        self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        precision = settings.precision or training_precision(bank.device)
+        self.precision = str(precision).removeprefix("torch.")
+        self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
-        self.drawn: list[tuple[Tensor, Tensor]] = []
-        self.steps, self.seconds, self.done = 0, 0.0, False
-        if self.path.exists():
-            progress, _ = load_checkpoint(self.path, self._modules(), {"tool": self.optimizer})
-            if progress.get("about") != self._about():
-                raise ModelError(
-                    f"{self.path} is of another training: expected {self._about()}, "
-                    f"got {progress.get('about')}; give the same options, or start without --resume"
-                )
-            self.steps, self.seconds = progress["steps"], progress["seconds"]
-            self.done = bool(progress.get("done")) and self.steps >= (settings.steps or 0)
+        self._drawn: list[tuple[Tensor, Tensor]] = []
 
-    def train(self, bank: PhotoBank, seconds: float) -> None:
-        """Train until the steps of the settings or the seconds are used up.
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from the weights of another tool.
 
         Raises:
-            RlrestoreError: The loss became NaN or infinite, and no checkpoint was written since; or none can
-                be written.
+            ModelError: Its network is another.
         """
-        before, began, saved = self.seconds, time.monotonic(), time.monotonic()
-        whole, last = before + max(seconds, 1e-3), self.settings.steps or math.inf
-        slowest = 0.0
-        bar: tqdm[Any]
-        with tqdm(
-            desc=self.spec.name, initial=self.steps, total=self.settings.steps, leave=False, disable=None
-        ) as bar:
-            while not self.done:
-                behind = self.seconds / whole if math.isfinite(whole) else self.steps / last
-                loss = self._step(bank, behind)
-                now = time.monotonic()
-                slowest = max(slowest, before + now - began - self.seconds)
-                self.seconds = before + now - began
-                bar.update()
-                self.done = self.seconds + slowest >= whole or self.steps >= last
-                if self.done or self.steps % 50 == 0 or now - saved > CHECKPOINT_SECONDS:
-                    self._check(loss, bar)
-                if self.done or now - saved > CHECKPOINT_SECONDS:
-                    self._save()
-                    saved = now
+        for network in (self.trained.networks[0], self.average):
+            load_weights(network, weights, f"what {self.name} begins with")
+        self.tools.refresh()
 
-    def _step(self, bank: PhotoBank, done: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * rate_factor(done)
-        degraded, clean = self._batch(bank)
-        with torch.autocast(bank.device.type, torch.bfloat16, enabled=bfloat16_pays(bank.device)):
-            restored = self.trained(degraded)
-        loss = restoration_loss(restored.float(), clean)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.trained.parameters(), 5.0)
-        self.optimizer.step()
-        average_weights(self.network, self.trained, self.steps)
+    def step(self, moment: Moment) -> Mapping[str, Tensor]:
+        """Take one gradient step; see `Training.step`."""
+        degraded, clean = self._batch(moment.attempt)
+        self.tools.zero_grad()
+        losses = []
+        for images, targets in zip(degraded.split(self.piece), clean.split(self.piece), strict=True):
+            losses.append(restoration_losses(self.tools.apply_tool(0, images), targets))
+            (losses[-1].sum() / len(degraded)).backward()
+        rate = self.settings.learning_rate * rate_factor(moment.done) * moment.rate_factor
+        norm = move_weights(self.tools, self.optimizer, rate)
+        average_weights(self.average, self.trained, self.steps)
         self.steps += 1
-        return loss.detach()
+        return {"psnr_db": -torch.cat(losses).detach().mean(), "gradient_norm": norm}
 
-    def _batch(self, bank: PhotoBank) -> tuple[Tensor, Tensor]:
-        """Return the pairs of this step, which depend on nothing but the seed and its number."""
+    def _batch(self, attempt: int) -> tuple[Tensor, Tensor]:
+        """Return the pairs of this step, which depend on nothing but the seed, its number and the attempt."""
         turn, place = divmod(self.steps, DRAWN_STEPS)
-        if place == 0 or not self.drawn:
-            generator = numbered_generator(bank.device, self.stream, turn)
+        if place == 0 or not self._drawn:
+            generator = numbered_generator(self.bank.device, self.stream + (attempt << 16), turn)
             specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
-            pairs = self._pairs(bank, training_distortion(specs, generator), generator)
+            pairs = self._pairs(self.bank, training_distortion(specs, generator), generator)
             batches = (side.split(self.settings.batch) for side in pairs)
-            self.drawn = list(zip(*batches, strict=True))
-        return self.drawn[place]
+            self._drawn = list(zip(*batches, strict=True))
+        return self._drawn[place]
 
     def _pairs(
         self, bank: PhotoBank, amounts: Degradations, generator: torch.Generator
@@ -316,34 +257,37 @@ class ToolTrainer:
         degraded, clean = degraded_pairs(bank, amounts, self.settings.patch, generator)
         return degraded.contiguous(memory_format=torch.channels_last), clean
 
-    def _about(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with to go on from it."""
-        return {"tool": asdict(self.spec), "seed": self.settings.seed}
+    def state(self) -> TrainingState:
+        """Return all that is needed to go on; see `Training.state`."""
+        modules = nn.ModuleDict({"trained": self.trained.networks[0], "average": self.average})
+        counters = {"finished": self.finished, "precision": self.precision}
+        return TrainingState(modules, {"tool": self.optimizer}, counters, {})
 
-    def _modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"trained": self.trained, "average": self.network})
+    def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:
+        """Take the counters of a checkpoint; see `Training.restore`."""
+        del replay  # a tool has none
+        self.steps, self.finished = progress["steps"], bool(progress["counters"].get("finished"))
+        self._drawn = []
+        self.tools.refresh()
 
-    def _check(self, loss: Tensor, bar: "tqdm[Any]") -> None:
-        value = float(loss)
-        if not math.isfinite(value):
-            raise RlrestoreError(
-                f"the loss of {self.spec.name} became {value} after {self.steps} steps; "
-                f"--resume goes on from the last good checkpoint, if {self.path} exists"
-            )
-        bar.set_postfix_str(f"{-value:.2f} dB")
-
-    def _save(self) -> None:
-        progress = {"steps": self.steps, "seconds": self.seconds, "done": self.done, "about": self._about()}
-        save_checkpoint(self.path, self._modules(), {"tool": self.optimizer}, progress)
+    def shrink(self) -> bool:
+        """Halve the patches in memory at a time; see `Training.shrink`."""
+        self.piece //= 2
+        return self.piece > 0
 
     @torch.no_grad()
-    def report(self, validation: PhotoBank) -> ToolReport:
-        """Measure the tool on the validation photographs, always on the same patches."""
+    def report(self, validation: PhotoBank, seconds: float) -> ToolReport:
+        """Measure the tool on the validation photographs, always on the same patches.
+
+        Args:
+            validation: The photographs.
+            seconds: How long it was trained.
+        """
         pairs = []
         specs = [self.spec] * VALIDATION_PATCHES
         for distort in (own_distortion, training_distortion):
             generator = torch.Generator(validation.device).manual_seed(self.settings.seed)
             degraded, clean = self._pairs(validation, distort(specs, generator), generator)
-            restored = self.network(degraded)
+            restored = self.average(degraded)
             pairs.append((float(psnr_db(degraded, clean).mean()), float(psnr_db(restored, clean).mean())))
-        return ToolReport(self.spec.name, self.steps, self.seconds, *pairs)
+        return ToolReport(self.spec.name, self.steps, seconds, *pairs)

@@ -5,7 +5,10 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlrestore.toolbox.trainer import Start
 
 
 def positive_float(text: str) -> float:
@@ -34,6 +37,13 @@ def positive_int(text: str) -> int:
     """Read a whole number above zero."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Read a whole number from zero."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
 
 
@@ -66,9 +76,18 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float, metavar="M", help="wall-clock time of the training")
     budget.add_argument("--steps", type=positive_int, metavar="N", help=steps_help)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    start.add_argument("--restart", action="store_true", help="delete the checkpoint in --out, start anew")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+
+
+def start_of(args: argparse.Namespace) -> "Start":
+    """Return whether a training may, must or must not find a checkpoint, as the options say."""
+    if args.resume:
+        return "resume"
+    return "restart" if args.restart else "new"
 
 
 def training_record(stage: str, args: argparse.Namespace, photographs: int, **more: Any) -> dict[str, Any]:
@@ -80,9 +99,13 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
         photographs: How many were trained on, each scale counted.
         more: What came of it.
     """
-    command = shlex.join(["rlrestore", *sys.argv[1:]])
-    data = f"{photographs} photographs (scales counted)"
-    return {"stage": stage, "command": command, "data": data, "seed": args.seed, **more}
+    made = {
+        "command": shlex.join(["rlrestore", *sys.argv[1:]]),
+        "data": f"{photographs} photographs (scales counted)",
+        "seed": args.seed,
+        "device": args.device,
+    }
+    return {"stage": stage, **made, **more}
 
 
 def add_mixture_argument(parser: argparse.ArgumentParser) -> None:

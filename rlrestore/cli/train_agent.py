@@ -1,7 +1,7 @@
 """`rlrestore train-agent`: train the agent on a toolbox."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
@@ -11,6 +11,7 @@ from rlrestore.cli.arguments import (
     agent_records,
     positive_float,
     share,
+    start_of,
     tool_records,
     training_record,
 )
@@ -18,8 +19,10 @@ from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlrestore.agent.measure import PolicyReport
     from rlrestore.agent.policy import AnyPolicy
     from rlrestore.agent.training import Learning
+    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -100,40 +103,48 @@ def run(args: argparse.Namespace) -> int:
     side = context_side(PATCH)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
-    values: dict[str, str] = {}
-    if args.algo == "ppo":
-        from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
-
-        settings = PpoSettings(args.minutes, args.steps, seed=args.seed)
-        policy, report = train_ppo(bank, validation, toolbox, args.out, settings)
-        values = {"values": VALUES}
-    else:
-        from rlrestore.agent.learn import train_agent
-        from rlrestore.agent.training import AgentSettings
-
-        rate = {} if args.rate is None else {"learning_rate": args.rate}
-        agent_settings = AgentSettings(args.minutes, args.steps, seed=args.seed, **rate)
-        report = train_agent(
-            policy,
-            _learning(args),
-            bank,
-            validation,
-            toolbox,
-            args.out,
-            agent_settings,
-            args.mixture,
-            args.resume,
-        )
-    record = training_record("agent", args, len(bank), mixture=args.mixture, validation=report.record())
+    policy, report, more = _train(args, policy, toolbox, (bank, validation))
+    values = more.pop("values", None)
+    record = training_record(
+        "agent", args, len(bank), **more, mixture=args.mixture, validation=report.record()
+    )
     say(report.line())
-    save_model(args.out, toolbox, policy, {**values, "training": [*earlier, record]})
+    marked = {} if values is None else {"values": values}
+    save_model(args.out, toolbox, policy, {**marked, "training": [*earlier, record]})
     say(f"wrote {args.out}")
     return 0
+
+
+def _train(
+    args: argparse.Namespace, policy: "AnyPolicy", toolbox: "Toolbox", banks: tuple["PhotoBank", "PhotoBank"]
+) -> tuple["AnyPolicy", "PolicyReport", dict[str, Any]]:
+    """Train by the algorithm that was asked for; return the agent, how good it is, and what a card says."""
+    from rlrestore.toolbox.trainer import Budget
+
+    budget = Budget(args.minutes, args.steps)
+    if args.algo == "ppo":
+        from rlrestore.agent.policy import Policy
+        from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
+
+        actor = Policy(toolbox.stop).to(toolbox.device)
+        report = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
+        return actor, report, {"values": VALUES}
+    from rlrestore.agent.learn import train_agent
+    from rlrestore.agent.training import AgentSettings
+
+    rate = {} if args.rate is None else {"learning_rate": args.rate}
+    settings = AgentSettings(seed=args.seed, **rate)
+    learning, start = _learning(args), start_of(args)
+    report, trainer = train_agent(
+        policy, learning, *banks, toolbox, args.out, budget, settings, args.mixture, start
+    )
+    return policy, report, trainer.spent()
 
 
 def _check(args: argparse.Namespace) -> None:
     given = {
         "--resume": args.resume,
+        "--restart": args.restart,
         "--start": args.start,
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",

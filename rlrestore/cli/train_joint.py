@@ -9,9 +9,11 @@ from rlrestore.cli.arguments import (
     add_training_arguments,
     lasting_card,
     model_records,
+    natural,
     positive_float,
     positive_int,
     share,
+    start_of,
     training_record,
 )
 from rlrestore.cli.reporting import say, show_log
@@ -46,6 +48,13 @@ def add_parser(subparsers: Subparsers) -> None:
         type=share,
         metavar="S",
         help="share of the agent's choices that are exchanged for a random tool (default: 0.05)",
+    )
+    parser.add_argument(
+        "--own",
+        type=natural,
+        metavar="N",
+        help="patches of each tool's own range a step, restored by that tool alone, which keeps it what its "
+        "name says (default: 0)",
     )
     parser.add_argument("--batch", type=positive_int, metavar="N", help="chains per step (default: 16)")
     parser.add_argument(
@@ -91,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
+    from rlrestore.toolbox.trainer import Budget
 
     show_log()
     device = resolve_device(args.device)
@@ -99,20 +109,28 @@ def run(args: argparse.Namespace) -> int:
     policy = load_agent(model, toolbox, device)
     begun = copy.deepcopy(toolbox)
     options = vars(args) | {"learning_rate": args.rate}
-    names = ("batch", "piece", "learning_rate", "planned", "exploration")
+    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
     given = {name: options[name] for name in names if options[name] is not None}
     if args.keep_agent:
         given["agent_every"] = 0
-    settings = JointSettings(args.minutes, args.steps, seed=args.seed, **given)
+    settings = JointSettings(seed=args.seed, **given)
     prepare_folder(args.out)
     side = context_side(PATCH)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")
     )
-    gain_db = train_joint(toolbox, policy, bank, validation, args.out, settings, args.mixture, args.resume)
+    budget, start = Budget(args.minutes, args.steps), start_of(args)
+    gain_db, trainer = train_joint(
+        toolbox, policy, bank, validation, args.out, budget, settings, args.mixture, start
+    )
     record = training_record(
-        "joint", args, len(bank), mixture=args.mixture, validation={"policy_db": round(gain_db, 3)}
+        "joint",
+        args,
+        len(bank),
+        **trainer.spent(),
+        mixture=args.mixture,
+        validation={"policy_db": round(gain_db, 3)},
     )
     say(f"return {gain_db:.2f} dB")
     if args.blend < 1:

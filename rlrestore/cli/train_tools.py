@@ -3,7 +3,7 @@
 import argparse
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, lasting_card, training_record
+from rlrestore.cli.arguments import add_training_arguments, lasting_card, start_of, training_record
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
@@ -43,26 +43,29 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, save_toolbox
-    from rlrestore.toolbox.training import TrainingSettings, train_tools
+    from rlrestore.toolbox.trainer import Budget
+    from rlrestore.toolbox.training import ToolSettings, train_tools
 
     show_log()
     device = resolve_device(args.device)
     wanted = {tool_index(name.strip()) for name in args.tools.split(",")}
     specs = [TOOLS[index] for index in sorted(wanted)]  # a milder sibling comes first
-    settings = TrainingSettings(args.family, args.minutes, args.steps, seed=args.seed)
+    budget, settings = Budget(args.minutes, args.steps), ToolSettings(args.family, seed=args.seed)
     side = context_side(settings.patch)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     origin = args.out if args.start is None else find_model(args.start)
-    start = None if args.start is None else load_toolbox(origin)
-    missing = [spec.name for spec in specs if start is not None and spec.name not in start.names]
+    begin_with = None if args.start is None else load_toolbox(origin)
+    missing = [spec.name for spec in specs if begin_with is not None and spec.name not in begin_with.names]
     if missing:
         raise UsageError(
             f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
         )
     prepare_folder(args.out)
     card = lasting_card(read_card(origin)) if (origin / CARD).exists() else {"training": []}
-    toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume, start)
+    toolbox, reports = train_tools(
+        bank, validation, args.out, specs, budget, settings, start_of(args), begin_with
+    )
     networks = [report.record() for report in reports]
     record = training_record("tools", args, len(bank), networks=networks)
     save_toolbox(args.out, toolbox, {**card, "training": [*card["training"], record]})

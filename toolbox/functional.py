@@ -1,0 +1,148 @@
+"""Tools as functions of their weights: float32 masters that an optimiser moves, copies that compute.
+
+On a device that multiplies bfloat16 faster the copies are in it, made once per gradient step; autocast would
+make them for every batch. All tools of one architecture are one function of weights and images, so that
+compiling it once serves them all. Custom tools are called as they are.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rlrestore.toolbox.toolbox import Toolbox, apply_each, group_sizes
+
+Weights = Mapping[str, Tensor]
+
+log = logging.getLogger(__name__)
+
+
+class FunctionalTools:
+    """The tools of a toolbox, computing with copies of its weights.
+
+    Attributes:
+        toolbox: Holds the masters; what an optimiser does to its parameters counts after `refresh`.
+        used: Tools applied since the last `zero_grad`.
+    """
+
+    def __init__(self, toolbox: Toolbox, precision: torch.dtype, compiled: bool = False) -> None:
+        """Make the copies.
+
+        Args:
+            toolbox: The tools. A copy has a gradient where its master requires one.
+            precision: Of the copies; in float32 they are the masters themselves.
+            compiled: Whether to compile each architecture, the size of a batch being dynamic. Where that
+                fails, it runs as it is.
+        """
+        self.toolbox = toolbox
+        self.used: set[int] = set()
+        self._same = precision == torch.float32
+        self._copies: list[dict[str, Tensor]] = [
+            {} if spec.custom else {name: self._copy(weight, precision) for name, weight in named(network)}
+            for spec, network in zip(toolbox.specs, toolbox.networks, strict=True)
+        ]
+        by_architecture: dict[str, Callable[[Weights, Tensor], Tensor]] = {}
+        self._functions = [
+            by_architecture.setdefault(_architecture(network), _function(network, compiled))
+            for network in toolbox.networks
+        ]
+
+    def _copy(self, master: Tensor, precision: torch.dtype) -> Tensor:
+        if self._same:
+            return master
+        return master.detach().to(precision).requires_grad_(master.requires_grad)
+
+    @property
+    def stop(self) -> int:
+        """The number of tools, and the action that leaves the image as it is."""
+        return self.toolbox.stop
+
+    def apply_tool(self, index: int, images: Tensor) -> Tensor:
+        """Apply one tool to a batch `(B, 3, H, W)`; the result is of the images' type."""
+        self.used.add(index)
+        if self.toolbox.specs[index].custom:
+            return self.toolbox.apply_tool(index, images)
+        return self._functions[index](self._copies[index], images)
+
+    def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Apply to each image its own tool; see `rlrestore.toolbox.toolbox.apply_each`."""
+        return apply_each(self, actions, images, sizes)
+
+    def group_sizes(self, actions: Tensor) -> Tensor:
+        """Count on the device how often each action is taken."""
+        return group_sizes(self, actions)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the masters as they are now."""
+        if not self._same:
+            for copies, network in zip(self._copies, self.toolbox.networks, strict=True):
+                for (_, master), copy in zip(named(network), copies.values(), strict=False):
+                    copy.copy_(master)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, and which tools were used."""
+        self.used.clear()
+        self.toolbox.zero_grad()
+        for copies in self._copies:
+            for copy in copies.values():
+                copy.grad = None
+
+    @torch.no_grad()
+    def scale_gradients(self, factors: Tensor) -> None:
+        """Multiply the gradients of each tool by its factor, `(N,)` on the device."""
+        for copies, factor in zip(self._copies, factors.unbind(), strict=True):
+            for copy in copies.values():
+                if copy.grad is not None:
+                    copy.grad.mul_(factor)
+
+    def collect_gradients(self) -> None:
+        """Give the masters, in float32, the gradients of their copies; none to tools that were not used."""
+        if self._same:
+            return
+        for copies, network in zip(self._copies, self.toolbox.networks, strict=True):
+            for (_, master), copy in zip(named(network), copies.values(), strict=False):
+                master.grad = None if copy.grad is None else copy.grad.to(master.dtype)
+
+
+def named(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return a network's parameters by name; the trained families have no buffers."""
+    return list(network.named_parameters())
+
+
+def _architecture(network: nn.Module) -> str:
+    """Return what networks share that differ in nothing but the numbers of their weights."""
+    shapes = [(name, tuple(weight.shape)) for name, weight in named(network)]
+    return f"{type(network).__qualname__} {shapes}"
+
+
+def _function(network: nn.Module, compiled: bool) -> Callable[[Weights, Tensor], Tensor]:
+    """Return the network as a function of its weights."""
+
+    def plain(weights: Weights, images: Tensor) -> Tensor:
+        restored: Tensor = functional_call(network, dict(weights), (images,))
+        return restored
+
+    return _compiled(plain) if compiled else plain
+
+
+def _compiled(plain: Callable[[Weights, Tensor], Tensor]) -> Callable[[Weights, Tensor], Tensor]:
+    """Compile a function for batches of any size; where that fails, the function is used as it is."""
+    fast: Callable[[Weights, Tensor], Tensor] | None = torch.compile(plain)
+
+    def run(weights: Weights, images: Tensor) -> Tensor:
+        nonlocal fast
+        if fast is not None:
+            try:
+                torch._dynamo.mark_dynamic(images, 0)  # torch.compiler has no public name for it
+                return fast(weights, images)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever the compiler of this machine raises
+                log.warning("the tools are not compiled here (%s)", str(error).splitlines()[0][:200])
+                fast = None
+        return plain(weights, images)
+
+    return run
