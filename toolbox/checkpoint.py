@@ -88,7 +88,7 @@ class Checkpoint:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_together(files)
+            write_together(files, last_is_away=False)  # the stamps tell what belongs together
         except OSError as error:
             raise RlrestoreError(
                 f"cannot write the checkpoint {self.folder} ({error.strerror}); the one before it is whole: "

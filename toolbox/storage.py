@@ -48,10 +48,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     write_together({path: data})
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> None:
     """Write files that belong together under temporary names, and rename them only when all are whole.
 
-    The last one makes the others valid: it is away while they change, so that no old one describes new ones.
+    Args:
+        files: Contents by path. The last one makes the others valid.
+        last_is_away: Whether it is away while they change, so that no old one describes new ones; needless
+            where each file tells which others it belongs to.
     """
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     *others, last = files
@@ -61,7 +64,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
                 stale.unlink(missing_ok=True)
         for path, data in files.items():
             temporary[path].write_bytes(data)
-        if others:
+        if others and last_is_away:
             last.unlink(missing_ok=True)
         for path, written in temporary.items():
             written.replace(path)

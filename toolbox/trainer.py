@@ -207,7 +207,7 @@ class Trainer:
             self.save()
             if interrupted():
                 log.warning("interrupted after %d steps; --resume goes on from there", training.steps)
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(f"interrupted after {training.steps} steps")
 
     def _is_over(self, budget: Budget, slowest: float) -> bool:
         if self.training.steps == 0:
@@ -327,7 +327,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, _: object) -> None:
         if came:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("interrupted twice")
         came.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

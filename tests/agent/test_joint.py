@@ -1,4 +1,5 @@
 import math
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,27 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.agent import joint
-from rlrestore.agent.joint import JointSettings, JointTrainer, chain_losses, is_sound
-from rlrestore.agent.learn import JOINT_CHECKPOINT, JOINT_EPISODES, train_joint
+from rlrestore.agent.joint import JointSettings, JointTraining, chain_losses
+from rlrestore.agent.learn import JOINT_EPISODES, train_joint
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
+from rlrestore.agent.rollout import fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
-from rlrestore.agent.training import AgentTrainer
+from rlrestore.agent.training import AgentTraining
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.envs.transition import NO_ACTION
-from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox import optimisation, trainer
+from rlrestore.toolbox.checkpoint import Checkpoint
+from rlrestore.toolbox.optimisation import ERROR_FLOOR, WARM_UP
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
-from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP
+from rlrestore.toolbox.trainer import Budget, Moment, Trainer
 from tests.toys import make_policy, make_toolbox
 
-TINY = JointSettings(steps=4, batch=4, planned=1.0)
+EXACT = torch.float32
+TINY = JointSettings(batch=4, planned=1.0, precision=EXACT)
 
 
 class Scale(nn.Module):
@@ -88,18 +93,17 @@ def test_a_tools_gradient_is_that_of_the_unrolled_chain_averaged_over_its_chains
     """Chains: deblur then denoise on a patch of 0.5, denoise alone on one of 0.25; the truth is 0.3."""
     degraded = torch.tensor([0.5, 0.25])[:, None, None, None].expand(2, 3, 63, 63)
     monkeypatch.setattr(joint, "degraded_pairs", lambda *_: (degraded, torch.full_like(degraded, 0.3)))
-    monkeypatch.setattr(joint, "CLIP_NORM", math.inf)
+    monkeypatch.setattr(optimisation, "CLIP_NORM", math.inf)
     recipe = Amounts(blur=(4.0, 0.0), noise=(5.0, 5.0), jpeg=(0.0, 0.0))
-    settings = JointSettings(steps=1, batch=2, planned=1.0, learning_rate=1e-3, earlier_weight=0.25)
-    trainer = JointTrainer(scales(), None, bank, recipe, settings, {})
-    plain = torch.optim.SGD(trainer.trained.parameters(), lr=1.0)
-    monkeypatch.setattr(trainer, "optimizer", plain)
-    trainer.step(done=WARM_UP)  # when the rate is at its highest
+    settings = replace(TINY, batch=2, learning_rate=1e-3, earlier_weight=0.25)
+    training = JointTraining(scales(), None, bank, recipe, settings)
+    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+    training.step(Moment(WARM_UP))  # when the rate is at its highest
     first, both, alone = slope(0.5 * 1.5, 0.3), slope(0.5 * 1.5 * 0.75, 0.3), slope(0.25 * 0.75, 0.3)
     deblur = both * 0.75 * 0.5 + 0.25 * first * 0.5  # one chain
     denoise = (both * 0.5 * 1.5 + alone * 0.25) / 2  # two chains
     moved = [1.5 - 1e-3 * deblur, 0.75 - 1e-3 * denoise, 0.5]
-    assert factors(trainer.trained) == pytest.approx(moved, abs=1e-5)
+    assert factors(training.trained) == pytest.approx(moved, abs=1e-5)
     assert abs(deblur) > 1
     assert abs(denoise) > 1
 
@@ -120,12 +124,12 @@ def test_losses_count_the_end_fully_the_way_less_and_nothing_after_a_stop() -> N
 def test_tools_that_no_chain_uses_do_not_change(bank: PhotoBank) -> None:
     toolbox = Toolbox(TOOLS).eval().requires_grad_(False)
     recipe = Amounts(blur=(0.0,) * 4, noise=(40.0, 45.0, 40.0, 30.0), jpeg=(0.0,) * 4)
-    trainer = JointTrainer(toolbox, None, bank, recipe, TINY, {})
+    training = JointTraining(toolbox, None, bank, recipe, TINY)
     before = [[weight.clone() for weight in network.parameters()] for network in toolbox.networks]
     for done in (0.2, 0.4):
-        trainer.step(done)
+        training.step(Moment(done))
     for spec, old, average, trained, uses in zip(
-        TOOLS, before, toolbox.networks, trainer.trained.networks, trainer.uses, strict=True
+        TOOLS, before, toolbox.networks, training.trained.networks, training.uses, strict=True
     ):
         changed = spec.name in ("denoise-3", "denoise-4")
         assert uses == 2 * changed
@@ -139,11 +143,9 @@ def test_a_frozen_agent_with_toy_tools_comes_to_gain_more(bank: PhotoBank, tmp_p
     toolbox, policy = make_toolbox(), make_policy((0, 1))
     source = MixtureSource(bank, MODERATE)
     pairs = source(32, torch.Generator().manual_seed(5))
-    follower = AgentTrainer(policy, toolbox, source, TriedActions(), JOINT_EPISODES, bank.device)
-    settings = JointSettings(
-        steps=60, batch=8, planned=0.0, exploration=0.0, agent_every=0, learning_rate=2e-3
-    )
-    trainer = JointTrainer(toolbox, follower, bank, MODERATE, settings, {})
+    follower = AgentTraining(policy, toolbox, source, TriedActions(), JOINT_EPISODES, bank.device)
+    settings = JointSettings(batch=8, planned=0.0, exploration=0.0, agent_every=0, learning_rate=2e-3)
+    training = JointTraining(toolbox, follower, bank, MODERATE, settings)
     frozen = [weight.clone() for weight in policy.parameters()]
 
     def gain_db() -> float:
@@ -152,33 +154,49 @@ def test_a_frozen_agent_with_toy_tools_comes_to_gain_more(bank: PhotoBank, tmp_p
         return float((psnr_db(restored, pairs[1]) - psnr_db(*pairs)).mean())
 
     before = gain_db()
-    trainer.train(tmp_path / "joint.safetensors", lambda _: None)
-    assert trainer.uses == [60, 60, 0]
+    Trainer(training, Checkpoint(tmp_path / "joint")).run(Budget(steps=60))
+    assert training.uses == [60, 60, 0]
     assert before < -0.5
     assert gain_db() > max(0.0, before + 1.0)
     assert all(map(torch.equal, frozen, policy.parameters()))
 
 
 def test_the_size_of_a_piece_changes_no_gradient(bank: PhotoBank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joint, "CLIP_NORM", math.inf)
-    monkeypatch.setattr(joint, "bfloat16_pays", lambda _: False)  # sums are compared in float32
+    """In float32, on any processor, own patches among them."""
+    monkeypatch.setattr(optimisation, "CLIP_NORM", math.inf)
     after = []
     for piece in (2, 32):
         toolbox = Toolbox(TOOLS[:1] + TOOLS[4:5] + TOOLS[8:9]).eval().requires_grad_(False)
         torch.manual_seed(0)
         for weight in toolbox.parameters():
             weight.copy_(0.05 * torch.randn_like(weight))
-        settings = replace(TINY, batch=6, piece=piece, learning_rate=1e-3)
-        trainer = JointTrainer(toolbox, None, bank, MODERATE, settings, {})
-        plain = torch.optim.SGD(trainer.trained.parameters(), lr=1.0)  # Adam's first step forgets the size
-        monkeypatch.setattr(trainer, "optimizer", plain)
-        before = [weight.clone() for weight in trainer.trained.parameters()]
-        trainer.step(WARM_UP)
-        moved = [(new - old).detach() for new, old in zip(trainer.trained.parameters(), before, strict=True)]
-        after.append(moved)
+        settings = replace(TINY, batch=6, piece=piece, own=3, learning_rate=1.0)
+        training = JointTraining(toolbox, None, bank, MODERATE, settings)
+        training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+        before = [weight.clone() for weight in training.trained.parameters()]
+        training.step(Moment(WARM_UP))
+        pairs = zip(training.trained.parameters(), before, strict=True)
+        after.append([(new - old).detach() for new, old in pairs])
     for one, other in zip(*after, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
-    assert max(float(move.abs().max()) for move in after[0]) > 1e-4
+        scale = float(other.abs().max())
+        assert scale > 1e-2
+        torch.testing.assert_close(one, other, atol=1e-3 * scale, rtol=1e-3)
+
+
+def test_patches_of_its_own_range_pull_every_tool(bank: PhotoBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chain at all: what moves a tool is the mean slope on its own patches, by the weight it is given."""
+    clean = torch.full((6, 3, 63, 63), 0.3)
+    drawn = iter([(clean[:1] * 0, clean[:1]), (torch.full_like(clean, 0.5), clean)])
+    monkeypatch.setattr(joint, "degraded_pairs", lambda *_: next(drawn))
+    monkeypatch.setattr(optimisation, "CLIP_NORM", math.inf)
+    recipe = Amounts(blur=(0.0,), noise=(0.0,), jpeg=(0.0,))
+    settings = replace(TINY, batch=1, own=2, own_weight=0.5, learning_rate=1e-3)
+    training = JointTraining(scales(), None, bank, recipe, settings)
+    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+    training.step(Moment(WARM_UP))
+    moved = [factor - 1e-3 * 0.5 * slope(0.5 * factor, 0.3) * 0.5 for factor in (1.5, 0.75, 0.5)]
+    assert factors(training.trained) == pytest.approx(moved, abs=1e-5)
+    assert training.uses == [1, 1, 1]
 
 
 def test_planned_chains_undo_the_strongest_first() -> None:
@@ -214,39 +232,36 @@ def test_prescribed_actions_leave_the_rest_to_another() -> None:
     assert rollout.actions.tolist() == [[1, 2, 0], [2, 3, 3]]
 
 
-def joint_model(bank: PhotoBank, settings: JointSettings) -> JointTrainer:
+def joint_training(bank: PhotoBank) -> JointTraining:
     torch.manual_seed(0)
     toolbox, policy = make_toolbox(), Policy(3)
     source = MixtureSource(bank, MODERATE)
     tiny = replace(JOINT_EPISODES, episodes=2, fits=1, batch=2)
-    follower = AgentTrainer(policy, toolbox, source, TriedActions(), tiny, bank.device)
-    return JointTrainer(toolbox, follower, bank, MODERATE, settings, {"mixture": "paper"})
+    follower = AgentTraining(policy, toolbox, source, TriedActions(), tiny, bank.device)
+    settings = JointSettings(batch=2, agent_every=2, planned=0.5, own=1)
+    return JointTraining(toolbox, follower, bank, MODERATE, settings)
 
 
-def state(trainer: JointTrainer) -> list[Tensor]:
-    assert trainer.follower is not None
-    modules = (trainer.trained, trainer.toolbox, trainer.follower.policy)
+def state(training: JointTraining) -> list[Tensor]:
+    assert training.follower is not None
+    modules = (training.trained, training.toolbox, training.follower.policy)
     return [tensor.clone() for module in modules for tensor in module.state_dict().values()]
 
 
 def test_a_resumed_training_goes_on_as_if_never_stopped(
     bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joint, "CHECK_STEPS", 2)
-    settings = JointSettings(steps=6, batch=2, agent_every=2, planned=0.5)
-    whole, first, second = (joint_model(bank, settings) for _ in range(3))
-    whole.train(tmp_path / "whole.safetensors", lambda _: None)
+    monkeypatch.setattr(trainer, "CHECK_SECONDS", 0.0)
+    whole, first, second = (joint_training(bank) for _ in range(3))
+    Trainer(whole, Checkpoint(tmp_path / "whole")).run(Budget(steps=6))
 
-    def cut_off(_: dict[str, float]) -> None:
-        if first.steps == 4:
-            first.save(tmp_path / "cut.safetensors")
-            raise KeyboardInterrupt("cut off")
+    def interrupt(steps: int, *_: object) -> None:
+        if steps == 4:
+            signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="cut off"):
-        first.train(tmp_path / "other.safetensors", cut_off)
-    second.resume(tmp_path / "cut.safetensors")
-    assert second.steps == 4
-    second.train(tmp_path / "cut.safetensors", lambda _: None)
+    with pytest.raises(KeyboardInterrupt, match="after 4 steps"):
+        Trainer(first, Checkpoint(tmp_path / "cut")).run(Budget(steps=6), interrupt)
+    Trainer(second, Checkpoint(tmp_path / "cut"), "resume").run(Budget(steps=6))
     assert whole.uses == second.uses
     assert whole.follower is not None
     assert whole.follower.steps > 0
@@ -254,82 +269,31 @@ def test_a_resumed_training_goes_on_as_if_never_stopped(
 
 
 def test_a_checkpoint_of_another_training_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
-    path = tmp_path / "joint.safetensors"
-    joint_model(bank, JointSettings(steps=1)).save(path)
+    Trainer(joint_training(bank), Checkpoint(tmp_path)).save()
     for changes in ({"mixture": "any"}, {"begun": 1}, {"seed": 5}):
-        other = joint_model(bank, JointSettings(steps=1))
-        other.about.update(changes)
-        with pytest.raises(ModelError, match="is of another training: expected"):
-            other.resume(path)
-
-
-def poison(trainer: JointTrainer, at: tuple[int, ...]) -> None:
-    """Let the gradients of steps of these numbers be no numbers, once each."""
-    left, backward = list(at), trainer._backward
-
-    def poisoned(degraded: Tensor, clean: Tensor, choose: Behaviour) -> tuple[Tensor, Tensor, Tensor]:
-        parts = backward(degraded, clean, choose)
-        if left and trainer.steps + 1 == left[0]:
-            left.pop(0)
-            for weight in trainer.trained.parameters():
-                if weight.grad is not None:
-                    weight.grad *= math.nan
-        return parts
-
-    trainer._backward = poisoned  # type: ignore[method-assign]
-
-
-def test_a_diverging_training_goes_back_once(
-    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(joint, "CHECK_STEPS", 1)
-    monkeypatch.setattr(joint, "CHECKPOINT_SECONDS", 0.0)
-    trainer = joint_model(bank, JointSettings(steps=5, batch=2))
-    poison(trainer, (3,))
-    reached = []
-    trainer.train(tmp_path / "joint.safetensors", lambda _: reached.append(trainer.steps))
-    assert reached == [1, 2, 3, 4, 5]
-    assert trainer.rollbacks == 1
-    assert "back to step 2" in caplog.text
-
-
-def test_a_training_that_diverges_twice_stops_and_keeps_what_was_good(
-    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joint, "CHECK_STEPS", 1)
-    monkeypatch.setattr(joint, "CHECKPOINT_SECONDS", 0.0)
-    path = tmp_path / "joint.safetensors"
-    trainer = joint_model(bank, JointSettings(steps=9, batch=2))
-    poison(trainer, (3, 4))
-    with pytest.raises(RlrestoreError, match=r"diverged after 4 steps .* a second time; .* of step 3"):
-        trainer.train(path, lambda _: None)
-    again = joint_model(bank, JointSettings(steps=9, batch=2))
-    again.resume(path)
-    assert again.steps == 3
-    assert all(map(torch.equal, state(trainer), state(again)))
-
-
-def test_a_sudden_loss_is_divergence_too() -> None:
-    assert is_sound({"loss": -20.0, "gain_db": -4.9}, least_db=-5.0)
-    assert not is_sound({"loss": -20.0, "gain_db": -5.1}, least_db=-5.0)
-    assert not is_sound({"loss": math.inf, "gain_db": 3.0}, least_db=-math.inf)
+        other = joint_training(bank)
+        other.about |= changes
+        (name,) = changes
+        with pytest.raises(ModelError, match=rf"is of another training \({name}: expected [^;]*\);"):
+            Trainer(other, Checkpoint(tmp_path), "resume")
 
 
 def test_an_agent_is_needed_where_not_all_is_planned(bank: PhotoBank) -> None:
     with pytest.raises(ValueError, match="expected an agent, or planned chains alone"):
-        JointTrainer(make_toolbox(), None, bank, MODERATE, JointSettings(steps=1, planned=0.9), {})
+        JointTraining(make_toolbox(), None, bank, MODERATE, JointSettings(planned=0.9))
 
 
 def test_an_agent_for_other_patches_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
     policy = Policy(3, patch_size=32)
     with pytest.raises(UsageError, match=r"expected an agent that sees patches of 63 pixels.* got 32"):
-        train_joint(make_toolbox(), policy, bank, bank, tmp_path, JointSettings(steps=1))
+        train_joint(make_toolbox(), policy, bank, bank, tmp_path, Budget(steps=1))
 
 
 def test_training_from_beginning_to_end(bank: PhotoBank, tmp_path: Path) -> None:
-    settings = JointSettings(steps=2, batch=2)
-    gain_db = train_joint(Toolbox(TOOLS), None, bank, bank, tmp_path, replace(settings, planned=1.0))
+    budget, settings = Budget(steps=2), JointSettings(batch=2, planned=1.0)
+    gain_db, done = train_joint(Toolbox(TOOLS), None, bank, bank, tmp_path, budget, settings)
     assert math.isfinite(gain_db)
-    assert (tmp_path / JOINT_CHECKPOINT).exists()
-    with pytest.raises(ModelError, match=r"tensor agent\.advantage\.bias: expected \(3,\), got none"):
-        train_joint(make_toolbox(), Policy(3), bank, bank, tmp_path, settings, resume=True)
+    assert done.spent()["steps"] == 2
+    assert Checkpoint(tmp_path / "training" / "joint").exists()
+    with pytest.raises(UsageError, match="holds a training of 2 steps"):
+        train_joint(Toolbox(TOOLS), None, bank, bank, tmp_path, budget, settings)

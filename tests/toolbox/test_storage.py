@@ -10,7 +10,6 @@ import safetensors.torch
 import torch
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import (
@@ -202,83 +201,10 @@ def test_a_command_with_a_name_that_is_no_text(tmp_path: Path, toolbox: Toolbox)
     assert read_card(tmp_path / "model")["training"][0]["command"] == command
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"network.bias": None}, r"tensor bias: expected \(2,\), got none"),
-        ({"network.extra": torch.zeros(3)}, r"tensor extra: expected no such tensor, got \(3,\)"),
-        ({"network.weight": torch.zeros(2, 3)}, r"tensor weight: expected \(2, 2\), got \(2, 3\)"),
-        (
-            {"optimizer.tool.0.exp_avg": None},
-            r"moments of Adam: tensor 0.exp_avg: expected \(2, 2\), got none",
-        ),
-        (
-            {"optimizer.tool.1.exp_avg_sq": torch.zeros(5)},
-            r"tensor 1.exp_avg_sq: expected \(2,\), got \(5,\)",
-        ),
-        ({"optimizer.tool.7.step": torch.zeros(())}, r"tensor 7.step: expected no such tensor, got \(\)"),
-    ],
-)
-def test_a_checkpoint_that_does_not_fit_names_the_tensor(
-    tmp_path: Path, change: dict[str, torch.Tensor | None], words: str
-) -> None:
-    network = torch.nn.Linear(2, 2)
-    optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
-    network(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    save_checkpoint(path, network, {"tool": optimizer}, {"steps": 1, "seconds": 0.5})
-    tensors = safetensors.torch.load_file(path) | change
-    whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    safetensors.torch.save_file(whole, path, {"progress": '{"steps": 1, "seconds": 0.5}'})
-    with pytest.raises(ModelError, match=words):
-        load_checkpoint(path, network, {"tool": optimizer})
-
-
-@pytest.mark.parametrize("progress", ["3", "[1]", "{}", '{"steps": -3, "seconds": 1}', '{"steps": 3}'])
-def test_a_checkpoint_without_progress(tmp_path: Path, progress: str) -> None:
-    network, path = torch.nn.Linear(2, 2), tmp_path / "checkpoint.safetensors"
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, {"progress": progress})
-    with pytest.raises(ModelError, match="expected steps and seconds in its progress"):
-        load_checkpoint(path, network)
-
-
-def test_a_checkpoint_with_a_nan_or_a_stranger(tmp_path: Path) -> None:
-    network, path = torch.nn.Linear(2, 2), tmp_path / "checkpoint.safetensors"
-    tensors = {f"network.{name}": tensor.clone() for name, tensor in network.state_dict().items()}
-    about = {"progress": '{"steps": 1, "seconds": 0.5}'}
-    safetensors.torch.save_file(tensors | {"stranger": torch.zeros(2)}, path, about)
-    with pytest.raises(ModelError, match="tensor stranger: expected no such tensor"):
-        load_checkpoint(path, network)
-    tensors["network.bias"][0] = float("nan")
-    safetensors.torch.save_file(tensors, path, about)
-    with pytest.raises(ModelError, match=r"tensor network.bias: expected finite floats"):
-        load_checkpoint(path, network)
-
-
 def test_what_a_killed_process_left_behind_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".x.json.123.tmp").write_bytes(b"half")
     write_atomically(tmp_path / "x.json", b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
-
-
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = torch.nn.Linear(2, 2)
-    optimizer, path = torch.optim.Adam(network.parameters()), tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, network, {"tool": optimizer}, {"steps": 1, "seconds": 0.5})
-    whole, write = path.read_bytes(), Path.write_bytes
-
-    def write_half(self: Path, data: bytes) -> int:
-        write(self, data[: len(data) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "write_bytes", write_half)
-    with pytest.raises(
-        RlrestoreError, match=r"cannot write .*No space left.*make room and go on with --resume"
-    ):
-        save_checkpoint(path, network, {"tool": optimizer}, {"steps": 2})
-    assert path.read_bytes() == whole
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_model_is_replaced_whole_or_not_at_all(

@@ -1,0 +1,117 @@
+"""Tools as functions of their weights compute what their modules do, and so do their gradients."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import make_toolbox
+
+WIDTHS = {3: [8], 8: [8, 12]}
+
+
+def trained_alike(family: str) -> Toolbox:
+    """A mild and a severe tool of each kind, none of whose layers is zero."""
+    toolbox = Toolbox(TOOLS[1::2], family, widths=WIDTHS if family == "hourglass" else {})
+    generator = torch.Generator().manual_seed(0)
+    for weight in toolbox.parameters():
+        nn.init.normal_(weight, std=0.1, generator=generator)
+    return toolbox
+
+
+def images_and_actions(tools: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(10, 3, 63, 63, generator=generator), torch.arange(10) % (tools + 1)
+
+
+@pytest.mark.parametrize("family", ["hourglass", "paper"])
+def test_gradients_are_those_of_the_modules(family: str) -> None:
+    toolbox = trained_alike(family)
+    images, actions = images_and_actions(toolbox.stop)
+    plain = torch.stack(
+        [
+            image if tool == toolbox.stop else toolbox.networks[tool](image[None])[0]
+            for image, tool in zip(images, actions.tolist(), strict=True)
+        ]
+    )
+    plain.square().mean().backward()
+    expected = [weight.grad.clone() for weight in toolbox.parameters() if weight.grad is not None]
+    tools = FunctionalTools(toolbox, torch.float32)
+    tools.zero_grad()
+    restored = tools.apply_each(actions, images)
+    restored.square().mean().backward()
+    tools.collect_gradients()
+    torch.testing.assert_close(restored, plain)
+    found = [weight.grad for weight in toolbox.parameters() if weight.grad is not None]
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_bfloat16_copies_give_float32_masters_their_gradients() -> None:
+    toolbox = trained_alike("hourglass")
+    images, actions = images_and_actions(toolbox.stop)
+    gradients = []
+    for precision in (torch.float32, torch.bfloat16):
+        tools = FunctionalTools(toolbox, precision)
+        tools.zero_grad()
+        restored = tools.apply_each(actions, images)
+        assert restored.dtype == torch.float32
+        restored.square().mean().backward()
+        tools.collect_gradients()
+        gradients.append(
+            torch.cat([weight.grad.flatten() for weight in toolbox.parameters() if weight.grad is not None])
+        )
+    exact, rounded = gradients
+    assert rounded.dtype == torch.float32
+    assert 0 < float((exact - rounded).norm() / exact.norm()) < 0.05
+
+
+def test_a_tool_that_is_not_used_has_no_gradient_and_copies_follow_their_masters() -> None:
+    toolbox = trained_alike("hourglass")
+    tools = FunctionalTools(toolbox, torch.bfloat16)
+    images = torch.rand(2, 3, 64, 64)
+    tools.zero_grad()
+    before = tools.apply_tool(0, images)
+    before.mean().backward()
+    tools.collect_gradients()
+    assert tools.used == {0}
+    assert all(weight.grad is not None for weight in toolbox.networks[0].parameters())
+    assert all(weight.grad is None for weight in toolbox.networks[1].parameters())
+    with torch.no_grad():
+        for weight in toolbox.networks[0].parameters():
+            weight.zero_()
+    assert torch.equal(tools.apply_tool(0, images), before)
+    tools.refresh()
+    assert torch.equal(tools.apply_tool(0, images), images)
+
+
+def test_a_custom_tool_takes_part_as_it_is() -> None:
+    toolbox = make_toolbox()
+    tools = FunctionalTools(toolbox, torch.bfloat16)
+    images = torch.rand(4, 3, 16, 16)
+    for index in range(toolbox.stop):
+        torch.testing.assert_close(
+            tools.apply_tool(index, images), toolbox.apply_tool(index, images), atol=2e-3, rtol=0
+        )
+
+
+def test_where_compiling_fails_the_tools_run_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(*_: object) -> Tensor:
+            raise RuntimeError(f"no compiler for {function.__name__}")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", fail)
+    toolbox = trained_alike("hourglass")
+    tools, images = FunctionalTools(toolbox, torch.float32, compiled=True), torch.rand(2, 3, 64, 64)
+    for _ in range(2):
+        torch.testing.assert_close(tools.apply_tool(0, images), toolbox.apply_tool(0, images))
+    assert caplog.text.count("the tools are not compiled here (no compiler") == 1
