@@ -21,7 +21,7 @@ from rlrestore.agent.policy import MAX_STEPS
 from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
-from rlrestore.devices import numbered_generator, training_precision
+from rlrestore.devices import numbered_generator, precision_name, training_precision
 from rlrestore.envs.sources import PATCH, Recipe
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.degradation.protocol import Degradations
@@ -152,7 +152,7 @@ class JointTraining:
             network.requires_grad_(not spec.custom)
         channels_last(self.trained)
         precision = settings.precision or training_precision(bank.device)
-        self.precision = str(precision).removeprefix("torch.")
+        self.precision = precision_name(precision)
         self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
         self.optimizer = torch.optim.Adam(
             self.trained.parameters(), lr=settings.learning_rate, fused=bank.device.type == "cuda"

@@ -33,7 +33,7 @@ from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.agent.training import AgentTraining
-from rlrestore.devices import numbered_generator
+from rlrestore.devices import numbered_generator, precision_name
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
 from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
@@ -148,6 +148,9 @@ class Progress(BaseCallback):
     def _on_step(self) -> bool:
         return self.spent + time.monotonic() - self.began < self.seconds
 
+    def _on_training_end(self) -> None:
+        self.spent += time.monotonic() - self.began
+
     def _on_rollout_end(self) -> None:
         self.bar.update(self.num_timesteps - self.bar.n)
         self.bar.set_postfix_str(f"return {mean_return_db(self.model):.2f} dB")
@@ -227,7 +230,7 @@ def fit_ppo(
     budget: Budget,
     settings: PpoSettings,
     watch: Watch,
-) -> None:
+) -> dict[str, Any]:
     """Train an agent by PPO on one thread, which for a network this small is the fastest.
 
     Args:
@@ -238,13 +241,16 @@ def fit_ppo(
         settings: How.
         watch: Called after every rollout; its time is not counted.
 
+    Returns:
+        What a card says of the training: its minutes, steps and precision.
+
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
     with one_thread(), tqdm(desc="agent", total=budget.steps, leave=False, disable=None) as bar:
         model = make_ppo(toolbox, source, settings, policy.level.weight.device)
+        callback = Progress(policy, budget, bar, watch)
         try:
-            callback = Progress(policy, budget, bar, watch)
             model.learn(budget.steps or UNTIL_THE_MINUTES_ARE_OVER, callback=callback)
         except ValueError:  # torch's distributions refuse NaN and do not say where it came from
             check_weights(model)
@@ -253,6 +259,11 @@ def fit_ppo(
     log.info("PPO: return %.2f dB after %d steps", mean_return_db(model), model.num_timesteps)
     take_actor(policy, model)
     policy.eval()
+    return {
+        "minutes": round(callback.spent / 60, 1),
+        "steps": model.num_timesteps,
+        "precision": precision_name(torch.float32),
+    }
 
 
 def train_ppo(
@@ -263,7 +274,7 @@ def train_ppo(
     out: Path,
     budget: Budget,
     settings: PpoSettings | None = None,
-) -> PolicyReport:
+) -> tuple[PolicyReport, dict[str, Any]]:
     """Train an agent by PPO, and measure it on the moderate mixture of the validation photographs.
 
     Args:
@@ -275,6 +286,9 @@ def train_ppo(
         budget: How long.
         settings: How.
 
+    Returns:
+        How good it is; what a card says of the training.
+
     Raises:
         RlrestoreError: A weight became NaN or infinite.
     """
@@ -283,8 +297,8 @@ def train_ppo(
     source = MixtureSource(bank, TRAINING_RECIPES["paper"])
     folder = out / TRAINING_FOLDER / AgentTraining.name / LOG
     with logged(folder, lambda: held_out.measure(policy).metrics()) as watch:
-        fit_ppo(policy, toolbox, source, budget, settings, watch)
-    return held_out.measure(policy)
+        spent = fit_ppo(policy, toolbox, source, budget, settings, watch)
+    return held_out.measure(policy), spent
 
 
 @contextmanager

@@ -51,6 +51,11 @@ def training_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if pays else torch.float32
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """Return what a precision is called in cards and checkpoints, such as `bfloat16`."""
+    return str(precision).removeprefix("torch.")
+
+
 def multiplies_bfloat16(flags: Mapping[str, object]) -> bool:
     """Return whether a processor of these flags multiplies bfloat16 (AMX or AVX-512 BF16)."""
     return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))

@@ -24,7 +24,7 @@ from rlrestore.agent.storage import load_agent
 from rlrestore.agent.training import AgentTraining
 from rlrestore.cli.arguments import natural, positive_float, positive_int
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device, training_precision
+from rlrestore.devices import precision_name, resolve_device, training_precision
 from rlrestore.envs.sources import PATCH, MixtureSource
 from rlrestore.evaluation.costs import tool_multiply_adds
 from rlrestore.imaging.pairs import context_side
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
     report = {
         "chains_per_s": round(chains_per_s, 1),
         "steps": steps,
-        "precision": str(precision).removeprefix("torch."),
+        "precision": precision_name(precision),
         "matrix_rate_per_s": rate,
         "share_of_matrix_rate": needed / rate,
         "shares_of_a_step": shares_of_a_step(training),

@@ -43,9 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument(
-        "--mixture", choices=tuple(BASE_MIXTURES), default="protocol", help="default: protocol"
-    )
+    parser.add_argument("--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper")
     parser.add_argument(
         "--widths",
         type=positive_int,
@@ -93,7 +91,10 @@ def run(args: argparse.Namespace) -> None:
         "stage": "tools",
         "command": shlex.join(["python", *sys.argv]),
         "mixture": args.mixture,
-        "minutes": round(trainer.seconds / 60, 1),
+        "data": f"{len(bank)} photographs (scales counted)",
+        **trainer.spent(),
+        "device": args.device,
+        "seed": settings.seed,
         "networks": [report.record()],
     }
     toolbox = Toolbox([spec], networks=[training.average], widths={DEPTH: args.widths})

@@ -2,7 +2,8 @@
 
 On a device that multiplies bfloat16 faster the copies are in it, made once per gradient step; autocast would
 make them for every batch. All tools of one architecture are one function of weights and images, so that
-compiling it once serves them all. Custom tools are called as they are.
+compiling it once serves them all. Networks of no known family are functions of their own, and custom tools
+are called as they are.
 """
 
 import logging
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.toolbox import Toolbox, apply_each, group_sizes
 
 Weights = Mapping[str, Tensor]
@@ -43,9 +45,12 @@ class FunctionalTools:
             {} if spec.custom else {name: self._copy(weight, precision) for name, weight in named(network)}
             for spec, network in zip(toolbox.specs, toolbox.networks, strict=True)
         ]
-        by_architecture: dict[str, Callable[[Weights, Tensor], Tensor]] = {}
+        by_architecture: dict[str | nn.Module, Callable[[Weights, Tensor], Tensor]] = {}
+        known = toolbox.family in WIDTHS  # others may differ in more than their weights
         self._functions = [
-            by_architecture.setdefault(_architecture(network), _function(network, compiled))
+            by_architecture.setdefault(
+                _architecture(network) if known else network, _function(network, compiled)
+            )
             for network in toolbox.networks
         ]
 

@@ -174,7 +174,7 @@ def apply_each(tools: Tools, actions: Tensor, images: Tensor, sizes: Sequence[in
     restored, begin = [], 0
     for index, size in enumerate(sizes[:-1]):
         if size:
-            apply = _apply_in_pieces if images.device.type == "cpu" else _apply_filled_up
+            apply = _apply_in_pieces if images.device.type == "cpu" else apply_filled_up
             restored += apply(tools, index, grouped, begin, size)
         begin += size
     restored.append(grouped[begin:])
@@ -187,7 +187,7 @@ def _apply_in_pieces(tools: Tools, index: int, images: Tensor, begin: int, size:
     return [tools.apply_tool(index, piece) for piece in pieces]
 
 
-def _apply_filled_up(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
+def apply_filled_up(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
     """Apply a tool to `size` images from `begin` on, and to neighbours that make the number a round one.
 
     What comes of the neighbours is dropped.

@@ -116,6 +116,7 @@ class Trainer:
         training: What is trained.
         checkpoint: Where its state is written, every minute and at the end.
         seconds: Wall-clock time of its steps.
+        slowest: Wall-clock time of the slowest of them, in seconds.
         rollbacks: How often it diverged and went back.
     """
 
@@ -132,7 +133,7 @@ class Trainer:
             ModelError: The checkpoint is damaged or of another training.
         """
         self.training, self.checkpoint = training, checkpoint
-        self.seconds, self.rollbacks, self._warm_up_left = 0.0, 0, 0
+        self.seconds, self.slowest, self.rollbacks, self._warm_up_left = 0.0, 0.0, 0, 0
         found = checkpoint.exists()
         check_start(start, [checkpoint] if found else [], str(checkpoint.folder))
         if found and start == "restart":
@@ -152,6 +153,7 @@ class Trainer:
         progress, replay = self.checkpoint.load(self.training.state())
         self.training.restore(progress, replay)
         self.seconds, self.rollbacks = progress["seconds"], int(progress.get("rollbacks", 0))
+        self.slowest = float(progress.get("slowest", 0.0))  # or a finished training would do one step more
         self._warm_up_left = 0 if progress["moments"] or not progress["steps"] else WARM_UP_STEPS
 
     def save(self) -> None:
@@ -159,6 +161,7 @@ class Trainer:
         progress = {
             "steps": self.training.steps,
             "seconds": self.seconds,
+            "slowest": self.slowest,
             "rollbacks": self.rollbacks,
             "about": self.training.about,
         }
@@ -181,7 +184,7 @@ class Trainer:
             RlrestoreError: It diverged too often; the checkpoint holds the last good state.
             KeyboardInterrupt: It was interrupted; the checkpoint holds the state after the last step.
         """
-        training, slowest, previous_db, saved = self.training, 0.0, -math.inf, time.monotonic()
+        training, previous_db, saved = self.training, -math.inf, time.monotonic()
         bar: tqdm[Any]
         with (
             deferred_interrupt() as interrupted,
@@ -190,8 +193,8 @@ class Trainer:
             ) as bar,
         ):
             self.save()  # what to go back to
-            while not self._is_over(budget, slowest) and not interrupted():
-                metrics, slowest = self._steps_between_looks(budget, slowest, interrupted)
+            while not self._is_over(budget) and not interrupted():
+                metrics = self._steps_between_looks(budget, interrupted)
                 gain_db = metrics.get("gain_db", math.inf)
                 if not all(map(math.isfinite, metrics.values())) or gain_db < previous_db - DIVERGED_DB:
                     self._roll_back(metrics)
@@ -209,16 +212,14 @@ class Trainer:
                 log.warning("interrupted after %d steps; --resume goes on from there", training.steps)
                 raise KeyboardInterrupt(f"interrupted after {training.steps} steps")
 
-    def _is_over(self, budget: Budget, slowest: float) -> bool:
+    def _is_over(self, budget: Budget) -> bool:
         if self.training.steps == 0:
             return False
-        ahead = 0.0 if budget.minutes is None else slowest  # a step that would end too late is not begun
+        ahead = 0.0 if budget.minutes is None else self.slowest  # a step that would end too late is not begun
         return budget.done(self.training.steps, self.seconds + ahead) >= 1
 
-    def _steps_between_looks(
-        self, budget: Budget, slowest: float, interrupted: Callable[[], bool]
-    ) -> tuple[dict[str, float], float]:
-        """Take steps until it is time to look; return their mean metrics, and the slowest step in seconds."""
+    def _steps_between_looks(self, budget: Budget, interrupted: Callable[[], bool]) -> dict[str, float]:
+        """Take steps until it is time to look; return their mean metrics."""
         collected: list[Mapping[str, Tensor]] = []
         looked = time.monotonic()
         while True:
@@ -233,16 +234,15 @@ class Trainer:
                 log.warning("%s: out of memory; half as much at a time from now on", self.training.name)
             elapsed = time.monotonic() - began
             self.seconds += elapsed
-            slowest = max(slowest, elapsed)
+            self.slowest = max(self.slowest, elapsed)
             enough = time.monotonic() - looked > CHECK_SECONDS or interrupted()
-            if collected and (enough or self._is_over(budget, slowest)):
+            if collected and (enough or self._is_over(budget)):
                 break
         names = {name for metrics in collected for name in metrics}
-        means = {
+        return {
             name: float(torch.stack([each[name].float() for each in collected if name in each]).mean())
             for name in sorted(names)
         }
-        return means, slowest
 
     def _moment(self, budget: Budget) -> Moment:
         done = budget.done(self.training.steps, self.seconds)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlrestore.devices import numbered_generator, training_precision
+from rlrestore.devices import numbered_generator, precision_name, training_precision
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
@@ -211,7 +211,7 @@ class ToolTraining:
         self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
         self.average = copy.deepcopy(network).requires_grad_(False)
         precision = settings.precision or training_precision(bank.device)
-        self.precision = str(precision).removeprefix("torch.")
+        self.precision = precision_name(precision)
         self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self._drawn: list[tuple[Tensor, Tensor]] = []

@@ -127,8 +127,8 @@ def _train(
         from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
 
         actor = Policy(toolbox.stop).to(toolbox.device)
-        report = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
-        return actor, report, {"values": VALUES}
+        report, spent = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
+        return actor, report, {"values": VALUES, **spent}
     from rlrestore.agent.learn import train_agent
     from rlrestore.agent.training import AgentSettings
 

@@ -21,8 +21,8 @@ from rlrestore.cli.reporting import say, show_log
 DESCRIPTION = """\
 Train the tools of a model along the chains that its agent chooses, the error at the end of a chain flowing
 back through all its tools; the agent follows its changing tools, or stays as it is. A training that
-diverges goes back to its last checkpoint once, and stops the second time. The folder `training` in --out
-holds the checkpoint and the log.
+diverges goes back to its last checkpoint and on at half the rate, three times at most. The folder `training`
+in --out holds the checkpoint and the log.
 """
 
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ModelError: The model's tools and agent do not belong together, or are of another version.
         UsageError: The agent sees patches of another size, an unknown device, or no usable photograph.
-        RlrestoreError: The training diverged twice, or `--out` cannot be written.
+        RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.joint import JointSettings
     from rlrestore.agent.learn import train_joint

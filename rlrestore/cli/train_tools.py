@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
     from rlrestore.cli.outputs import prepare_folder
-    from rlrestore.devices import resolve_device
+    from rlrestore.devices import precision_name, resolve_device, training_precision
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restorer import find_model
@@ -66,8 +66,15 @@ def run(args: argparse.Namespace) -> int:
     toolbox, reports = train_tools(
         bank, validation, args.out, specs, budget, settings, start_of(args), begin_with
     )
-    networks = [report.record() for report in reports]
-    record = training_record("tools", args, len(bank), networks=networks)
+    record = training_record(
+        "tools",
+        args,
+        len(bank),
+        minutes=round(sum(report.seconds for report in reports) / 60, 1),
+        steps=sum(report.steps for report in reports),
+        precision=precision_name(training_precision(device)),
+        networks=[report.record() for report in reports],
+    )
     save_toolbox(args.out, toolbox, {**card, "training": [*card["training"], record]})
     say(f"wrote {args.out}")
     return 0

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.toolbox.functional import FunctionalTools
-from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
-from tests.toys import make_toolbox
 
 WIDTHS = {3: [8], 8: [8, 12]}
 
@@ -90,14 +89,26 @@ def test_a_tool_that_is_not_used_has_no_gradient_and_copies_follow_their_masters
     assert torch.equal(tools.apply_tool(0, images), images)
 
 
-def test_a_custom_tool_takes_part_as_it_is() -> None:
-    toolbox = make_toolbox()
-    tools = FunctionalTools(toolbox, torch.bfloat16)
-    images = torch.rand(4, 3, 16, 16)
-    for index in range(toolbox.stop):
-        torch.testing.assert_close(
-            tools.apply_tool(index, images), toolbox.apply_tool(index, images), atol=2e-3, rtol=0
-        )
+class Scale(nn.Module):
+    """Multiplies by a number, in float32 alone; two of them have the same weights: none."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.dtype == torch.float32
+        return self.factor * images
+
+
+@pytest.mark.parametrize("custom", ["", "scale"])
+def test_networks_of_no_known_family_are_functions_of_their_own(custom: str) -> None:
+    specs = [ToolSpec(name, "noise", 0, 50, 3, custom) for name in ("double", "treble")]
+    toolbox = Toolbox(specs, "scales", [Scale(2.0), Scale(3.0)])
+    tools, images = FunctionalTools(toolbox, torch.bfloat16), torch.rand(3, 3, 16, 16)
+    restored = tools.apply_each(torch.tensor([0, 1, 2]), images)
+    assert torch.equal(restored, images * torch.tensor([2.0, 3.0, 1.0])[:, None, None, None])
+    assert tools.used == {0, 1}
 
 
 def test_where_compiling_fails_the_tools_run_as_they_are(

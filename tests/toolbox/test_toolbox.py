@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.tiling import apply_tiled_
 from rlrestore.toolbox.networks import (
@@ -19,7 +18,7 @@ from rlrestore.toolbox.networks import (
     receptive_radius,
 )
 from rlrestore.toolbox.specs import ACTION_NAMES, STOP, TOOL_NAMES, TOOLS, ToolSpec, tool_index
-from rlrestore.toolbox.toolbox import PIECE_ON_CPU, Toolbox, rounded_up
+from rlrestore.toolbox.toolbox import PIECE_ON_CPU, Toolbox, apply_filled_up, rounded_up
 
 
 class Scale(nn.Module):
@@ -286,7 +285,7 @@ def test_a_group_that_is_filled_up_comes_back_alone(scales: Toolbox, begin: int,
     taken = []
     scales.networks[0].register_forward_pre_hook(lambda _, images: taken.append(len(images[0])))
     images = torch.rand(20, 3, 2, 2)
-    (restored,) = scales._apply_filled_up(0, images, begin, size)
+    (restored,) = apply_filled_up(scales, 0, images, begin, size)
     assert torch.equal(restored, 2 * images[begin : begin + size])
     assert taken == [min(20, rounded_up(size))]
 
@@ -308,9 +307,3 @@ def test_an_unknown_network_is_refused() -> None:
         UsageError, match="expected family hourglass or fast or paper and depth 3 or 8, got 'huge' and 8"
     ):
         build_network("huge", 8)
-
-
-@pytest.mark.parametrize("name", ["tpu9", "cuda:99", "meta", ""])
-def test_an_unavailable_device_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is not available: expected one of cpu"):
-        resolve_device(name)

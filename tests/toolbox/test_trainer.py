@@ -104,6 +104,17 @@ def test_it_stops_at_the_minute(checkpoint: Checkpoint) -> None:
     assert 0.3 < trainer.seconds < 1.5  # of 0.6, on a busy machine
 
 
+def test_a_training_whose_minutes_are_over_takes_no_step_more(checkpoint: Checkpoint) -> None:
+    """The last step that would have ended too late is not made up for by a resumed one."""
+    budget, training, again = Budget(minutes=0.01), Descent(), Descent()
+    training.disturb = again.disturb = lambda _: time.sleep(0.35)
+    trainer = Trainer(training, checkpoint)
+    trainer.run(budget)
+    assert trainer.seconds < 0.6
+    Trainer(again, checkpoint, "resume").run(budget)
+    assert again.steps == training.steps
+
+
 def test_a_resumed_training_is_the_uninterrupted_one(checkpoint: Checkpoint, tmp_path: Path) -> None:
     whole, first, second = Descent(), Descent(), Descent()
     Trainer(whole, Checkpoint(tmp_path / "whole")).run(Budget(steps=6))
@@ -170,9 +181,12 @@ def test_a_training_that_diverges_goes_back_and_on_at_half_the_rate(
 @pytest.mark.usefixtures("each_step")
 def test_a_training_that_diverges_again_and_again_stops(checkpoint: Checkpoint) -> None:
     training = Descent()
-    training.disturb = lambda step: (
-        nn.init.constant_(training.network.weight, math.nan) if step == 2 else None
-    )
+
+    def disturb(step: int) -> None:
+        if step == 2:
+            nn.init.constant_(training.network.weight, math.nan)
+
+    training.disturb = disturb
     with pytest.raises(RlrestoreError, match=r"diverged after 3 steps .*4 times in all; .* of step 2"):
         Trainer(training, checkpoint).run(Budget(steps=9))
     assert checkpoint.progress()["steps"] == 2
@@ -248,10 +262,10 @@ def rewrite(path: Path, tensors: Mapping[str, Tensor | None], progress: str | No
     """Change tensors of a part, None taking one away, and its progress."""
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
-        whole = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118
+        whole = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if progress is not None:
         metadata["progress"] = progress
-    present = {name: tensor for name, tensor in whole.items() if tensor is not None}
+    present = {name: tensor for name, tensor in {**whole, **tensors}.items() if tensor is not None}
     safetensors.torch.save_file(present, path, metadata)
 
 
