@@ -98,15 +98,12 @@ def take_picture(args: argparse.Namespace) -> int:
         UsageError: An output is the input.
         ImageError: The image cannot be read or a result not written.
     """
-    import io
-
-    import numpy as np
     import torch
-    from PIL import Image
 
     from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
     from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
     from rlrestore.imaging.degradation.jpeg import MCU
+    from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
     from rlrestore.imaging.io.files import Photo, read_photo, write_photo
     from rlrestore.imaging.io.photo import to_floats
 
@@ -125,8 +122,7 @@ def take_picture(args: argparse.Namespace) -> int:
     if output.suffix.lower() in JPEG_SUFFIXES:
         write_file(output, content)
     else:
-        with Image.open(io.BytesIO(content)) as image:
-            write_photo(output, Photo(to_floats(np.asarray(image))))
+        write_photo(output, Photo(to_floats(jpeg_pixels(content))))
     if target is not None:
         write_photo(target, Photo(to_floats(clean)))
     print(describe(camera))

@@ -79,21 +79,18 @@ class Camera:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)[:15]}
         count = len(self)
-        wrong = {name: tuple(shape) for name, shape in shapes.items() if shape[:1] != (count,)}
-        if wrong or self.colour_matrix.shape != (count, 3, 3):
-            raise ValueError(f"expected settings of {count} images, got {wrong or self.colour_matrix.shape}")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        shapes = {name: tuple(value.shape) for name, value in values.items() if isinstance(value, Tensor)}
+        wanted = {name: (count, 3, 3) if name == "colour_matrix" else (count,) for name in shapes}
+        wrong = {name: shape for name, shape in shapes.items() if shape != wanted[name]}
+        if wrong:
+            raise ValueError(f"expected settings of {count} images, got the shapes {wrong}")
         if self.scale not in SCALE_SHARES:
             raise ValueError(f"expected a scale of {', '.join(map(str, SCALE_SHARES))}, got {self.scale}")
 
     def __len__(self) -> int:
         return len(self.shot)
-
-    @property
-    def untouched(self) -> Tensor:
-        """`(B,)` bool: which images have neither noise nor JPEG, and equal their reference."""
-        return (self.shot == 0) & (self.read == 0) & (self.compression.quality == 0)
 
 
 @dataclass(frozen=True)

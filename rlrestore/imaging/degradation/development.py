@@ -162,7 +162,7 @@ def _gains(camera: Camera) -> Tensor:
 
 
 def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
-    """Return what the camera's own denoising leaves: less luma noise, and of the chroma noise its blotches."""
+    """Return what the camera's own denoising leaves: less luma noise, and of the chroma noise blotches."""
 
     def leave(noise: Tensor, rows: Rows) -> Tensor:
         weights = torch.tensor(LUMA, device=noise.device)[:, None, None]

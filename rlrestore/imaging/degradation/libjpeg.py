@@ -78,6 +78,11 @@ def jpeg_round_trip(
     pixels: npt.NDArray[np.uint8], quality: int, full_chroma: bool = False
 ) -> npt.NDArray[np.uint8]:
     """Write 8-bit pixels `(H, W, 3)` as a JPEG file in memory, as `jpeg_file` does, and read them back."""
-    with Image.open(io.BytesIO(jpeg_file(pixels, quality, full_chroma))) as image:
+    return jpeg_pixels(jpeg_file(pixels, quality, full_chroma))
+
+
+def jpeg_pixels(content: bytes) -> npt.NDArray[np.uint8]:
+    """Return the pixels `(H, W, 3)` of a JPEG file."""
+    with Image.open(io.BytesIO(content)) as image:
         decoded: npt.NDArray[np.uint8] = np.asarray(image)
     return decoded
