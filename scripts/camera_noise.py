@@ -3,9 +3,9 @@
     python scripts/camera_noise.py --data real-noise/ --photos PHOTOS --out docs/
 
 `--data` holds pairs of files, `CAMERA_..._real` (one shot) and `CAMERA_..._mean` (the mean of many).
-`--photos` holds clean photographs, each of which is taken once by a simulated camera as training draws it, not
-scaled down. All are saved by a last JPEG of the same quality, as those of the pairs were. Only statistics are
-written, no photograph.
+`--photos` holds clean photographs, each of which is taken once by a simulated camera as training draws it, in
+focus and not scaled down. All are saved by a last JPEG of the same quality, as those of the pairs were. Only
+statistics are written, no photograph.
 """
 
 import argparse

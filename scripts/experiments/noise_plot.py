@@ -23,7 +23,7 @@ Group = Sequence[NoiseStatistics]
 
 HUES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 """Of Okabe and Ito, Color Universal Design, 2008."""
-LAG_NAMES = tuple(f"{down} down, {right} right" for down, right in LAGS)
+LAG_NAMES = tuple(f"{down}, {right}" for down, right in LAGS)
 COLOUR_NAMES = tuple(f"{one} and {other}" for one, other in COLOURS)
 
 
@@ -44,10 +44,15 @@ def plot_noise(real: Mapping[str, Group], simulated: Mapping[str, Group], path: 
     ] = (
         ("luma: power", "cycles per pixel", lambda one: one.luma_spectrum, FREQUENCIES),
         ("chroma: power", "cycles per pixel", lambda one: one.chroma_spectrum, FREQUENCIES),
-        ("luma: correlation", "neighbour", lambda one: one.luma_neighbours, LAG_NAMES),
-        ("chroma: correlation", "neighbour", lambda one: one.chroma_neighbours, LAG_NAMES),
-        ("correlation", "colours", lambda one: one.colours, COLOUR_NAMES),
-        ("σ of 255", "brightness of 255", lambda one: one.sigma_255, LEVELS_255),
+        ("luma: correlation", "neighbour: rows, columns away", lambda one: one.luma_neighbours, LAG_NAMES),
+        (
+            "chroma: correlation",
+            "neighbour: rows, columns away",
+            lambda one: one.chroma_neighbours,
+            LAG_NAMES,
+        ),
+        ("correlation", "colours of one pixel", lambda one: one.colours, COLOUR_NAMES),
+        ("relative σ", "brightness of 255", lambda one: one.relative_sigma, LEVELS_255),
     )
     figure = Figure(figsize=(9, 2.4 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 2, sharey="row")

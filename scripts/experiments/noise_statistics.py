@@ -15,7 +15,7 @@ BLOCK_PX = 32
 FLAT_255 = 3.0
 """Largest standard deviation of a flat block's brightness, once its slope is taken out."""
 DARKEST_255, BRIGHTEST_255 = 12.0, 243.0
-"""Blocks whose mean of any colour lies beyond are left out of all but the strengths: noise is clipped there."""
+"""Blocks whose mean of any colour lies beyond count for the strengths alone: noise is clipped there."""
 LEAST_BLOCKS = 4
 LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """Rows and columns between the neighbours that are compared."""
@@ -42,6 +42,8 @@ class NoiseStatistics:
         chroma_neighbours: The same of the colour differences.
         colours: `(3,)` correlation of the noise of each two of `COLOURS` at the same pixel.
         chroma_ratio: `()` standard deviation of the colour differences over that of the luma.
+        relative_sigma: `(16,)` standard deviation at each of `LEVELS_255` over that of all of them, NaN where
+            nothing is flat.
         sigma_255: `(16,)` standard deviation at each of `LEVELS_255`, over all colours, NaN where nothing is
             flat.
     """
@@ -52,6 +54,7 @@ class NoiseStatistics:
     chroma_neighbours: Floats
     colours: Floats
     chroma_ratio: Floats
+    relative_sigma: Floats
     sigma_255: Floats
 
 
@@ -96,6 +99,7 @@ def measure_noise(noisy: Pixels, reference: Pixels) -> NoiseStatistics | None:
         chroma_neighbours=_neighbours(chroma),
         colours=np.corrcoef(noise.reshape(-1, 3).T)[(0, 0, 1), (1, 2, 2)],
         chroma_ratio=np.asarray(chroma.std() / luma.std()),
+        relative_sigma=sigma_255 / np.nanmean(sigma_255),
         sigma_255=sigma_255,
     )
 
@@ -157,7 +161,8 @@ def _neighbours(noise: Floats) -> Floats:
     products = [
         noise[:, down:, right:] * noise[:, : BLOCK_PX - down, : BLOCK_PX - right] for down, right in LAGS
     ]
-    return np.array([product.mean() for product in products]) / variance
+    correlations: Floats = np.array([product.mean() for product in products]) / variance
+    return correlations
 
 
 def _strength_by_level(means: Floats, noise: Floats) -> Floats:

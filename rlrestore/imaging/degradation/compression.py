@@ -36,13 +36,15 @@ class CompressionRecipe:
 
     Attributes:
         share: Of the images that are compressed.
-        lowest_quality: Of a quality drawn uniformly up to 100.
+        lowest_quality: The qualities are drawn uniformly from this one on.
+        highest_quality: Up to this one.
         full_chroma_share: Of 4:4:4.
         twice_share: Of the compressed images that were compressed once before.
     """
 
     share: float = 0.9
     lowest_quality: float = 50.0
+    highest_quality: float = 100.0
     full_chroma_share: float = 0.5
     twice_share: float = 0.25
 
@@ -50,7 +52,8 @@ class CompressionRecipe:
         """Draw the compressions of `count` images, on the generator's device."""
         draws = torch.rand(5, count, generator=generator, device=generator.device)
         top, left = torch.randint(MCU, (2, count), generator=generator, device=generator.device)
-        quality, earlier = self.lowest_quality + (100 - self.lowest_quality) * draws[:2]
+        low, high = self.lowest_quality, self.highest_quality
+        quality, earlier = low + (high - low) * draws[:2]
         compressed = draws[2] < self.share
         return Compression(
             quality=torch.where(compressed, quality, 0.0),

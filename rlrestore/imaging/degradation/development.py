@@ -162,13 +162,13 @@ def _gains(camera: Camera) -> Tensor:
 
 
 def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
-    """Return what the camera's own denoising leaves: less luma noise, and of the chroma noise blotches."""
+    """Return what the camera's own denoising leaves: finer luma noise, and of the chroma noise blotches."""
 
     def leave(noise: Tensor, rows: Rows) -> Tensor:
         weights = torch.tensor(LUMA, device=noise.device)[:, None, None]
         luma = (weights * noise).sum(dim=1, keepdim=True)
         chroma = gaussian_blur(noise - luma, camera.chroma_sigma_px[rows])
-        return camera.luma_left[rows][:, None, None, None] * luma + chroma
+        return gaussian_blur(luma, camera.luma_sigma_px[rows]) + chroma
 
     return target + apply_where(camera.chroma_sigma_px > 0, noisy - target, leave)
 
