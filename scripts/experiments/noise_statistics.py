@@ -78,7 +78,7 @@ def measure_noise(noisy: Pixels, reference: Pixels) -> NoiseStatistics | None:
         reference: The same without noise.
 
     Returns:
-        The statistics, or None where too few blocks are flat.
+        The statistics, or None where too few blocks are flat, or a colour has no noise.
     """
     clean = _blocks(reference.astype(np.float64))  # (N, 32, 32, 3)
     noise = _blocks(noisy.astype(np.float64)) - clean
@@ -86,10 +86,10 @@ def measure_noise(noisy: Pixels, reference: Pixels) -> NoiseStatistics | None:
     clean, noise = clean[flat], noise[flat]
     means = clean.mean(axis=(1, 2))  # (N, 3)
     inside = ((means > DARKEST_255) & (means < BRIGHTEST_255)).all(axis=1)
-    if inside.sum() < LEAST_BLOCKS:
-        return None
     sigma_255 = _strength_by_level(means, noise)
     noise = noise[inside] - noise[inside].mean(axis=(1, 2), keepdims=True)
+    if len(noise) < LEAST_BLOCKS or not noise.any(axis=(0, 1, 2)).all():
+        return None
     luma = noise @ LUMA_WEIGHTS  # (N, 32, 32)
     chroma = np.concatenate((noise[..., 0] - luma, noise[..., 2] - luma))
     return NoiseStatistics(
