@@ -9,13 +9,16 @@ from torch import Tensor
 
 from rlrestore.imaging.degradation.batches import take_windows
 from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_blur
-from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
+from rlrestore.imaging.degradation.camera import SCALE_SHARES, Camera, CameraRecipe
 from rlrestore.imaging.degradation.compression import Compression, compress
 from rlrestore.imaging.degradation.development import context_px, expose
 from rlrestore.imaging.degradation.film import FilmRecipe, add_grain
 from rlrestore.imaging.degradation.jpeg import MCU
 from rlrestore.imaging.degradation.protocol import Degradations, degrade
 from rlrestore.imaging.patches import PhotoBank
+
+PIECE_PX = 250_000
+"""Sensor pixels that a processor handles at once: more no longer fit its caches, and take twice the time."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,21 @@ def camera_pairs(
     counts = _split(count, list(scale_shares.values()), generator)
     parts = []
     for part, scale in zip(counts, scale_shares, strict=True):
-        if part:
-            camera = recipe.sample(part, generator, scale)
-            margin = context_px(scale)
-            images = bank.crops(part, _coded_side(size) + 2 * margin, generator)
-            noisy, target = expose(images, camera, generator, margin)
-            blur = torch.zeros_like(camera.shot)
-            parts.append(_compressed_pairs(noisy, target, target, blur, camera.compression, size, generator))
+        sensor_side = (_coded_side(size) + 2 * context_px(scale)) * scale
+        largest = max(1, round(PIECE_PX / sensor_side**2)) if bank.device.type == "cpu" else part
+        for start in range(0, part, largest):
+            cameras = recipe.sample(min(largest, part - start), generator, scale)
+            parts.append(_camera_piece(bank, cameras, size, generator))
     return join(parts)
+
+
+def _camera_piece(bank: PhotoBank, cameras: Camera, size: int, generator: torch.Generator) -> PatchBatch:
+    """Draw the patches of some cameras."""
+    margin = context_px(cameras.scale)
+    images = bank.crops(len(cameras), _coded_side(size) + 2 * margin, generator)
+    noisy, target = expose(images, cameras, generator, margin)
+    blur = torch.zeros_like(cameras.shot)
+    return _compressed_pairs(noisy, target, target, blur, cameras.compression, size, generator)
 
 
 def camera_context_side(size: int) -> int:

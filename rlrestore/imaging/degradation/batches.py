@@ -24,13 +24,18 @@ def apply_where(chosen: Tensor, images: Tensor, stage: Callable[[Tensor, Rows], 
     Returns:
         `(B, ...)`.
     """
-    if images.device.type != "cpu":
+    if waits_to_count(images.device):
         mask = chosen.view(-1, *[1] * (images.ndim - 1))
         return torch.where(mask, stage(images, slice(None)), images)
     rows = chosen.nonzero().squeeze(1)
     if len(rows) == len(images):
         return stage(images, slice(None))
     return images.index_copy(0, rows, stage(images[rows], rows)) if len(rows) else images
+
+
+def waits_to_count(device: torch.device) -> bool:
+    """Return whether the host must wait for this device to learn a number that was computed there."""
+    return device.type != "cpu"
 
 
 def take_windows(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:

@@ -168,13 +168,13 @@ def _sample_noise(count: int, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 def _sample_matrix(wanted: Tensor, generator: torch.Generator) -> Tensor:
     """Draw colour matrices `(B, 3, 3)`, the identity where none is wanted."""
-    ends = torch.tensor(MATRIX_ENDS, device=wanted.device)  # (3, 2, 2)
-    draws = torch.rand(len(wanted), 3, 2, generator=generator, device=wanted.device)
-    off = (ends[..., 0] + (ends[..., 1] - ends[..., 0]) * draws) * wanted[:, None, None]
-    diagonal = 1 - off.sum(dim=2)
-    rows = (
-        (diagonal[:, 0], off[:, 0, 0], off[:, 0, 1]),
-        (off[:, 1, 0], diagonal[:, 1], off[:, 1, 1]),
-        (off[:, 2, 0], off[:, 2, 1], diagonal[:, 2]),
-    )
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    draws = torch.rand(3, 2, len(wanted), generator=generator, device=wanted.device)
+    rows = []
+    for index, ends in enumerate(MATRIX_ENDS):
+        row = [
+            torch.where(wanted, low + (high - low) * draw, 0.0)
+            for (low, high), draw in zip(ends, draws[index], strict=True)
+        ]
+        row.insert(index, 1 - row[0] - row[1])
+        rows.append(torch.stack(row, dim=1))
+    return torch.stack(rows, dim=1)

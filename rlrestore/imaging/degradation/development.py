@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlrestore.imaging.degradation.batches import Rows, apply_where, take_windows
-from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_blur
+from rlrestore.imaging.degradation.blur import RADIUS_PX
 from rlrestore.imaging.degradation.camera import Camera
 from rlrestore.imaging.degradation.compression import compress
 from rlrestore.imaging.degradation.demosaic import demosaic, mosaic
-from rlrestore.imaging.degradation.optics import lens_blur
+from rlrestore.imaging.degradation.optics import convolve, gaussian_kernel, lens_blur
 from rlrestore.imaging.degradation.tone import to_linear, to_srgb, tone_curve, undo_tone_curve
 
 CELL = 2
@@ -165,10 +165,10 @@ def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
     """Return what the camera's own denoising leaves: finer luma noise, and of the chroma noise blotches."""
 
     def leave(noise: Tensor, rows: Rows) -> Tensor:
-        weights = torch.tensor(LUMA, device=noise.device)[:, None, None]
-        luma = (weights * noise).sum(dim=1, keepdim=True)
-        chroma = gaussian_blur(noise - luma, camera.chroma_sigma_px[rows])
-        return gaussian_blur(luma, camera.luma_sigma_px[rows]) + chroma
+        red, green, blue = noise.split(1, dim=1)
+        luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+        chroma = convolve(noise - luma, gaussian_kernel(camera.chroma_sigma_px[rows]))
+        return convolve(luma, gaussian_kernel(camera.luma_sigma_px[rows])) + chroma
 
     return target + apply_where(camera.chroma_sigma_px > 0, noisy - target, leave)
 
@@ -177,7 +177,7 @@ def _finish(images: Tensor, camera: Camera, height: int, width: int) -> Tensor:
     """Sharpen the images of the sensor's size and scale them down to another."""
 
     def sharpen(chosen: Tensor, rows: Rows) -> Tensor:
-        smooth = gaussian_blur(chosen, camera.sharpen_sigma_px[rows])
+        smooth = convolve(chosen, gaussian_kernel(camera.sharpen_sigma_px[rows]))
         return torch.lerp(smooth, chosen, 1 + camera.sharpen[rows][:, None, None, None])
 
     images = apply_where(camera.sharpen > 0, images, sharpen)

@@ -25,10 +25,14 @@ def disc_kernel(radius_px: Tensor) -> Tensor:
     return kernel / kernel.sum(dim=(1, 2), keepdim=True)
 
 
+def gaussian_kernel(sigma_px: Tensor) -> Tensor:
+    """Return the Gaussians of standard deviations `(B,)` in pixels as kernels `(B, 21, 21)`, of sum 1."""
+    taps = gaussian_taps(sigma_px)
+    return taps[:, :, None] * taps[:, None, :]
+
+
 def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: int = 0) -> Tensor:
     """Blur every image with its own Gaussian, or with its own disc where it has one; replicated border.
-
-    By Fourier transforms: the kernels are as wide as the protocol's, and a disc is not separable.
 
     Args:
         images: `(B, C, H, W)`.
@@ -39,21 +43,28 @@ def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: 
     Returns:
         `(B, C, H − 2·margin, W − 2·margin)`.
     """
-    taps = gaussian_taps(sigma_px)
-    gaussian = taps[:, :, None] * taps[:, None, :]
-    kernels = torch.where((disc_radius_px > 0)[:, None, None], disc_kernel(disc_radius_px), gaussian)
+    is_disc = (disc_radius_px > 0)[:, None, None]
+    kernels = torch.where(is_disc, disc_kernel(disc_radius_px), gaussian_kernel(sigma_px))
+    return convolve(images, kernels, margin)
+
+
+def convolve(images: Tensor, kernels: Tensor, margin: int = 0) -> Tensor:
+    """Filter every image with its own kernel `(B, 21, 21)`, replicated border; the rest as in `lens_blur`.
+
+    By Fourier transforms: a disc is not separable, and on pictures of a sensor's size even Gaussians are
+    faster so than by the matrices of `gaussian_blur`.
+    """
     border = max(RADIUS_PX - margin, 0)
     padded = F.pad(images, (border,) * 4, mode="replicate") if border else images
     height, width = (_fast_length(side) for side in padded.shape[-2:])
     # Nothing wraps around into what is kept: it lies a kernel's radius away from every side.
     spectrum = torch.fft.rfft2(padded, s=(height, width))
-    blurred: Tensor = torch.fft.irfft2(
-        spectrum * torch.fft.rfft2(kernels, s=(height, width))[:, None], s=(height, width)
-    )
+    spectrum *= torch.fft.rfft2(kernels, s=(height, width))[:, None]
+    filtered: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
     # The kernel's centre stands at (RADIUS_PX, RADIUS_PX), so that the result is shifted by as much.
     first = RADIUS_PX + border + margin
     rows, columns = (side - 2 * margin for side in images.shape[-2:])
-    return blurred[..., first : first + rows, first : first + columns]
+    return filtered[..., first : first + rows, first : first + columns]
 
 
 def _fast_length(length: int) -> int:

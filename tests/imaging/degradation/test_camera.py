@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rlrestore.imaging.degradation import batches
 from rlrestore.imaging.degradation.blur import RADIUS_PX
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, Camera, CameraRecipe
 from rlrestore.imaging.degradation.compression import compress
@@ -26,6 +27,7 @@ from rlrestore.imaging.degradation.development import (
     simulate_camera,
 )
 from rlrestore.imaging.degradation.tone import to_linear, to_srgb
+from tests.envs.waits import Waits
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -250,6 +252,22 @@ def test_cameras_are_drawn_as_stated() -> None:
     torch.testing.assert_close(camera.colour_matrix.sum(dim=2), torch.ones(count, 3))
     phases = (2 * camera.mosaic_top + camera.mosaic_left).bincount()
     assert phases.min() > 0.23 * count
+
+
+def test_a_gpu_is_not_waited_for(photograph: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it computes there without knowing how many are chosen is the same."""
+    images, recipe = images_of(photograph).expand(6, -1, -1, -1).contiguous(), CameraRecipe()
+    for scale in (1.0, 1.5):
+        expected = simulate_camera(
+            images, recipe.sample(6, seeded(1), scale), seeded(2), 12
+        )  # and fills caches
+        with monkeypatch.context() as patch, Waits() as waits:
+            patch.setattr(batches, "waits_to_count", lambda _: True)
+            found = simulate_camera(images, recipe.sample(6, seeded(1), scale), seeded(2), 12)
+        assert not waits.found
+        torch.testing.assert_close(found[1], expected[1], atol=1e-5, rtol=0)
+        # Where rounding falls the other way, a coefficient of JPEG moves by a step.
+        assert (found[0] - expected[0]).abs().mean() < 1e-3
 
 
 def test_the_same_seed_draws_the_same() -> None:
