@@ -98,7 +98,8 @@ class Camera:
 class CameraRecipe:
     """How cameras are drawn.
 
-    How many cameras denoise, and how, was fitted by `scripts/camera_noise.py` to pictures of one Canon 600D.
+    How many cameras denoise, how much, and how strongly they sharpen, was fitted by `scripts/camera_noise.py`
+    to eleven pictures of one Canon 600D.
 
     Attributes:
         soft_share: Of the scenes that are out of focus: by a Gaussian or, every second one, a disc.
@@ -149,10 +150,10 @@ class CameraRecipe:
             malvar=happens(0.75),
             colour_matrix=_sample_matrix(happens(self.matrix_share), generator),
             tone=uniform(0, 1),
-            luma_sigma_px=torch.where(denoised, uniform(0, 1), 0.0),
-            chroma_sigma_px=torch.where(denoised, uniform(1, 3), 0.0),
+            luma_sigma_px=torch.where(denoised, uniform(0.4, 1.2), 0.0),
+            chroma_sigma_px=torch.where(denoised, uniform(1.5, 3), 0.0),
             sharpen_sigma_px=uniform(0.5, 1.5),
-            sharpen=torch.where(sharpened, uniform(0, 1.5), 0.0),
+            sharpen=torch.where(sharpened, 1.5 * uniform(0, 1) * uniform(0, 1), 0.0),
             compression=replace(compression, quality=quality, earlier_quality=earlier),
             scale=scale,
         )
