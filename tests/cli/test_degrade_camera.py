@@ -8,7 +8,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from rlrestore.cli import camera_options
 from rlrestore.cli.main import main
+from rlrestore.imaging.degradation.camera import SCALE_SHARES
+from rlrestore.imaging.degradation.demosaic import METHODS
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -171,6 +174,12 @@ def test_a_camera_s_options_ask_for_a_camera(
 ) -> None:
     assert main(["degrade", str(photo), "--noise", "5", *option, "-o", str(tmp_path / "out.png")]) == 2
     assert f"{option[0]} is a camera's: give --camera as well" in capsys.readouterr().err
+
+
+def test_the_options_know_what_the_camera_knows() -> None:
+    """They repeat it, so that `--help` need not import torch."""
+    assert tuple(SCALE_SHARES) == camera_options.SCALES
+    assert list(camera_options.DEMOSAIC) == list(METHODS)
 
 
 @pytest.mark.parametrize("option", [["--demosaic", "nearest"], ["--scale", "1.7"], ["--chroma", "422"]])

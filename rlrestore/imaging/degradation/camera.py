@@ -98,7 +98,7 @@ class Camera:
 class CameraRecipe:
     """How cameras are drawn.
 
-    How many cameras denoise, how much, and how strongly they sharpen, was fitted by `scripts/camera_noise.py`
+    How many cameras denoise, how much, and how strongly they sharpen, was fitted with `scripts/camera_noise.py`
     to eleven pictures of one Canon 600D.
 
     Attributes:
