@@ -181,3 +181,14 @@ def test_real_noise_is_set_beside_simulated_noise(
     ]
     with Image.open(out / "camera_noise.png") as picture:
         assert picture.width > 500
+
+
+def test_pairs_of_every_kind_are_timed(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(photos), "--size", "16", "--batch", "2", "--rounds", "1"]
+    run(root, "bench_pairs.py", arguments, monkeypatch)
+    found = re.findall(r"^(.*): ([\d.]+) ms a patch of 16×16$", capsys.readouterr().out, re.MULTILINE)
+    times = {name: float(milliseconds) for name, milliseconds in found}
+    assert list(times)[:4] == ["protocol", "film", "old print", "camera, all scales"]
+    assert times["camera, scaled down by 3"] > times["camera, scaled down by 1"] > 0
