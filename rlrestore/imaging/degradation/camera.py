@@ -98,8 +98,8 @@ class Camera:
 class CameraRecipe:
     """How cameras are drawn.
 
-    How many cameras denoise, how much, and how strongly they sharpen, was fitted by hand to eleven pictures of
-    one Canon 600D (docs/camera.md).
+    How many cameras denoise, how much, and how strongly they sharpen, was fitted by hand to eleven pictures
+    of one Canon 600D (docs/camera.md).
 
     Attributes:
         soft_share: Of the scenes that are out of focus: by a Gaussian or, every second one, a disc.
