@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
 
 def positive_float(text: str) -> float:
     """Read a number above zero."""

@@ -243,8 +243,8 @@ def test_a_folder_without_photographs_is_refused(
     ("arguments", "words"),
     [
         (["train-agent", "--tools", "default"], "--tools is called --toolbox now"),
-        (["train-agent", "--mixture", "any"], "--damage is called --mixture now"),
-        (["train-joint", "--mixture", "any"], "--damage is called --mixture now"),
+        (["train-agent", "--damage", "any"], "--damage is called --mixture now"),
+        (["train-joint", "--damage", "any"], "--damage is called --mixture now"),
     ],
 )
 def test_a_renamed_option_says_what_it_is_called_now(
