@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rlrestore.agent.kept import Kept
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.qlearning import WORST_VALUE_DB, values_along
+from rlrestore.agent.replay import Kept
+from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start, transition
-from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.toolbox import Toolbox
 
 FIRST_EXPLORATION, LAST_EXPLORATION = 1.0, 0.1

@@ -20,19 +20,19 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rlrestore.agent.kept import Kept
-from rlrestore.agent.planned import prescribed, undoing_chains
-from rlrestore.agent.playing import Chooser, agent, fixed, play
 from rlrestore.agent.policy import MAX_STEPS
+from rlrestore.agent.replay import Kept
+from rlrestore.agent.rollout import Chooser, agent, fixed, play
+from rlrestore.agent.teacher import prescribed, undoing_chains
 from rlrestore.agent.training import AgentTrainer
+from rlrestore.devices import bfloat16_pays, numbered_generator
 from rlrestore.envs.sources import PATCH, Recipe
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
-from rlrestore.toolbox.devices import bfloat16_pays, numbered_generator
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.storage import checksum
 from rlrestore.toolbox.toolbox import Toolbox

@@ -15,14 +15,14 @@ import torch
 from rlrestore.agent.joint import JointSettings, JointTrainer
 from rlrestore.agent.logs import MetricLog
 from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
-from rlrestore.agent.planned import prescribed, undoing_chains
 from rlrestore.agent.policy import CAUTION_DB, AnyPolicy, Policy
+from rlrestore.agent.pretraining import learn_to_tell
 from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.telling import learn_to_tell
+from rlrestore.agent.teacher import prescribed, undoing_chains
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
 from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
 from rlrestore.errors import UsageError
-from rlrestore.imaging.mixtures import ANY, MODERATE
+from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox

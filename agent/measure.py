@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rlrestore.agent.playing import Chooser, agent, play
 from rlrestore.agent.policy import AnyPolicy
+from rlrestore.agent.rollout import Chooser, agent, play
 from rlrestore.envs.transition import EpisodeState, start
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.toolbox.toolbox import Toolbox

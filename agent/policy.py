@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.agent.spectrum import Spectrum
-from rlrestore.imaging.jpeg import BLOCK
+from rlrestore.imaging.degradation.jpeg import BLOCK
 
 Hidden = tuple[Tensor, Tensor]
 """The LSTM's memory: two tensors `(B, 50)`."""

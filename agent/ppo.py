@@ -33,13 +33,13 @@ from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import FEATURES, MAX_STEPS, MEMORY, Policy, Trunk
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.agent.training import Watch
+from rlrestore.devices import numbered_generator
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
 from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
-from rlrestore.imaging.jpeg import BLOCK
+from rlrestore.imaging.degradation.jpeg import BLOCK
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.devices import numbered_generator
 from rlrestore.toolbox.toolbox import Toolbox
 
 VALUES = "preference"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlrestore.agent.kept import Kept
 from rlrestore.agent.policy import AnyPolicy
+from rlrestore.agent.replay import Kept
+from rlrestore.devices import bfloat16_pays
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, expand, start
-from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.toolbox import Toolbox
 
 WORST_VALUE_DB = -2.0

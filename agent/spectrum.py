@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlrestore.imaging.jpeg import BLOCK, RGB_TO_YCBCR, dct_matrix
+from rlrestore.imaging.degradation.jpeg import BLOCK, RGB_TO_YCBCR, dct_matrix
 
 STRIDES = (5, 2, 1)
 """Pixels from one block to the next at full, half and quarter size. 5 is prime to 8: the blocks of a patch

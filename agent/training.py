@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rlrestore.agent.kept import Kept
 from rlrestore.agent.measure import entropy_nats
 from rlrestore.agent.policy import AnyPolicy, Policy, best_action
+from rlrestore.agent.replay import Kept
+from rlrestore.devices import numbered_generator
 from rlrestore.envs.sources import PairSource
 from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
-from rlrestore.toolbox.devices import numbered_generator
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.toolbox import Toolbox
 

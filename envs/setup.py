@@ -14,7 +14,7 @@ from torch import Tensor
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
 from rlrestore.envs.transition import EpisodeState, observe
-from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.storage import load_toolbox

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
+from rlrestore.envs.rendering import draw_strip
 from rlrestore.envs.setup import (
     Arrays,
     given_or_moderate_source,
@@ -19,7 +20,6 @@ from rlrestore.envs.setup import (
     torch_generator,
 )
 from rlrestore.envs.sources import PATCH, PairSource
-from rlrestore.envs.strip import draw_strip
 from rlrestore.envs.transition import EpisodeState, start, transition
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -57,7 +57,7 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     The PSNR gained by the step, in dB: positive when the patch came closer to the clean one. Stop earns 0.
 
     ## Starting state
-    A pair from the source, by default the paper's moderate mixture (`rlrestore.imaging.mixtures`).
+    A pair from the source, by default the paper's moderate mixture (`imaging.degradation.mixtures`).
     `reset(options={"degraded": array, "clean": array})`, both `(3, 63, 63)` in [0, 1], starts from that pair.
 
     ## Episode end

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.errors import DataError
-from rlrestore.imaging.degradations import Degradations, where
+from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
@@ -33,7 +33,7 @@ PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class Recipe(Protocol):
-    """Anything that samples degradations; `rlrestore.imaging.mixtures.Mixture` is one."""
+    """Anything that samples degradations; `rlrestore.imaging.degradation.mixtures.Mixture` is one."""
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
@@ -81,7 +81,7 @@ class MixtureSource:
 
     Attributes:
         bank: The photographs.
-        mixture: One of `rlrestore.imaging.mixtures`, or anything that samples degradations.
+        mixture: One of `rlrestore.imaging.degradation.mixtures`, or anything that samples degradations.
     """
 
     bank: PhotoBank

@@ -10,11 +10,12 @@ Importing this package loads neither torch nor OpenCV; the names below are loade
 """
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlrestore.imaging.files import Photo
-    from rlrestore.restore import Restoration, Restorer, restore
+    from rlrestore.imaging.io.files import Photo
+    from rlrestore.restorer import Restoration, Restorer, restore
     from rlrestore.trace import Trace
 
 __version__ = "0.1.0"
@@ -22,18 +23,20 @@ __version__ = "0.1.0"
 __all__ = ["Photo", "Restoration", "Restorer", "Trace", "__version__", "restore"]
 
 _HOMES = {
-    "Photo": "rlrestore.imaging.files",
-    "Restoration": "rlrestore.restore",
-    "Restorer": "rlrestore.restore",
+    "Photo": "rlrestore.imaging.io.files",
+    "Restoration": "rlrestore.restorer",
+    "Restorer": "rlrestore.restorer",
     "Trace": "rlrestore.trace",
+    "restore": "rlrestore.restorer",
 }
+
+# In a checkout, installed or not, the subpackages toolbox, envs and agent stand beside this folder.
+_checkout = Path(__file__).resolve().parents[1]
+if (_checkout / "pyproject.toml").is_file():
+    __path__.append(str(_checkout))
 
 
 def __getattr__(name: str) -> Any:
-    # The module rlrestore.restore can be called like the function in it: importing a submodule puts the
-    # module under its name here, so `rlrestore.restore` would otherwise change its meaning by that.
-    if name == "restore":
-        return importlib.import_module("rlrestore.restore")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

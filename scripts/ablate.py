@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 
-from rlrestore.ablation import ablate, ablation_page
+from experiments.ablation import ablate, ablation_page
+from experiments.comparison_report import describe_machine, shown_command
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.comparison_report import describe_machine, shown_command
 from rlrestore.errors import RlrestoreError
-from rlrestore.imaging.mixtures import MIXTURES
-from rlrestore.restore import Restorer
-from rlrestore.testsets import generate, read_photos
+from rlrestore.evaluation.testsets import generate, read_photos
+from rlrestore.imaging.degradation.mixtures import MIXTURES
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.storage import write_atomically
 
 ABLATIONS = "ablations.md"

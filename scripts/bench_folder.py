@@ -25,17 +25,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rlrestore.chains import apply_tool_
+from experiments.comparison_sets import Pixels, degraded_photos
 from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.reporting import run_script
-from rlrestore.comparison_sets import Pixels, degraded_photos
 from rlrestore.errors import RlrestoreError
-from rlrestore.imaging.files import read_photo, write_photo
-from rlrestore.imaging.mixtures import MODERATE
-from rlrestore.photos import as_photo, to_tensor
-from rlrestore.restore import Restorer
-from rlrestore.testsets import read_photos
+from rlrestore.evaluation.testsets import read_photos
+from rlrestore.imaging.degradation.mixtures import MODERATE
+from rlrestore.imaging.io.files import read_photo, write_photo
+from rlrestore.inference.chains import apply_tool_
+from rlrestore.inference.photos import as_photo, to_tensor
+from rlrestore.restorer import Restorer
 
 SIDE = 256
 

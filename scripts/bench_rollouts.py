@@ -27,12 +27,12 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from rlrestore.devices import bfloat16_pays, resolve_device
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PATCH, PairSource
-from rlrestore.tool_costs import multiply_adds_per_px
-from rlrestore.toolbox.devices import bfloat16_pays, resolve_device
+from rlrestore.evaluation.costs import multiply_adds_per_px
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = (1, 8, 64, 512, 2048, 8192)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
+from rlrestore.devices import bfloat16_pays
 from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.devices import bfloat16_pays
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.specs import TOOLS, ToolSpec, tool_index
 from rlrestore.toolbox.training import DRAWN_STEPS, ToolTrainer, TrainingSettings

@@ -19,16 +19,16 @@ from pathlib import Path
 import cv2
 import torch
 
+from experiments.comparison import Settings, compare
+from experiments.comparison_plot import plot_comparison
+from experiments.comparison_report import Setup, describe_machine, results_page, shown_command, to_json
+from experiments.contenders import line_up
+from experiments.learning_curves import require_matplotlib
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.comparison import Settings, compare
-from rlrestore.comparison_plot import plot_comparison
-from rlrestore.comparison_report import Setup, describe_machine, results_page, shown_command, to_json
-from rlrestore.contenders import line_up
-from rlrestore.learning_curves import require_matplotlib
-from rlrestore.testsets import read_photos
-from rlrestore.toolbox.devices import resolve_device
+from rlrestore.devices import resolve_device
+from rlrestore.evaluation.testsets import read_photos
 from rlrestore.toolbox.storage import write_atomically
 
 RESULTS, PLOT = "results.md", "results.png"

@@ -18,19 +18,7 @@ from typing import Any
 
 import torch
 
-from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.learn import DAMAGES, VALIDATION_EPISODES, moderate_held_out, untrained
-from rlrestore.agent.measure import HeldOut
-from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
-from rlrestore.agent.ppo import PpoSettings, fit_ppo
-from rlrestore.agent.qlearning import TriedActions
-from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
-from rlrestore.cli.arguments import positive_float, positive_int, seed_number
-from rlrestore.envs.sources import PATCH, MixtureSource
-from rlrestore.errors import RlrestoreError, UsageError
-from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PhotoBank
-from rlrestore.learning_curves import (
+from experiments.learning_curves import (
     CONTENDERS,
     Contender,
     Point,
@@ -40,8 +28,20 @@ from rlrestore.learning_curves import (
     read_runs,
     require_matplotlib,
 )
-from rlrestore.restore import find_model
-from rlrestore.toolbox.devices import resolve_device
+from rlrestore.agent.dqn import TakenActions
+from rlrestore.agent.learn import DAMAGES, VALIDATION_EPISODES, moderate_held_out, untrained
+from rlrestore.agent.measure import HeldOut
+from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy
+from rlrestore.agent.ppo import PpoSettings, fit_ppo
+from rlrestore.agent.qlearning import TriedActions
+from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
+from rlrestore.cli.arguments import positive_float, positive_int, seed_number
+from rlrestore.devices import resolve_device
+from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.imaging.pairs import context_side
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.restorer import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 

@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from rlrestore.evaluate_modes import compare_modes, modes_table
-from rlrestore.imaging.files import list_photos, read_rgb8
+from experiments.modes import compare_modes, modes_table
+from experiments.varying import KINDS
+from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.patches import choose_part
-from rlrestore.restore import Restorer
-from rlrestore.varying import KINDS
+from rlrestore.restorer import Restorer
 
 
 def main() -> None:

@@ -34,9 +34,9 @@ from PIL import Image
 from rlrestore.agent.policy import Policy
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
-from rlrestore.imaging.encoding import ENCODERS
-from rlrestore.imaging.files import claimed_pixels, read_photo
-from rlrestore.restore import Restorer
+from rlrestore.imaging.io.encoding import ENCODERS
+from rlrestore.imaging.io.files import claimed_pixels, read_photo
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 

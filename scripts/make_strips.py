@@ -16,16 +16,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from rlrestore import strips
+from experiments import strips
+from experiments.comparison_sets import Pixels, draw_damage
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.reporting import run_script, say
-from rlrestore.comparison_sets import Pixels, draw_damage
+from rlrestore.devices import resolve_device
 from rlrestore.errors import ModelError, UsageError
-from rlrestore.imaging.files import list_photos
-from rlrestore.imaging.mixtures import MIXTURES, Mixture
-from rlrestore.restore import Restorer
-from rlrestore.testsets import read_photos
-from rlrestore.toolbox.devices import resolve_device
+from rlrestore.evaluation.testsets import read_photos
+from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
+from rlrestore.imaging.io.files import list_photos
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.storage import load_toolbox, write_atomically
 
 SINGLE, AUTHORS = "single network", "authors' model"

@@ -39,13 +39,13 @@ from rlrestore.cli.arguments import LARGEST_SEED, positive_float, positive_int, 
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
+from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
+from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.restore import find_model
-from rlrestore.testsets import read_photos
+from rlrestore.restorer import find_model
 from rlrestore.toolbox.checkpoint import read_progress
-from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import DEPTHS
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomically

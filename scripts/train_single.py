@@ -19,10 +19,10 @@ from rlrestore.agent.learn import TRAINED_MIXTURES
 from rlrestore.cli.arguments import model_records, positive_float, positive_int
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
+from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import FAST_WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, load_weights, read_card, save_toolbox

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.cli.arguments import positive_float
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bundles import write_bundle
+from tests.paper.bundles import write_bundle
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]

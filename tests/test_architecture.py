@@ -8,7 +8,7 @@ import pytest
 
 # From the ground up: a module imports from its own layer and from those before it.
 LAYERS = (
-    ("rlrestore.errors", "rlrestore.__version__"),
+    ("rlrestore.errors", "rlrestore.devices", "rlrestore.__version__"),
     ("rlrestore.imaging",),
     ("rlrestore.toolbox",),
     ("rlrestore.envs",),
@@ -91,15 +91,15 @@ def test_the_walk_sees_every_layer(root: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("rlrestore.imaging.jpeg", "from rlrestore.toolbox import networks"),
-        ("rlrestore.imaging.jpeg", "from rlrestore import toolbox"),
+        ("rlrestore.imaging.degradation.jpeg", "from rlrestore.toolbox import networks"),
+        ("rlrestore.imaging.degradation.jpeg", "from rlrestore import toolbox"),
         ("rlrestore.toolbox.training", "def f():\n    import rlrestore.envs.single"),
         ("rlrestore.envs.single", "from rlrestore.agent.policy import Policy"),
-        ("rlrestore.agent.policy", "from rlrestore import restore"),
-        ("rlrestore.errors", "from rlrestore.imaging.files import Photo"),
+        ("rlrestore.agent.policy", "from rlrestore import restorer"),
+        ("rlrestore.errors", "from rlrestore.imaging.io.files import Photo"),
         ("rlrestore.envs.single", "from ..agent import policy"),
-        ("rlrestore.restore", "import toolbox.specs"),
-        ("rlrestore.restore", "from agent import policy"),
+        ("rlrestore.restorer", "import toolbox.specs"),
+        ("rlrestore.restorer", "from agent import policy"),
     ],
 )
 def test_a_wrong_import_is_found(module: str, source: str) -> None:

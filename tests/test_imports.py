@@ -64,5 +64,5 @@ def test_the_names_at_the_top_are_there() -> None:
 
     missing = [name for name in rlrestore.__all__ if not hasattr(rlrestore, name)]
     assert not missing
-    with pytest.raises(AttributeError, match="no attribute 'restorer'"):
-        _ = rlrestore.restorer
+    with pytest.raises(AttributeError, match="no attribute 'restorers'"):
+        _ = rlrestore.restorers

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
-from rlrestore.restore import Restorer
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.networks import Fast
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox

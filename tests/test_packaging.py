@@ -122,6 +122,21 @@ def test_installed_away_from_the_source_it_restores(
         assert restored.size == (photograph.shape[1], photograph.shape[0])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "import rlrestore; print(rlrestore.restore('examples/street.jpg').trace.table())"],
+        ["-m", "rlrestore", "tools"],
+    ],
+    ids=["restore", "tools"],
+)
+def test_a_checkout_runs_from_its_root_though_nothing_is_installed(root: Path, arguments: list[str]) -> None:
+    # -S leaves the editable install out: there is this folder alone, and the dependencies.
+    libraries = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    printed = run([sys.executable, "-S", *arguments], root, PYTHONPATH=os.pathsep.join(sorted(libraries)))
+    assert any(name in printed for name in TOOL_NAMES)
+
+
 def test_the_readme_and_the_checks_agree(root: Path) -> None:
     readme = (root / "README.md").read_text("utf-8")
     assert "\n## Test\n" in readme, ".ci/run takes its test command from the block under this heading"

@@ -18,7 +18,7 @@ from PIL import Image
 from rlrestore.agent import joint, learn, training
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.training import AgentSettings
-from rlrestore.restore import Restorer
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.storage import load_toolbox, read_card
 from tests.toys import save_toy

@@ -9,7 +9,7 @@ from torch import nn
 
 from rlrestore.agent.policy import FEATURES, MEMORY, Policy
 from rlrestore.agent.storage import save_model
-from rlrestore.restore import Restorer
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.networks import Fast
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import save_toolbox

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.degradations import Degradations, where
-from rlrestore.imaging.mixtures import MODERATE, Mixture
+from rlrestore.imaging.degradation.mixtures import MODERATE, Mixture
+from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.toolbox.specs import ToolSpec
 
 LIGHT_NOISE_255 = 5.0

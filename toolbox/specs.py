@@ -24,7 +24,7 @@ class ToolSpec:
             of its levels (`Mixture.lowest`).
         high: Where its range ends, same unit, above `low`.
         depth: Convolution layers of its network, 3 or 8; 0 for a tool of your own.
-        own: The kind of network of a tool of your own (`rlrestore.toolbox.own`); empty for one of the family.
+        own: The kind of network of a tool of your own (`toolbox.custom`); empty for one of the family.
         radius: How far such a tool looks, in pixels.
     """
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.toolbox.custom import LARGEST_RADIUS, WHATEVER, build
 from rlrestore.toolbox.networks import build_network, channels_last
-from rlrestore.toolbox.own import LARGEST_RADIUS, WHATEVER, build
 from rlrestore.toolbox.specs import Distortion, ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 

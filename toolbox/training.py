@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from rlrestore.devices import bfloat16_pays, numbered_generator
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
-from rlrestore.toolbox.devices import bfloat16_pays, numbered_generator
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.networks import build_network, channels_last
 from rlrestore.toolbox.report import ToolReport

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The model cannot be read or written.
     """
     from rlrestore.cli.outputs import prepare_folder
-    from rlrestore.restore import find_model
-    from rlrestore.toolbox.own import ONNX, add_onnx_tool, own_spec
+    from rlrestore.restorer import find_model
+    from rlrestore.toolbox.custom import ONNX, add_onnx_tool, own_spec
     from rlrestore.toolbox.storage import load_toolbox, read_card, save_toolbox
 
     model = find_model(args.model)

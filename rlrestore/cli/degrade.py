@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting, write_file
-    from rlrestore.imaging.files import Photo, read_rgb8, shown, write_photo
-    from rlrestore.imaging.libjpeg import blur_and_noise, degrade_pixels
-    from rlrestore.imaging.photo import to_floats
+    from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels
+    from rlrestore.imaging.io.files import Photo, read_rgb8, shown, write_photo
+    from rlrestore.imaging.io.photo import to_floats
 
     output, source = Path(args.out), Path(args.image)
     pixels = read_rgb8(source)

@@ -12,9 +12,9 @@ from rlrestore.cli import Subparsers
 from rlrestore.errors import RlrestoreError, UsageError
 
 if TYPE_CHECKING:
-    from rlrestore.evaluate import Report, Scores
-    from rlrestore.restore import Restorer
-    from rlrestore.testsets import PatchPairs
+    from rlrestore.evaluation.scores import Report, Scores
+    from rlrestore.evaluation.testsets import PatchPairs
+    from rlrestore.restorer import Restorer
 
 DESCRIPTION = """\
 Measure how well a model restores a test set: PSNR and SSIM at the input and after each step, each the mean
@@ -116,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     """Print the tools' table; returns what the JSON file holds."""
-    from rlrestore.evaluate_tools import Contender, compare_tools
-    from rlrestore.testsets import read_photos
+    from rlrestore.evaluation.testsets import read_photos
+    from rlrestore.evaluation.tools import Contender, compare_tools
 
     models = [args.model, *(args.against or ())]
     contenders = [Contender.load(model, args.device) for model in models]
@@ -129,8 +129,8 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
     """Print a table for each set; returns what the JSON file holds."""
-    from rlrestore.evaluate_policy import check_chains, compare_with_oracles
-    from rlrestore.restore import Restorer
+    from rlrestore.evaluation.policy import check_chains, compare_with_oracles
+    from rlrestore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(args.model, device=args.device)
     subset = SUBSET if args.subset is None else args.subset
@@ -146,8 +146,8 @@ def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
     """Print a table for each set; returns what the JSON file holds."""
-    from rlrestore.evaluate import merge, summarise
-    from rlrestore.restore import Restorer
+    from rlrestore.evaluation.scores import merge, summarise
+    from rlrestore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(args.model, device=args.device)
     all_scores, reports = [], []
@@ -204,7 +204,7 @@ def _check_oracle(args: argparse.Namespace, sources: list[str]) -> None:
 
 def _check_output(path: Path, npz: Path | None) -> None:
     from rlrestore.cli.outputs import refuse_overwriting
-    from rlrestore.imaging.files import LISTED_SUFFIXES, is_folder, shown
+    from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, shown
 
     if is_folder(path) or not is_folder(path.parent):
         raise UsageError(f"expected --json to name a file in an existing folder, got {shown(path)}")
@@ -219,8 +219,8 @@ def _check_output(path: Path, npz: Path | None) -> None:
 
 
 def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores"]:
-    from rlrestore.evaluate import measure_files, measure_patches
-    from rlrestore.testsets import pair_files
+    from rlrestore.evaluation.scores import measure_files, measure_patches
+    from rlrestore.evaluation.testsets import pair_files
 
     progress = sys.stderr.isatty()
     if args.pairs is not None:
@@ -234,8 +234,8 @@ def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores
 
 
 def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
-    from rlrestore.imaging.mixtures import MIXTURES
-    from rlrestore.testsets import generate, read_npz, read_photos
+    from rlrestore.evaluation.testsets import generate, read_npz, read_photos
+    from rlrestore.imaging.degradation.mixtures import MIXTURES
 
     if args.npz is not None:
         yield read_npz(args.npz)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
-    from rlrestore.paper import CARD, import_paper
+    from rlrestore.paper.importing import CARD, import_paper
 
     toolbox, policy = import_paper(args.folder)
     prepare_folder(args.out)

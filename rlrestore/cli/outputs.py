@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from rlrestore.errors import ImageError, RlrestoreError, UsageError
-from rlrestore.imaging.files import check_output, shown
+from rlrestore.imaging.io.files import check_output, shown
 from rlrestore.toolbox.storage import write_atomically
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlrestore.errors import DataError, ImageError, UsageError
-from rlrestore.imaging.files import is_folder, list_photos, shown
+from rlrestore.imaging.io.files import is_folder, list_photos, shown
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"

@@ -18,7 +18,7 @@ from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
     from rlrestore.cli.planning import Job, Plan
-    from rlrestore.restore import Restoration, Restorer
+    from rlrestore.restorer import Restoration, Restorer
     from rlrestore.trace import Trace
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Something missing, unknown or contradictory on the command line.
     """
     from rlrestore.cli.planning import make_plan
-    from rlrestore.restore import Restorer
+    from rlrestore.restorer import Restorer
 
     plan = make_plan(args.inputs, args.out, args.reference, f".{args.format or FORMATS[0]}")
     total = len(plan.jobs) + len(plan.clashes)
@@ -155,7 +155,7 @@ def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
     Raises:
         UsageError: It does not.
     """
-    from rlrestore.imaging.encoding import LOSSY_SUFFIXES
+    from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES
 
     for output in (job.output for job in plan.jobs):
         if args.format is not None and output.suffix.lower() != f".{args.format}":
@@ -213,7 +213,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
     from tqdm import tqdm
 
     from rlrestore.cli.batch import batch
-    from rlrestore.imaging.files import claimed_pixels
+    from rlrestore.imaging.io.files import claimed_pixels
 
     def settle(job: "Job", done: Future["Restoration"]) -> None:
         error = done.exception()
@@ -256,8 +256,8 @@ def _restored(
 ) -> Callable[[], "Restoration"]:
     """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
-    from rlrestore.imaging.encoding import check_transparency
-    from rlrestore.imaging.files import read_photo, shown
+    from rlrestore.imaging.io.encoding import check_transparency
+    from rlrestore.imaging.io.files import read_photo, shown
 
     prepare_output(job.output)
     photo = read_photo(job.source)
@@ -299,7 +299,7 @@ def _tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> N
     """Say on stdout what was done."""
     from tqdm import tqdm
 
-    from rlrestore.imaging.files import shown
+    from rlrestore.imaging.io.files import shown
 
     for note in restoration.photo.notes:
         say(f"note: {shown(job.source)}: {note}")

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _listing(model: str | None) -> str:
     if model is None:
         return table(TOOLS)
-    from rlrestore.restore import find_model
+    from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox
 
     toolbox = load_toolbox(find_model(model))
@@ -78,9 +78,9 @@ def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) ->
 
 def _apply(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting
-    from rlrestore.imaging.files import read_photo, shown, write_photo
-    from rlrestore.restore import apply_by_hand, find_model
-    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.devices import resolve_device
+    from rlrestore.imaging.io.files import read_photo, shown, write_photo
+    from rlrestore.restorer import apply_by_hand, find_model
     from rlrestore.toolbox.storage import load_toolbox
 
     source = Path(args.image)

@@ -79,11 +79,11 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.devices import resolve_device
     from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restore import find_model
-    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
 
     show_log()
@@ -148,9 +148,9 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.learn import untrained
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
+    from rlrestore.devices import resolve_device
     from rlrestore.envs.sources import PATCH
-    from rlrestore.restore import find_model
-    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.restorer import find_model
 
     if args.start is None:
         return untrained(POLICIES[args.network], toolbox.stop, args.seed)

@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.devices import resolve_device
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restore import find_model
-    from rlrestore.toolbox.devices import resolve_device
+    from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, save_toolbox
     from rlrestore.toolbox.training import TrainingSettings, train_tools
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.blur import RADIUS_PX
-from rlrestore.imaging.degradations import Degradations, degrade
-from rlrestore.imaging.jpeg import MCU
+from rlrestore.imaging.degradation.blur import RADIUS_PX
+from rlrestore.imaging.degradation.jpeg import MCU
+from rlrestore.imaging.degradation.protocol import Degradations, degrade
 from rlrestore.imaging.patches import PhotoBank
 
 

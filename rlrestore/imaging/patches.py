@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlrestore.errors import DataError, ImageError
-from rlrestore.imaging.files import list_photos, read_rgb8
+from rlrestore.imaging.io.files import list_photos, read_rgb8
 
 Part = Literal["train", "validation", "all"]
 VALIDATION_SHARE = 16

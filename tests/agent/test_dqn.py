@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.kept import Kept
 from rlrestore.agent.measure import measure_policy
 from rlrestore.agent.policy import Policy
+from rlrestore.agent.replay import Kept
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from tests.agent.test_ppo import CPU, stretched_grain, stretchers
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlrestore.agent import learn
-from rlrestore.agent.kept import Kept
 from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
 from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
 from rlrestore.agent.policy import Hidden, Policy
 from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
+from rlrestore.agent.replay import Kept
 from rlrestore.agent.training import AgentSettings, AgentTrainer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlrestore.agent.spectrum import FAINT, STRIDES, Spectrum
-from rlrestore.imaging.jpeg import RGB_TO_YCBCR
+from rlrestore.imaging.degradation.jpeg import RGB_TO_YCBCR
 
 
 def coefficient(block: torch.Tensor, row: int, column: int) -> float:

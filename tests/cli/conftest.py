@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rlrestore.agent.policy import Policy
-from rlrestore.restore import Restorer
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 

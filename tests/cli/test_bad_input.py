@@ -248,7 +248,7 @@ def test_an_error_nobody_foresaw_names_the_file_and_the_cure(
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("out of\nluck")
 
-    monkeypatch.setattr("rlrestore.restore.Restorer.restore", fail)
+    monkeypatch.setattr("rlrestore.restorer.Restorer.restore", fail)
     arguments = ["restore", str(write_image("photo.png")), "--model", str(toy_model)]
 
     assert main(arguments) == 1

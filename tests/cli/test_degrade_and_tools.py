@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
-from rlrestore.imaging.libjpeg import degrade_pixels
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.toolbox.networks import FAST_WIDTHS
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
@@ -177,7 +177,7 @@ def test_a_tool_or_image_that_makes_no_name(
 ) -> None:
     toolbox = Toolbox(TOOLS[:1])
     monkeypatch.setattr("rlrestore.toolbox.storage.load_toolbox", lambda *_: toolbox)
-    monkeypatch.setattr("rlrestore.restore.find_model", Path)
+    monkeypatch.setattr("rlrestore.restorer.find_model", Path)
     monkeypatch.chdir(photo.parent)
 
     assert main(["tools", tool, image]) == code

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
-from rlrestore.evaluate_policy import compare_with_oracles
-from rlrestore.imaging.mixtures import MILD
-from rlrestore.restore import Restorer
-from rlrestore.testsets import generate, read_photos
+from rlrestore.evaluation.policy import compare_with_oracles
+from rlrestore.evaluation.testsets import generate, read_photos
+from rlrestore.imaging.degradation.mixtures import MILD
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
 
@@ -99,8 +99,8 @@ def test_tools_are_measured_beside_those_of_another_model(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rlrestore.tool_costs.ROUNDS", 1)
-    monkeypatch.setattr("rlrestore.tool_costs.PHOTO_SIDE", 100)
+    monkeypatch.setattr("rlrestore.evaluation.costs.ROUNDS", 1)
+    monkeypatch.setattr("rlrestore.evaluation.costs.PHOTO_SIDE", 100)
     save_toolbox(tmp_path / "other", make_toolbox(), {})  # tools without an agent
     options = ["--patches", "3", "--against", str(tmp_path / "other"), "--json", str(tmp_path / "x.json")]
     assert main(["evaluate", "--tools", "--data", photos, "--model", model, *options]) == 0

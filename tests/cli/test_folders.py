@@ -23,8 +23,8 @@ from rlrestore.cli import batch
 from rlrestore.cli.main import main
 from rlrestore.cli.restore import largest_beside
 from rlrestore.errors import UsageError
-from rlrestore.imaging.files import read_photo
-from rlrestore.restore import Restorer
+from rlrestore.imaging.io.files import read_photo
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.toolbox import Toolbox
 
 Write = Callable[..., Path]

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from scripts.fuzz_restore import KINDS, run_case, save_model
+from fuzz_restore import KINDS, run_case, save_model
 
 CASES = 25
 
@@ -35,7 +34,7 @@ def test_harm_would_be_seen(model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             path.write_bytes(b"changed")
         return 3
 
-    monkeypatch.setattr("scripts.fuzz_restore.rlrestore", harmful)
+    monkeypatch.setattr("fuzz_restore.rlrestore", harmful)
     problems = run_case(1, model).problems
     for words in ("ended with 3", "failed without a word", "changed an input", "'photo.png'", "'x.tmp'"):
         assert any(words in problem for problem in problems), (words, problems)

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from rlrestore.cli.main import main
-from rlrestore.paper import import_paper
-from rlrestore.restore import Restorer
+from rlrestore.paper.importing import import_paper
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import ACTION_NAMES
 from rlrestore.toolbox.storage import CARD, read_card
 from tests.releases import Release

@@ -19,7 +19,7 @@ from rlrestore.agent.storage import save_model
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
-from rlrestore.restore import Restorer
+from rlrestore.restorer import Restorer
 from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.specs import TOOL_NAMES
 from rlrestore.toolbox.storage import load_toolbox, read_card

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource, PairSource
-from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 

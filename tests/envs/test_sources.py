@@ -15,9 +15,9 @@ from rlrestore.envs.sources import (
     Untouched,
 )
 from rlrestore.errors import DataError
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradation.mixtures import MODERATE
+from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.specs import TOOLS
 

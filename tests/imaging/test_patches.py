@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import DataError
-from rlrestore.imaging.degradations import Degradations
+from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import context_side, degraded_pairs, take_patches
 from rlrestore.imaging.patches import Part, PhotoBank, choose_part
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
-from rlrestore.toolbox.devices import resolve_device
 from rlrestore.toolbox.networks import FAST_WIDTHS, build_network, receptive_radius
 from rlrestore.toolbox.specs import ACTION_NAMES, STOP, TOOL_NAMES, TOOLS, ToolSpec, tool_index
 from rlrestore.toolbox.toolbox import PIECE_ON_CPU, Toolbox, rounded_up

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
-from rlrestore.imaging.mixtures import MODERATE
+from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint
 from rlrestore.toolbox.distortions import own_distortion, training_distortion

@@ -1,0 +1,82 @@
+"""Teaching an agent's eyes to tell what was done to a patch, before it plays.
+
+That is known of every patch a training makes, and costs no tool; the gains of all tools in one state cost
+twelve. So an agent sees many times more patches, and what its features tell of them serves the values that it
+learns then.
+"""
+
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rlrestore.agent.policy import FEATURES, Policy
+from rlrestore.agent.replay import Kept
+from rlrestore.agent.teacher import strengths
+from rlrestore.devices import numbered_generator
+from rlrestore.envs.sources import PATCH, Recipe
+from rlrestore.imaging.pairs import degraded_pairs
+from rlrestore.imaging.patches import PhotoBank
+from rlrestore.toolbox.specs import TOOLS
+
+PATCHES = 256
+"""Made in a round."""
+FITS = 16
+BATCH = 256
+LEARNING_RATE = 1e-3
+SEED = 1 << 20
+"""Added to a training's, so that its patches are others."""
+
+
+def learn_to_tell(
+    policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, seed: int, seconds: float = math.inf
+) -> float:
+    """Fit an agent's trunk, with a layer that is then dropped, to the strengths of all distortions.
+
+    Args:
+        policy: The agent, on the bank's device; its trunk changes.
+        bank: The photographs.
+        recipe: What is done to them.
+        rounds: How long; each makes `PATCHES` new patches and fits `FITS` times to those that are kept.
+        seed: Of all draws.
+        seconds: After which it ends, if the rounds take longer; the first one is always done.
+
+    Returns:
+        The mean error of the last round, in tools: 1 is the next tool of the same kind.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(FEATURES, 3)
+    head.to(bank.device)
+    parameters = [*policy.trunk.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    kept: Kept | None = None
+    error = torch.zeros((), device=bank.device)
+    began = time.monotonic()
+    for number in range(rounds):
+        done = max(number / rounds, (time.monotonic() - began) / seconds)
+        if number and done >= 1:
+            break
+        generator = numbered_generator(bank.device, seed + SEED, number)
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 - min(1.0, done))
+        amounts = recipe.sample(PATCHES, generator)
+        degraded, _ = degraded_pairs(bank, amounts, PATCH, generator)
+        seen = policy.see(degraded)
+        policy.trunk.standardise(seen)
+        new = Kept({"seen": seen.half(), "strengths": strengths(TOOLS, amounts)})
+        with torch.no_grad():
+            error = (head(policy.trunk(seen)) - new["strengths"]).abs().mean()
+        kept = new if kept is None else kept.joined(new, rounds * PATCHES)
+        for _ in range(FITS):
+            rows = torch.randint(len(kept), (BATCH,), generator=generator, device=bank.device)
+            batch = kept.rows(rows)
+            if torch.rand((), generator=generator, device=bank.device) < 0.5:
+                batch = batch.transposed()
+            loss = F.smooth_l1_loss(head(policy.trunk(batch["seen"].float())), batch["strengths"])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return float(error)

@@ -1,0 +1,1 @@
+"""Measuring a model: test sets, scores, oracles, tools, costs."""

@@ -1,0 +1,338 @@
+"""How well a model restores a test set: PSNR and SSIM at every step, and what the agent did.
+
+Nothing here trains or selects anything: a test set is measured once, by the model as it is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from rlrestore.agent.rollout import Rollout
+from rlrestore.errors import UsageError
+from rlrestore.evaluation.testsets import FilePair, PatchPairs, read_pair
+from rlrestore.imaging.metrics import psnr_db, ssim
+from rlrestore.inference.chains import global_chain
+from rlrestore.restorer import Restorer
+from rlrestore.trace import STOP_NAME
+
+BATCH = 64
+"""Patches restored at once; bounds the memory, changes no number."""
+STOPPED = -1
+"""In the place of an action: the chain had already ended."""
+
+PatchRestorer = Callable[[Tensor, Tensor], Rollout]
+"""From degraded and clean patches `(B, 3, H, W)`, the clean for oracles alone, to what was done to them."""
+PhotoChain = Iterator[tuple[Tensor, int]]
+"""A photograph `(1, 3, H, W)` after each step, and the action that led there."""
+Measured = tuple[Tensor, Tensor, Tensor]
+"""Of a part of a set: PSNR and SSIM `(B, steps + 1)`, actions `(B, steps)`."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured on each of N images, `steps` being the longest chain the model allows.
+
+    Attributes:
+        name: The test set.
+        action_names: What each action is called; the last is stop.
+        psnr_db: `(N, steps + 1)` at the input and after each step; a chain that ended keeps its value.
+        ssim: `(N, steps + 1)` likewise.
+        actions: `(N, steps)` int64 index into `action_names`, `STOPPED` after the chain ended.
+    """
+
+    name: str
+    action_names: tuple[str, ...]
+    psnr_db: Tensor
+    ssim: Tensor
+    actions: Tensor
+
+    def __post_init__(self) -> None:
+        count, steps = self.actions.shape
+        expected = (count, steps + 1)
+        if self.psnr_db.shape != expected or self.ssim.shape != expected:
+            raise ValueError(
+                f"expected PSNR and SSIM of shape {expected} beside actions {(count, steps)}, "
+                f"got {tuple(self.psnr_db.shape)} and {tuple(self.ssim.shape)}"
+            )
+
+    def tools(self) -> Tensor:
+        """Return `(N,)` float64: how many tools each image passed."""
+        stop = len(self.action_names) - 1
+        return ((self.actions != stop) & (self.actions != STOPPED)).sum(dim=1).double()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Means over a test set.
+
+    Attributes:
+        name: The test set.
+        n: How many images.
+        psnr_db: Mean over the images of the PSNR of each: input, after step 1, 2, …
+        ssim: Mean SSIM, likewise.
+        gain_db: Mean PSNR of the results over that of the inputs.
+        gain_standard_error_db: Standard error of this mean over images, 0 for one image.
+        worse_share: Share of the images that end with a lower PSNR than they came with.
+        stop_shares: Share of the images whose chain the agent ended at step 1, 2, …
+        actions: How often each action was chosen, every action of the model being listed.
+        actions_by_step: The same for each step alone.
+    """
+
+    name: str
+    n: int
+    psnr_db: tuple[float, ...]
+    ssim: tuple[float, ...]
+    gain_db: float
+    gain_standard_error_db: float
+    worse_share: float
+    stop_shares: tuple[float, ...]
+    actions: dict[str, int]
+    actions_by_step: tuple[dict[str, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """Return the report for a terminal."""
+        steps = len(self.stop_shares)
+        rows = [
+            ("", "input", *(f"step {step + 1}" for step in range(steps)), "gain"),
+            (
+                "PSNR, dB",
+                *(f"{value:.2f}" for value in self.psnr_db),
+                f"{self.gain_db:+.2f} ± {self.gain_standard_error_db:.2f}",
+            ),
+            ("SSIM", *(f"{value:.4f}" for value in self.ssim), f"{self.ssim[-1] - self.ssim[0]:+.4f}"),
+            ("stop here", "", *(f"{share:.1%}" for share in self.stop_shares), ""),
+        ]
+        lines = [f"{self.name}, {self.n} images"]
+        for head, *cells, last in rows:
+            lines.append(f"  {head:<10}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
+        lines.append(f"  end worse than they came: {self.worse_share:.1%}")
+        lines.append(f"  actions: {_shares(self.actions)}")
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def _shares(actions: dict[str, int]) -> str:
+    total = max(1, sum(actions.values()))
+    used = sorted(((count, name) for name, count in actions.items() if count), key=lambda item: -item[0])
+    return ", ".join(f"{name} {count / total:.1%}" for count, name in used)
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Lay out cells in columns for a terminal, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            ["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]  # indented by two
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def measure_patches(
+    restorer: Restorer, pairs: PatchPairs, batch: int = BATCH, progress: bool = False
+) -> Scores:
+    """Restore the patches of a test set and measure every step.
+
+    Args:
+        restorer: The model.
+        pairs: The test set, at least one pair of the model's patch size.
+        batch: How many patches are restored at once.
+        progress: Whether to show a progress bar on stderr.
+
+    Raises:
+        UsageError: The agent looks at patches of another size.
+    """
+    check_size(restorer, pairs)
+    names, device = action_names(restorer), restorer.device
+    return measure_rollouts(_by(restorer), pairs, names, device, batch, progress)
+
+
+def _by(restorer: Restorer) -> PatchRestorer:
+    """Return a model as one of those who restore patches."""
+    return lambda images, _: restorer.restore_patches(images)
+
+
+def measure_rollouts(
+    restore: PatchRestorer,
+    pairs: PatchPairs,
+    names: tuple[str, ...],
+    device: torch.device,
+    batch: int = BATCH,
+    progress: bool = False,
+) -> Scores:
+    """Measure every step of whoever restores the patches of a test set.
+
+    Args:
+        restore: Who does.
+        pairs: The test set, at least one pair.
+        names: What its actions are called, stop last.
+        device: Where it computes.
+        batch: How many patches are restored at once.
+        progress: Whether to show a progress bar on stderr.
+    """
+    parts = [
+        _measure_batch(
+            restore, device, *(side[start : start + batch] for side in (pairs.degraded, pairs.clean))
+        )
+        for start in tqdm(range(0, len(pairs), batch), desc=pairs.name, unit="batch", disable=not progress)
+    ]
+    return join_scores(parts, pairs.name, names)
+
+
+def check_size(restorer: Restorer, pairs: PatchPairs) -> None:
+    """Refuse patches of another size than the agent's.
+
+    Raises:
+        UsageError: They are.
+    """
+    size = restorer.policy.patch_size
+    if pairs.clean.shape[1:3] != (size, size):
+        height, width = pairs.clean.shape[1:3]
+        raise UsageError(f"expected patches of {size}×{size} for model {restorer.name}, got {width}×{height}")
+
+
+@torch.inference_mode()
+def _measure_batch(
+    restore: PatchRestorer, device: torch.device, degraded: NDArray[np.uint8], clean: NDArray[np.uint8]
+) -> Measured:
+    images, target = (to_images(pixels).to(device) for pixels in (degraded, clean))
+    rollout = restore(images, target)
+    psnr = torch.stack([psnr_db(images, target) for images in rollout.images], dim=1)  # (B, steps + 1)
+    similarity = torch.stack([ssim(images, target) for images in rollout.images], dim=1)
+    return psnr.cpu(), similarity.cpu(), rollout.actions.cpu()
+
+
+def to_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """Turn bytes `(B, H, W, 3)` into images `(B, 3, H, W)` in [0, 1], laid out channels last."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+
+
+def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, progress: bool = False) -> Scores:
+    """Restore pairs of image files and measure every step.
+
+    An image of exactly the patch size is restored as the agent sees patches; any other as `rlrestore restore`
+    does in its global mode, one chain for the whole image.
+
+    Args:
+        restorer: The model.
+        pairs: The files, at least one pair.
+        name: What to call the set.
+        progress: Whether to show a progress bar on stderr.
+
+    Raises:
+        ImageError: A file cannot be read, or the sizes of a pair differ.
+    """
+    parts, size, steps = [], restorer.policy.patch_size, restorer.policy.max_steps
+    for pair in tqdm(pairs, desc=name, unit="image", disable=not progress):
+        degraded, clean = read_pair(pair)
+        if clean.shape[:2] == (size, size):
+            parts.append(_measure_batch(_by(restorer), restorer.device, degraded[None], clean[None]))
+        else:
+            image, target = (to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
+            parts.append(measure_chain(photo_chain(restorer, image), image, target, steps))
+    return join_scores(parts, name, action_names(restorer))
+
+
+def photo_chain(restorer: Restorer, image: Tensor) -> PhotoChain:
+    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it; it is changed."""
+    names = action_names(restorer)
+    for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
+        yield restored, names.index(step.tool)
+
+
+@torch.inference_mode()
+def measure_chain(chain: PhotoChain, image: Tensor, target: Tensor, steps: int) -> Measured:
+    """Measure every step of a chain on a photograph.
+
+    Args:
+        chain: What is done.
+        image: `(1, 3, H, W)` the input.
+        target: `(1, 3, H, W)` the clean photograph.
+        steps: How long the chain may be.
+    """
+    psnr, similarity, actions = [psnr_db(image, target)], [ssim(image, target)], []
+    for restored, action in chain:
+        psnr.append(psnr_db(restored, target))
+        similarity.append(ssim(restored, target))
+        actions.append(action)
+    missing = steps - len(actions)
+    psnr += psnr[-1:] * missing
+    similarity += similarity[-1:] * missing
+    actions += [STOPPED] * missing
+    return torch.stack(psnr, dim=1).cpu(), torch.stack(similarity, dim=1).cpu(), torch.tensor([actions])
+
+
+def action_names(restorer: Restorer) -> tuple[str, ...]:
+    """What each action of a model is called, stop being the last."""
+    return (*restorer.toolbox.names, STOP_NAME)
+
+
+def join_scores(parts: Iterable[Measured], name: str, names: tuple[str, ...]) -> Scores:
+    """Put together what was measured on the parts of a set.
+
+    Args:
+        parts: At least one.
+        name: What the set is called.
+        names: What the actions are called, stop last.
+    """
+    psnr, similarity, actions = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    return Scores(name, names, psnr.double(), similarity.double(), _until_stop(actions, len(names) - 1))
+
+
+def _until_stop(actions: Tensor, stop: int) -> Tensor:
+    """Put `STOPPED` in the place of everything after the first stop: `(B, steps)`."""
+    earlier_stops = (actions == stop).cumsum(dim=1) - (actions == stop).long()
+    return torch.where(earlier_stops > 0, STOPPED, actions)
+
+
+def merge(scores: Sequence[Scores], name: str) -> Scores:
+    """Put several sets together, each image counting once."""
+    return Scores(
+        name,
+        scores[0].action_names,
+        torch.cat([part.psnr_db for part in scores]),
+        torch.cat([part.ssim for part in scores]),
+        torch.cat([part.actions for part in scores]),
+    )
+
+
+def summarise(scores: Scores) -> Report:
+    """Average a test set.
+
+    Args:
+        scores: Of at least one image.
+    """
+    gains = scores.psnr_db[:, -1] - scores.psnr_db[:, 0]
+    count, steps = scores.actions.shape
+    by_step = tuple(_count(scores.actions[:, step], scores.action_names) for step in range(steps))
+    return Report(
+        name=scores.name,
+        n=count,
+        psnr_db=tuple(scores.psnr_db.mean(dim=0).tolist()),
+        ssim=tuple(scores.ssim.mean(dim=0).tolist()),
+        gain_db=gains.mean().item(),
+        gain_standard_error_db=standard_error(gains),
+        worse_share=(gains < 0).double().mean().item(),
+        stop_shares=tuple(step[scores.action_names[-1]] / count for step in by_step),
+        actions={name: sum(step[name] for step in by_step) for name in scores.action_names},
+        actions_by_step=by_step,
+    )
+
+
+def standard_error(values: Tensor) -> float:
+    """Return the standard error of the mean of `(N,)` values, 0 for a single one."""
+    return (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
+
+
+def _count(actions: Tensor, names: tuple[str, ...]) -> dict[str, int]:
+    counts = torch.bincount(actions[actions != STOPPED], minlength=len(names)).tolist()
+    return dict(zip(names, counts, strict=True))

@@ -1,0 +1,287 @@
+"""The test sets that `evaluate` measures on: made from photographs, pairs of image files, an array file."""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels
+from rlrestore.imaging.degradation.mixtures import Mixture
+from rlrestore.imaging.degradation.protocol import Degradations
+from rlrestore.imaging.io.files import list_photos, read_rgb8
+from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
+from rlrestore.toolbox.distortions import own_distortion
+from rlrestore.toolbox.specs import ToolSpec
+
+PATCH = 63
+GRID = 8
+"""Side of a JPEG block in pixels."""
+MARGIN = 32
+"""Surroundings in pixels that are degraded with a patch: more than the blur's radius and a coder's step."""
+CODER_STEP = 16
+"""Side in pixels of the squares that a 4:2:0 JPEG codes together."""
+TOO_EASY_DB = 50.0
+DRAWS_PER_PATCH = 20
+
+UNREADABLE_NPZ = (
+    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(MemoryError, OverflowError, RuntimeError),
+)
+"""What a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
+
+Grid = Literal["any", "aligned"]
+Sampler = Callable[[int, torch.Generator], Degradations]
+"""Draws the degradations of that many images, on the generator's device."""
+
+
+@dataclass(frozen=True)
+class PatchPairs:
+    """Degraded patches and their clean originals, as the bytes of image files.
+
+    Attributes:
+        name: What the set is called in tables.
+        degraded: `(N, H, W, 3)` uint8 RGB.
+        clean: The same shape.
+    """
+
+    name: str
+    degraded: NDArray[np.uint8]
+    clean: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.degraded.shape != self.clean.shape or self.degraded.shape[3:] != (3,):
+            raise ValueError(
+                f"expected two arrays of one shape (N, H, W, 3), "
+                f"got {self.degraded.shape} and {self.clean.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """A degraded image file and its clean original.
+
+    Attributes:
+        name: Path below the folder, without the suffix.
+        degraded: The degraded file.
+        clean: The clean file.
+    """
+
+    name: str
+    degraded: Path
+    clean: Path
+
+
+def _pixels_psnr_db(degraded: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
+    error = (degraded.astype(np.float64) - clean) / 255
+    return float(-10 * np.log10(np.mean(error**2) + 1e-10))
+
+
+def degraded_patch(
+    photo: NDArray[np.uint8],
+    corner: tuple[int, int],
+    amounts: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Degrade a photograph by the file implementation and cut one patch out of the result.
+
+    Only the surroundings that can reach the patch are computed; they begin on the coder's grid of the whole
+    photograph, so the patch is the one that degrading all of it would give, but for the draws of the noise.
+
+    Args:
+        photo: `(H, W, 3)` clean.
+        corner: Top and left of the patch in the photograph.
+        amounts: Blur σ in px, noise σ in units of 1/255, JPEG quality (0: not compressed).
+        rng: Source of the noise.
+
+    Returns:
+        `(63, 63, 3)`.
+    """
+    begin = [max(0, place - MARGIN) // CODER_STEP * CODER_STEP for place in corner]
+    end = [-(-(place + PATCH + MARGIN) // CODER_STEP) * CODER_STEP for place in corner]
+    around = photo[begin[0] : end[0], begin[1] : end[1]]
+    blur_sigma_px, noise_sigma_255, quality = amounts
+    degraded = degrade_pixels(around, blur_sigma_px, noise_sigma_255, round(quality) or None, rng)
+    top, left = (place - start for place, start in zip(corner, begin, strict=True))
+    return degraded[top : top + PATCH, left : left + PATCH]
+
+
+def _draw_corner(photo: NDArray[np.uint8], grid: Grid, rng: np.random.Generator) -> tuple[int, int]:
+    step = GRID if grid == "aligned" else 1
+    top, left = (int(rng.integers((side - PATCH) // step + 1)) * step for side in photo.shape[:2])
+    return top, left
+
+
+def _sampler(source: Mixture | ToolSpec) -> tuple[Sampler, tuple[int, ...]]:
+    """Return what draws a set's amounts, and the seeds that set its draws apart from those of other sets.
+
+    Tools of one distortion and range share their draws, whatever they are called.
+    """
+    if isinstance(source, Mixture):
+        return source.sample, (source.lowest, source.highest)
+    job = f"{source.distortion} {float(source.low)} {float(source.high)}"
+    return lambda count, generator: own_distortion([source] * count, generator), (zlib.crc32(job.encode()),)
+
+
+def generate(
+    photos: list[NDArray[np.uint8]],
+    source: Mixture | ToolSpec,
+    count: int,
+    seed: int = 0,
+    grid: Grid = "any",
+) -> PatchPairs:
+    """Make a test set of the protocol: photographs in turn, places and amounts at random.
+
+    A patch above 50 dB at the input is drawn again, elsewhere and by other amounts.
+
+    Args:
+        photos: Clean photographs `(H, W, 3)`, each at least 63 pixels high and wide.
+        source: Which amounts are drawn: those of a mixture, or of a tool's own distortion alone.
+        count: How many patches.
+        seed: The same seed gives the same set.
+        grid: At which phases of the JPEG grid a patch may begin: `any`, or `aligned` on a block like the
+            authors' test patches.
+
+    Raises:
+        DataError: Nearly every patch is above 50 dB.
+
+    Source: paper, section 4.1.
+    """
+    sample, seeds = _sampler(source)
+    rng = np.random.default_rng((seed, *seeds))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    order = rng.permutation(len(photos))
+    pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+    for draw in range(DRAWS_PER_PATCH * count):
+        photo = photos[order[draw % len(photos)]]
+        amounts = sample(1, generator)
+        top, left = corner = _draw_corner(photo, grid, rng)
+        clean = photo[top : top + PATCH, left : left + PATCH]
+        values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
+        degraded = degraded_patch(photo, corner, values, rng)
+        if _pixels_psnr_db(degraded, clean) <= TOO_EASY_DB:
+            pairs.append((degraded, clean))
+        if len(pairs) == count:
+            return PatchPairs(source.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
+    raise DataError(
+        f"expected {count} patches below {TOO_EASY_DB:g} dB, got {len(pairs)} "
+        f"in {DRAWS_PER_PATCH * count} draws: the photographs are nearly empty, give others"
+    )
+
+
+def read_photos(folder: Path) -> list[NDArray[np.uint8]]:
+    """Read every photograph of a folder and its subfolders, in order of name.
+
+    Raises:
+        DataError: There is none, or one is smaller than a patch.
+        ImageError: One cannot be read; a test set is never quietly made from fewer.
+    """
+    photos = []
+    for path in list_photos(folder):
+        photo = read_rgb8(path)
+        if min(photo.shape[:2]) < PATCH:
+            height, width = photo.shape[:2]
+            raise DataError(
+                f"expected photographs of at least {PATCH}×{PATCH} pixels, {path} is {width}×{height}"
+            )
+        photos.append(photo)
+    return photos
+
+
+def pair_files(degraded_folder: Path, clean_folder: Path) -> list[FilePair]:
+    """Find the clean original of every degraded image: the file of the same name, whatever its suffix.
+
+    Raises:
+        DataError: A folder has no images, an image has no original, or two images share a name.
+    """
+    degraded, clean = _by_name(degraded_folder), _by_name(clean_folder)
+    alone = sorted(degraded.keys() - clean.keys())
+    if alone:
+        raise DataError(
+            f"expected for every image in {degraded_folder} one of the same name in {clean_folder}: "
+            f"{len(alone)} of {len(degraded)} have none, for instance {alone[0]}"
+        )
+    return [FilePair(name, path, clean[name]) for name, path in degraded.items()]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in list_photos(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in named:
+            raise DataError(
+                f"expected one image of each name, got {named[name]} and {path}: remove or rename one"
+            )
+        named[name] = path
+    return named
+
+
+def read_pair(pair: FilePair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read both images of a pair.
+
+    Raises:
+        ImageError: One cannot be read, their sizes differ, or they are too small for SSIM.
+    """
+    degraded, clean = read_rgb8(pair.degraded), read_rgb8(pair.clean)
+    sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (degraded, clean)]
+    if degraded.shape != clean.shape:
+        raise ImageError(
+            f"expected a pair of one size, {pair.degraded} is {sizes[0]} and {pair.clean} {sizes[1]}"
+        )
+    if min(degraded.shape[:2]) < SSIM_WINDOW:
+        raise ImageError(
+            f"expected images of at least {SSIM_WINDOW}×{SSIM_WINDOW} pixels, "
+            f"{pair.degraded} is {sizes[0]}; leave it out"
+        )
+    return degraded, clean
+
+
+def read_npz(path: Path) -> PatchPairs:
+    """Read a file of arrays `input` and `gt`: uint8 `(N, 63, 63, 3)`, RGB.
+
+    Raises:
+        DataError: The file is missing or is no such file.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise DataError(f"expected an .npz file, {path} is not a regular file")
+        with path.open("rb") as stream:
+            arrays = np.load(stream, allow_pickle=False)
+            if not isinstance(arrays, NpzFile):
+                raise DataError(
+                    f"expected an .npz file with arrays input and gt, {path} is one array without a name"
+                )
+            degraded, clean = (_checked(arrays, key, path) for key in ("input", "gt"))
+    except FileNotFoundError:
+        raise DataError(f"expected an .npz file, there is no {path}") from None
+    except UNREADABLE_NPZ as error:
+        raise DataError(
+            f"expected an .npz file with arrays input and gt, {path} cannot be read: {error}"
+        ) from error
+    if len(degraded) != len(clean):
+        raise DataError(
+            f"expected as many patches in input as in gt, {path} has {len(degraded)} and {len(clean)}"
+        )
+    return PatchPairs(path.stem, degraded, clean)
+
+
+def _checked(arrays: Mapping[str, Any], key: str, path: Path) -> NDArray[np.uint8]:
+    if key not in arrays:
+        raise DataError(f"expected arrays input and gt in {path}, got {', '.join(arrays) or 'none'}")
+    array = np.asarray(arrays[key])
+    if array.dtype != np.uint8 or array.shape[1:] != (PATCH, PATCH, 3) or not len(array):
+        raise DataError(
+            f"expected array {key} of {path} to be uint8 (N, {PATCH}, {PATCH}, 3) with N > 0, "
+            f"got {array.dtype} {array.shape}"
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Image files: reading, writing, 16 bits, metadata, transparency."""

@@ -1,0 +1,237 @@
+"""Image files: the only place where uint8, BGR, 16 bits, alpha, EXIF and half-written files exist."""
+
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.io.decoding import decode_photo, header_pixels
+from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
+from rlrestore.imaging.io.photo import Photo, to_integers
+
+__all__ = [
+    "Photo",
+    "check_output",
+    "claimed_pixels",
+    "is_folder",
+    "list_photos",
+    "read_photo",
+    "read_rgb8",
+    "shown",
+    "write_photo",
+]
+
+PathLike = str | os.PathLike[str]
+
+LISTED_SUFFIXES = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
+        *(
+            ".ppm",
+            ".pgm",
+            ".pbm",
+            ".pnm",
+            ".gif",
+            ".avif",
+            ".heic",
+            ".heif",
+            ".jp2",
+            ".j2k",
+            ".jpx",
+            ".tga",
+            ".qoi",
+            ".sgi",
+            ".pcx",
+        ),
+    )
+)
+"""Names taken for photographs in a folder; a file named on its own is read whatever its name."""
+
+_logger = logging.getLogger(__name__)
+
+
+def shown(path: PathLike) -> str:
+    """Return a path for a one-line message: quoted, and with line breaks and the like escaped."""
+    return repr(os.fspath(path))
+
+
+def is_folder(path: PathLike) -> bool:
+    """Tell whether a path is a folder; it is none where that cannot be asked, as with too long a name."""
+    return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises there
+
+
+def read_photo(path: PathLike) -> Photo:
+    """Read an image file of any kind that Pillow reads, at its full depth, upright.
+
+    Args:
+        path: The file. What it is is told by its content, not by its name.
+
+    Raises:
+        ImageError: It is missing, no image, damaged, smaller than 8×8, larger than 200 megapixels, or has
+            several frames.
+    """
+    with _opened(path) as stream:
+        return decode_photo(stream, shown(path))
+
+
+def claimed_pixels(path: PathLike) -> int:
+    """Return how many pixels the header of an image file claims; 0 if there is none that can be read."""
+    try:
+        with _opened(path) as stream:
+            return header_pixels(stream, shown(path))
+    except ImageError:
+        return 0
+
+
+def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
+    """Read an image file as `(H, W, 3)` uint8 RGB, upright, transparency ignored.
+
+    Raises:
+        ImageError: As for `read_photo`.
+    """
+    pixels = read_photo(path).pixels
+    samples: npt.NDArray[np.uint8] = to_integers(pixels, 8).astype(np.uint8, copy=False)
+    return samples
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file for reading after making sure that it is one with something in it."""
+    name = shown(path)
+    try:
+        status = Path(path).stat()
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            raise ImageError(f"expected an image file, but {name} is a folder; name a file in it")
+        if kind != stat.S_IFREG:
+            # A pipe or a device may never end.
+            raise ImageError(f"expected an image file, but {name} is not a regular file; copy it into one")
+        if status.st_size == 0:
+            raise ImageError(f"expected an image file, but {name} has zero bytes; get a fresh copy of it")
+        stream = Path(path).open("rb")  # noqa: SIM115 - closed below, outside of what may fail to open
+    except FileNotFoundError as error:
+        raise ImageError(f"expected an image file, but {name} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"expected a readable file, but {name} cannot be opened ({_cause(error)}); check its permissions"
+        ) from error
+    with stream:
+        yield stream
+
+
+def _cause(error: Exception) -> str:
+    """Return the operating system's words without its number and path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def check_output(path: PathLike) -> None:
+    """Make sure that a photo could be written to a path, to be asked before the work is done.
+
+    Raises:
+        ImageError: The suffix is unknown, the path is a folder, a device or a pipe, or cannot be a file's
+            name, or its folder is missing or not writable.
+    """
+    target, name = Path(path), shown(path)
+    if target.suffix.lower() not in ENCODERS:
+        raise ImageError(
+            f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one of these"
+        )
+    if is_folder(target):
+        raise ImageError(f"expected the name of a file to write, but {name} is a folder; add a file name")
+    folder = target.parent
+    if not is_folder(folder):
+        raise ImageError(f"expected a folder to write into, but {shown(folder)} is none; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImageError(f"expected a writable folder, but {shown(folder)} is not; choose another output")
+    try:
+        replaceable = stat.S_ISREG(target.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ImageError(
+            f"expected a name for a file, but {name} cannot be one ({_cause(error)}); choose another output"
+        ) from error
+    if not replaceable:
+        raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
+
+
+def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> None:
+    """Write a photo in the format of the name's suffix, completely or not at all.
+
+    The file is written under a temporary name in the same folder and renamed, so a reader never sees half of
+    it, and an existing file stays as it was until the new one is whole.
+
+    Args:
+        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF
+            keep 16 bits and all metadata; BMP and PPM keep neither EXIF nor profile.
+        photo: What to write.
+        quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
+
+    Raises:
+        ImageError: It cannot be written there, or the format cannot hold the photo's transparency.
+        UsageError: A quality that there is none of, or for a format without one.
+    """
+    check_output(path)
+    content = encode_photo(photo, Path(path).suffix.lower(), shown(path), quality)
+    try:
+        _replace_file(Path(path), content)
+    except OSError as error:
+        raise ImageError(
+            f"expected to write {shown(path)}, but that failed ({_cause(error)}); choose another output"
+        ) from error
+
+
+def _replace_file(target: Path, content: bytes) -> None:
+    """Put `content` where `target` is, through a temporary file that is removed when anything fails."""
+    temporary = target.parent / f".rlrestore-{secrets.token_hex(8)}.tmp"
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def list_photos(folder: PathLike) -> list[Path]:
+    """List the photographs below a folder by their suffix, sorted by path.
+
+    Hidden files and folders (a leading dot) are left out. Links to folders are followed, but no folder is
+    visited twice, so that a loop of links ends.
+
+    Raises:
+        DataError: The folder does not exist or holds no photograph.
+    """
+    name = shown(folder)
+    if not is_folder(folder):
+        raise DataError(f"expected a folder of photographs, but {name} is none; check the path")
+    photos = sorted(_walk(Path(folder)))
+    if not photos:
+        raise DataError(
+            f"expected photographs (.png, .jpg, .tif, ...) in the folder {name}, but it has none; use another"
+        )
+    return photos
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        _logger.warning("folder %s cannot be read (%s) and is left out", shown(error.filename), _cause(error))
+
+    seen: set[tuple[int, int]] = set()
+    for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in LISTED_SUFFIXES:
+                yield Path(root) / name

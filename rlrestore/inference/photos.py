@@ -1,0 +1,130 @@
+"""Between photographs and tensors: what Python code may hand in, and what the tools work on."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.io.decoding import from_image
+from rlrestore.imaging.io.files import read_photo
+from rlrestore.imaging.io.photo import BAND_ROWS, Photo, luma, to_floats
+
+PhotoLike = str | os.PathLike[str] | Photo | Image.Image | NDArray[Any] | Tensor
+"""A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor `(3, H, W)` or
+`(1, 3, H, W)`."""
+
+SMALLEST_SIDE = 8
+
+
+def as_photo(source: PhotoLike) -> Photo:
+    """Return any kind of photograph as a `Photo`.
+
+    Args:
+        source: Whole samples (uint8, uint16) span the range of their type, floats lie in [0, 1].
+
+    Raises:
+        ImageError: The file cannot be read, or the photograph is smaller than 8×8.
+        UsageError: Not a photograph: another type or shape, or values that are not finite.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return read_photo(source)
+    if isinstance(source, Image.Image):
+        return from_image(source)
+    if isinstance(source, Tensor):
+        planes = source[0] if source.ndim == 4 and len(source) == 1 else source
+        if planes.ndim != 3 or planes.shape[0] != 3:
+            raise UsageError(f"expected a tensor (3, H, W) or (1, 3, H, W), got {tuple(source.shape)}")
+        known = planes.float() if planes.dtype in (torch.bfloat16, torch.float16) else planes
+        return _from_array(known.detach().permute(1, 2, 0).cpu().numpy())
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    raise UsageError(
+        f"expected a path, a Photo, a Pillow image, an array or a tensor, got {type(source).__name__}"
+    )
+
+
+def as_given(source: PhotoLike) -> Callable[[Photo], Any]:
+    """Return what makes of a `Photo` the kind of thing that was handed in, without keeping that.
+
+    An array or a tensor comes back with its own shape, type and device; anything else as a Pillow image of 8
+    bits.
+    """
+    if isinstance(source, Tensor):
+        dtype, device, batched = source.dtype, source.device, source.ndim == 4
+        whole = source.new_empty(0, dtype=torch.float32 if dtype.is_floating_point else dtype, device="cpu")
+        sample = whole.numpy().dtype
+
+        def as_tensor(photo: Photo) -> Tensor:
+            planes = torch.from_numpy(_to_array(photo, sample)).permute(2, 0, 1).to(device, dtype)
+            return planes[None] if batched else planes
+
+        return as_tensor
+    if isinstance(source, np.ndarray):
+        given, flat = source.dtype, source.ndim == 2
+
+        def as_array(photo: Photo) -> NDArray[Any]:
+            array = _to_array(photo, given)
+            return array[..., 0] if flat else array
+
+        return as_array
+    return Photo.to_image
+
+
+def _to_array(photo: Photo, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `(H, W, 3)` samples, or `(H, W, 1)` of a greyscale photo, as whole numbers or as floats."""
+    if not np.issubdtype(dtype, np.floating):
+        return photo.samples(8 * dtype.itemsize)
+    return (luma(photo.pixels) if photo.greyscale else photo.pixels).astype(dtype)
+
+
+def _from_array(array: NDArray[Any]) -> Photo:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    greyscale = array.ndim == 2
+    samples = np.repeat(array[..., None], 3, axis=2) if greyscale else array
+    if samples.ndim != 3 or samples.shape[2] != 3:
+        raise UsageError(f"expected an array (H, W, 3) or (H, W), got {array.shape}")
+    if min(samples.shape[:2]) < SMALLEST_SIDE:
+        raise ImageError(
+            f"expected at least {SMALLEST_SIDE}×{SMALLEST_SIDE} pixels, "
+            f"got {samples.shape[1]}×{samples.shape[0]}"
+        )
+    if samples.dtype in (np.uint8, np.uint16):
+        return Photo(to_floats(samples), greyscale=greyscale, depth_bits=8 * samples.dtype.itemsize)
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise UsageError(f"expected uint8, uint16 or floats in [0, 1], got {array.dtype}")
+    if not np.isfinite(samples).all():
+        raise UsageError("expected finite values in [0, 1], got a NaN or an infinity")
+    low, high = float(samples.min()), float(samples.max())
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"expected floats in [0, 1], got {low:g} to {high:g}; scale them, or hand in whole numbers"
+        )
+    return Photo(np.array(samples, dtype=np.float32), greyscale=greyscale)
+
+
+def to_tensor(photo: Photo, device: torch.device) -> Tensor:
+    """Return the pixels as `(1, 3, H, W)` on a device."""
+    pixels = photo.pixels if photo.pixels.flags.writeable else photo.pixels.copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+
+
+def with_tensor(photo: Photo, image: Tensor) -> Photo:
+    """Return the photo with the pixels of `(1, 3, H, W)`, which are clipped to [0, 1] in place."""
+    return photo.with_pixels(np.ascontiguousarray(image.clamp_(0, 1)[0].permute(1, 2, 0).cpu().numpy()))
+
+
+def to_frame(image: Tensor) -> NDArray[np.uint8]:
+    """Return `(1, 3, H, W)` clipped and rounded to `(H, W, 3)` uint8."""
+    frame = np.empty((*image.shape[-2:], 3), np.uint8)
+    for top in range(0, len(frame), BAND_ROWS):  # so that no second copy in floats is made
+        rows = slice(top, top + BAND_ROWS)
+        frame[rows] = image[0, :, rows].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().cpu().numpy()
+    return frame

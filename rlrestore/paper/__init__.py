@@ -1,0 +1,1 @@
+"""The authors' released model: reading TensorFlow checkpoints, importing them."""

@@ -1,0 +1,1 @@
+"""Experiments that only scripts run: comparisons, ablations, strips, learning curves. Not in the wheel."""

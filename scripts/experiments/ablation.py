@@ -1,0 +1,228 @@
+"""What each part of a model is worth: the same patches without it.
+
+Nothing is trained here. An agent that may not use some of its tools, or that goes on for longer, was not
+trained for that: it takes the best of what it may, by the values it has learned.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from experiments.comparison import Estimate
+from experiments.comparison_report import markdown_table
+from rlrestore.agent.measure import greedy_oracle
+from rlrestore.agent.policy import AnyPolicy
+from rlrestore.agent.rollout import agent, play
+from rlrestore.evaluation.costs import executed, tool_multiply_adds
+from rlrestore.evaluation.policy import Way
+from rlrestore.evaluation.scores import Scores, check_size, measure_rollouts
+from rlrestore.evaluation.testsets import PatchPairs
+from rlrestore.restorer import Restorer
+from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.trace import STOP_NAME
+
+SEPARATE = "without joint training"
+STEPS = (1, 2, 3, 4, 5)
+JOINT_LEAD_DB = 0.15
+"""What joint training should be worth on every mixture."""
+NOTES = """\
+*Gain* is the mean PSNR gained, ± its standard error over patches; in brackets the difference to the model,
+paired over the patches. *Multiply-adds* are those of the tools that a patch really passed, in millions, and
+*tools* is how many these were; both are means over all patches of the three mixtures. The agent is never
+retrained: where tools are masked out it takes the best of the others or stops, and with 4 and 5 steps it goes
+on after the {steps} that it was trained for. *Without stop* it takes its best tool at every step. A *greedy
+oracle* takes at every step the tool that really gains most and stops when none gains: what an agent of these
+tools could reach without looking ahead, its trials not counted."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model, or what is left of it.
+
+    Attributes:
+        name: What the table calls it.
+        toolbox: The tools that it numbers.
+        choose: Who chooses.
+        steps: Tools to apply at most.
+    """
+
+    name: str
+    toolbox: Toolbox
+    choose: Way
+    steps: int
+
+    def measure(self, pairs: PatchPairs) -> Scores:
+        """Restore a test set."""
+        device = self.toolbox.device
+        return measure_rollouts(
+            lambda images, clean: play(self.toolbox, images, self.choose(clean), self.steps),
+            pairs,
+            (*self.toolbox.names, STOP_NAME),
+            device,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a variant came to.
+
+    Attributes:
+        name: Of the variant.
+        gains: On each set, in dB.
+        leads: Over the full model, likewise.
+        multiply_adds: Of the tools that a patch passed, the mean over all sets.
+        tools: How many it passed.
+    """
+
+    name: str
+    gains: dict[str, Estimate]
+    leads: dict[str, Estimate]
+    multiply_adds: float
+    tools: float
+
+
+def parts(specs: Sequence[ToolSpec]) -> dict[str, tuple[bool, ...]]:
+    """Return the parts of a toolbox that are tried, by name, with a truth for each tool.
+
+    A part that is empty or all of the toolbox is left out.
+    """
+    kinds = [spec.distortion for spec in specs]
+    places = [kinds[:index].count(kind) for index, kind in enumerate(kinds)]
+    kept = {
+        "half the toolbox: the first and third of each kind": tuple(place % 2 == 0 for place in places),
+        "half the toolbox: the second and fourth": tuple(place % 2 == 1 for place in places),
+        "shallow tools only": tuple(spec.depth == 3 for spec in specs),
+        "deep tools only": tuple(spec.depth == 8 for spec in specs),
+    }
+    return {name: allowed for name, allowed in kept.items() if any(allowed) and not all(allowed)}
+
+
+def variants(restorer: Restorer, separate: Restorer | None = None) -> Iterator[Variant]:
+    """Yield the model and what is left of it without one thing or another.
+
+    Args:
+        restorer: The model.
+        separate: The same trained without joint training; None leaves it out.
+    """
+    toolbox, policy, most = restorer.toolbox, restorer.policy, restorer.policy.max_steps
+    yield Variant(f"the model, {most} step{'s' * (most > 1)}", toolbox, lambda _: agent(policy), most)
+    if separate is not None:
+        other = separate.policy
+        yield Variant(SEPARATE, separate.toolbox, lambda _: agent(other), other.max_steps)
+    yield Variant("without stop", toolbox, lambda _: agent(policy, may_stop=False), most)
+    for steps in STEPS:
+        if steps != most:
+            yield Variant(f"{steps} step{'s' * (steps > 1)}", toolbox, lambda _: agent(policy), steps)
+    for name, kept in parts(toolbox.specs).items():
+        allowed = torch.tensor(kept, device=restorer.device)
+        yield Variant(name, toolbox, _choosing_among(policy, allowed), most)
+    everything = {"all tools": (True,) * toolbox.stop}
+    for name, kept in (everything | parts(toolbox.specs)).items():
+        some = _subset(toolbox, kept)
+        yield Variant(f"greedy oracle, {name}", some, _knowing_all(some), most)
+
+
+def _choosing_among(policy: AnyPolicy, allowed: Tensor) -> Way:
+    return lambda _: agent(policy, allowed=allowed)
+
+
+def _knowing_all(toolbox: Toolbox) -> Way:
+    return lambda clean: greedy_oracle(toolbox, clean)
+
+
+def _subset(toolbox: Toolbox, kept: Sequence[bool]) -> Toolbox:
+    """Return some of the tools, sharing their networks."""
+    chosen = [index for index, keep in enumerate(kept) if keep]
+    networks = [toolbox.networks[index] for index in chosen]
+    return Toolbox([toolbox.specs[index] for index in chosen], toolbox.family, networks)
+
+
+def ablate(
+    restorer: Restorer,
+    sets: Sequence[PatchPairs],
+    separate: Restorer | None = None,
+    progress: bool = False,
+) -> list[Row]:
+    """Measure every variant of a model on the same patches.
+
+    Args:
+        restorer: The model.
+        sets: The test sets, each of at least one pair of the model's patch size.
+        separate: The same trained without joint training.
+        progress: Whether to show a progress bar on stderr.
+
+    Raises:
+        UsageError: An agent looks at patches of another size.
+    """
+    for model in (restorer, separate):
+        if model is not None:
+            check_size(model, sets[0])
+    rows: list[Row] = []
+    full: dict[str, Tensor] = {}
+    for variant in tqdm(list(variants(restorer, separate)), unit="variant", disable=not progress):
+        scores = {pairs.name: variant.measure(pairs) for pairs in sets}
+        full = full or {name: each.psnr_db[:, -1] for name, each in scores.items()}
+        rows.append(_row(variant, scores, full))
+    return rows
+
+
+def _row(variant: Variant, scores: Mapping[str, Scores], full: Mapping[str, Tensor]) -> Row:
+    costs = tool_multiply_adds(variant.toolbox)
+    spent = torch.cat([executed(costs, each.actions).sum(dim=1) for each in scores.values()])
+    return Row(
+        name=variant.name,
+        gains={name: Estimate.of(each.psnr_db[:, -1] - each.psnr_db[:, 0]) for name, each in scores.items()},
+        leads={name: Estimate.of(each.psnr_db[:, -1] - full[name]) for name, each in scores.items()},
+        multiply_adds=spent.mean().item(),
+        tools=torch.cat([each.tools() for each in scores.values()]).mean().item(),
+    )
+
+
+def ablation_page(rows: Sequence[Row], command: str, how: str, absent: str | None, steps: int) -> str:
+    """Return the whole file.
+
+    Args:
+        rows: The full model first.
+        command: That wrote it.
+        how: What it was measured on, and where.
+        absent: Why there is no row without joint training; None if there is one.
+        steps: That the agent was trained for.
+    """
+    sections = [
+        "# Ablations",
+        "Generated by `scripts/ablate.py`; not to be edited by hand.",
+        f"```sh\n{command}\n```",
+        how,
+        _table(rows),
+        f"Left out: {SEPARATE}: {absent}." if absent else _joint_target(rows),
+        NOTES.format(steps=steps),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = ["", *(f"{name}: gain, dB" for name in rows[0].gains), "M multiply-adds", "tools"]
+    lines = []
+    for row in rows:
+        cells = [
+            f"{gain}" + ("" if row is rows[0] else f" ({row.leads[name]})")
+            for name, gain in row.gains.items()
+        ]
+        lines.append([row.name, *cells, f"{row.multiply_adds / 1e6:.0f}", f"{row.tools:.2f}"])
+    return markdown_table([head, *lines])
+
+
+def _joint_target(rows: Sequence[Row]) -> str:
+    """Say what joint training is worth, and whether that is what it should be."""
+    (separate,) = (row for row in rows if row.name == SEPARATE)
+    worth = {name: Estimate(0 - lead.mean, lead.error) for name, lead in separate.leads.items()}
+    missed = [name for name, lead in worth.items() if lead.mean < JOINT_LEAD_DB]
+    verdict = f"**missed** on {', '.join(missed)}" if missed else "met"
+    amounts = ", ".join(f"{name} {lead}" for name, lead in worth.items())
+    return (
+        f"Target: joint training is worth at least {JOINT_LEAD_DB:+g} dB. Measured: {amounts} dB; {verdict}."
+    )

@@ -1,0 +1,75 @@
+"""Quality against compute, drawn: what a chain has gained after each step, and what that took."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.comparison import GRIDS, Comparison
+from experiments.contenders import Profile
+from rlrestore.imaging.degradation.mixtures import MIXTURES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
+"""Those of Okabe and Ito, Color Universal Design, 2008, which the colour-blind can tell apart."""
+SHAPES = "osD^vP"
+"""Of single networks, which are a point each."""
+GREY = "0.35"
+
+
+def plot_comparison(comparison: Comparison, path: Path) -> None:
+    """Draw a panel for each mixture: a line for an agent's chain, a point for a single network.
+
+    What has no multiply-adds to count is a dotted level.
+
+    Args:
+        comparison: What was measured; the patches at any phase of the JPEG grid are drawn.
+        path: The picture to write; its suffix says in which format.
+    """
+    from matplotlib.figure import Figure  # drawn without pyplot: no window, no global state
+
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    panels = figure.subplots(1, len(MIXTURES), sharey=True)
+    styles = _styles(comparison.profiles)
+    for axes, mixture in zip(panels, MIXTURES, strict=True):
+        for name, profile in comparison.profiles.items():
+            colour, shape = styles[name]
+            _draw(axes, profile, comparison.curve((GRIDS[0], mixture), name), colour, shape)
+        axes.set(title=mixture, xlabel="multiply-adds per patch, millions")
+        axes.set_xlim(left=0)
+        axes.grid(visible=True, color="0.92")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set(ylabel="gain in PSNR, dB")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def _styles(profiles: Mapping[str, Profile]) -> dict[str, tuple[str, str]]:
+    """Return everybody's colour, and the shape of their points."""
+    singles = [name for name, profile in profiles.items() if not profile.has_agent]
+    return {
+        name: (
+            COLOURS[number % len(COLOURS)],
+            SHAPES[(singles.index(name) + 1) % len(SHAPES)] if name in singles else SHAPES[0],
+        )
+        for number, name in enumerate(profiles)
+    }
+
+
+def _draw(axes: "Axes", profile: Profile, curve: list[tuple[float, float]], colour: str, shape: str) -> None:
+    if not profile.tool_multiply_adds:
+        axes.axhline(curve[-1][1], color=GREY, linestyle=":", label=profile.name)
+        return
+    executed, gains_db = zip(*curve, strict=True)
+    line = "-" if profile.has_agent else ""
+    axes.plot(
+        [count / 1e6 for count in executed],
+        gains_db,
+        line + shape,
+        color=colour,
+        markersize=5 if profile.has_agent else 9,
+        label=profile.name,
+    )

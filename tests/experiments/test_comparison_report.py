@@ -1,0 +1,186 @@
+"""What the comparison says of made-up scores: targets met and missed, tables, numbers, the plot."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from experiments.comparison import (
+    CLEAN,
+    CLEAN_OF_DATA,
+    CLEAN_OF_PHOTOS,
+    CLEAN_PHOTOS,
+    PLACES,
+    Comparison,
+    Settings,
+    Times,
+)
+from experiments.comparison_plot import plot_comparison
+from experiments.comparison_report import Setup, results_page, shown_command, to_json
+from experiments.comparison_targets import PROTOCOL, targets
+from experiments.contenders import (
+    AUTHORS,
+    NLM,
+    Profile,
+)
+from rlrestore.evaluation.scores import STOPPED, Scores
+from rlrestore.imaging.degradation.mixtures import MIXTURES
+
+TOOLS = ("shallow", "deep", "stop")
+COSTS = (100_000_000, 300_000_000)
+SETUP = Setup("python scripts/compare.py", "div2k", "kodak", "1 thread of a cpu", Settings(), "results.png")
+
+
+def profile(name: str, agent: bool = True) -> Profile:
+    parameters, look = (100, 10**6) if agent else (0, 0)
+    damages = (PROTOCOL,) if name == PROTOCOL else ("any", PROTOCOL)
+    return Profile(name, (f"this is {name}",), TOOLS, 1000, parameters, COSTS, look, damages)
+
+
+def scores(steps: list[list[float]], actions: list[list[int]]) -> Scores:
+    """Of images by their PSNR at the input and after every step."""
+    psnr_db = torch.tensor(steps, dtype=torch.float64)
+    return Scores("", TOOLS, psnr_db, psnr_db / 100, torch.tensor(actions))
+
+
+def comparison(leads_db: dict[str, float], stops: int = 100, lowest_db: float = 50.0) -> Comparison:
+    """All sets of two images alike, on which contenders end so much above 25 dB; every chain is of two steps.
+
+    Args:
+        leads_db: By contender; `single` is the one of `default` and of `protocol`.
+        stops: Of a hundred clean patches, those on which all stop at once.
+        lowest_db: What all leave of a clean photograph.
+    """
+    names = [(place, mixture) for place in PLACES for mixture in MIXTURES]
+    sets = {
+        of: {
+            name: scores([[20, 22, 25 + lead_db], [22, 22, 25 + lead_db]], [[0, 1], [0, 2]])
+            for name, lead_db in leads_db.items()
+        }
+        for of in names
+    }
+    clean = scores([[100, 100, 100]] * 100, [[2, STOPPED]] * stops + [[0, 2]] * (100 - stops))
+    photos = scores([[100, lowest_db, lowest_db], [100, 100, 100]], [[0, 2], [2, STOPPED]])
+    for of, measured in ((CLEAN_OF_DATA, clean), (CLEAN_OF_PHOTOS, clean), (CLEAN_PHOTOS, photos)):
+        sets[CLEAN, of] = dict.fromkeys(leads_db, measured)
+    return Comparison(
+        profiles={name: profile(name, name != "single") for name in leads_db},
+        absent=(),
+        singles={model: "single" for model in leads_db if model != AUTHORS and "single" in leads_db},
+        scores=sets,
+        times={name: Times(2.0, 3000.0 if name == AUTHORS else 1000.0) for name in leads_db},
+    )
+
+
+def verdicts(found: Comparison, model: str) -> list[str]:
+    return [target.verdict for target in targets(found) if target.model == model]
+
+
+def test_targets_are_met_by_the_numbers() -> None:
+    found = comparison({AUTHORS: 0, "default": 0.61, PROTOCOL: 0.61, "single": 0.5})
+    assert verdicts(found, "default") == ["met"] * 9
+    assert verdicts(found, PROTOCOL) == ["met"] * 7  # clean photographs are not its business
+    lead = next(target for target in targets(found) if target.model == "default")
+    assert lead.measured == ", ".join(f"{mixture} +0.61 ± 0.00" for mixture in MIXTURES)
+    (time,) = (target for target in targets(found) if target.model == PROTOCOL and "time" in target.what)
+    assert time.measured == "0.33 of it (1000 of 3000 ms)"
+
+
+def test_targets_are_missed_by_the_numbers_and_it_is_said_where() -> None:
+    found = comparison({AUTHORS: 0, "default": 0.4, PROTOCOL: 0.4, "single": 0.35}, stops=98, lowest_db=44.9)
+    found.times["default"] = Times(2.0, 1001.0)
+    found.scores["any", "mild"]["default"] = scores([[20, 30, 30], [22, 30, 30]], [[1, 1], [1, 1]])
+    everywhere = "**missed** on mild, moderate, severe"
+    assert verdicts(found, "default") == [
+        "**missed** on moderate, severe",
+        "**missed** on mild",  # 600 M of the authors' 250 M
+        "**missed** on moderate, severe",
+        everywhere,
+        "met",
+        everywhere,
+        "**missed**",
+        f"**missed** on {CLEAN_OF_DATA}, {CLEAN_OF_PHOTOS}",
+        "**missed**",
+    ]
+    assert verdicts(found, PROTOCOL)[0] == "**missed** on moderate"
+    measured = {target.what: target.measured for target in targets(found) if target.model == "default"}
+    assert measured["no clean photograph below 45 dB"] == "lowest 44.9 dB"
+    assert "mild 600 of 250 M" in next(text for what, text in measured.items() if "multiply-adds" in what)
+    shares = ", ".join(f"98.0% of the {name}" for name in (CLEAN_OF_DATA, CLEAN_OF_PHOTOS))
+    assert measured["stop at once on at least 99% of clean patches"] == shares
+
+
+def test_what_there_is_nobody_to_measure_against_is_not_measured() -> None:
+    found = comparison({"default": 1.0})
+    assert verdicts(found, "default") == ["not measured"] * 7 + ["met"] * 2
+
+
+def lines_of(page: str, section: str) -> list[str]:
+    return page.split(f"## {section}\n")[1].split("\n## ", maxsplit=1)[0].splitlines()
+
+
+def test_the_page_holds_every_table() -> None:
+    found = comparison({AUTHORS: 0, "default": 0.5, "single": 0.25})
+    page = results_page(found, SETUP)
+    assert "- nobody\n" in page
+    for title in PLACES.values():
+        lines = lines_of(page, title)
+        assert "| input | 21.00 | – | 0.210 | 21.00 | – | 0.210 | 21.00 | – | 0.210 |" in lines
+        assert f"| default |{' 25.50 | +4.50 ± 1.00 | 0.255 |' * 3}" in lines
+        assert f"| default | {AUTHORS} |{' +0.50 ± 0.00 |' * 3}" in lines
+        assert f"| default | single |{' +0.25 ± 0.00 |' * 3}" in lines
+        assert f"| single | {AUTHORS} |{' +0.25 ± 0.00 |' * 3}" in lines
+        assert "| default | 0.0% | 0.0% | 0.0% |" in lines
+    costs = lines_of(page, "What it costs")
+    assert "| default | 1,000 | 100 | 250 | 250 | 250 | 2.0 | 1.50 | 2.00 | 1000 | 1.00 | 0.33 |" in costs
+    assert "| single | 1,000 | – | 250 | 250 | 250 | – | 1.50 | 2.00 | 1000 | 1.00 | 0.33 |" in costs
+    steps = lines_of(page, "Quality against compute")
+    assert "| default | mild | +1.00 at 100 M | +4.50 at 250 M |" in steps
+    clean = lines_of(page, "Clean photographs")
+    assert clean[3].startswith("|  | stops at once, div2k | stops at once, kodak | ")
+    assert "| default | 100.0% | 100.0% | 50.0 | 1 of 2 |" in clean
+    assert "| single | – | – | 50.0 | 1 of 2 |" in clean
+    assert "- this is default" in lines_of(page, "Who takes part")
+
+
+def test_without_the_authors_their_rows_and_columns_are_left_out() -> None:
+    found = replace(comparison({"default": 0.5}), absent=("authors' model: no --authors was given",))
+    page = results_page(found, SETUP)
+    assert "Left out:\n\n- authors' model: no --authors was given\n" in page
+    rest = page.split("## Patches, JPEG grid at any phase")[1]
+    assert AUTHORS not in rest.split("## Clean photographs")[0]
+    assert "| default | 1,000 | 100 | 250 | 250 | 250 | 2.0 | 1.50 | 2.00 | 1000 |" in rest
+
+
+def test_numbers_are_kept_unrounded() -> None:
+    found = comparison({AUTHORS: 0, "default": 0.123456, "single": 0})
+    content = json.loads(json.dumps(to_json(found, SETUP)))
+    mild = content["sets"]["any"]["mild"]["default"]
+    assert mild["gain_db"] == pytest.approx(4.123456, abs=1e-9)
+    assert mild["leads_db"]["single"] == {"mean": pytest.approx(0.123456, abs=1e-9), "error": 0.0}
+    assert mild["curve"] == [[1e8, 1.0], [2.5e8, pytest.approx(4.123456)]]
+    assert content["contenders"]["default"]["megapixel_ms"] == 1000.0
+    assert content["sets"][CLEAN][CLEAN_PHOTOS]["default"]["lowest_psnr_db"] == 50.0
+    assert content["targets"][0]["verdict"] == "**missed** on mild, moderate, severe"
+
+
+def test_the_plot_has_a_panel_for_each_mixture(tmp_path: Path) -> None:
+    found = comparison({AUTHORS: 0, "default": 0.5, "single": 0.25, NLM: -1})
+    found.profiles[NLM] = replace(profile(NLM, agent=False), tool_multiply_adds=())
+    plot_comparison(found, tmp_path / "plots" / "results.png")
+    with Image.open(tmp_path / "plots" / "results.png") as picture:
+        assert picture.width > 1000
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
+    assert {(0xD5, 0x5E, 0x00), (0xE6, 0x9F, 0x00), (0x00, 0x72, 0xB2)} <= colours
+
+
+def test_a_command_shows_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("docs/one", "far"):
+        (tmp_path / folder).mkdir(parents=True)
+    given = ["x/scripts/compare.py", "--data", str(tmp_path / "far"), "--singles", "docs/one"]
+    expected = "python scripts/compare.py --data far/ --singles docs/one/"
+    assert shown_command(given) == expected

@@ -1,0 +1,56 @@
+"""Which files of a folder are taken for photographs."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from rlrestore.errors import DataError
+from rlrestore.imaging.io.files import list_photos
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_photos_are_listed_recursively_and_sorted(tmp_path: Path) -> None:
+    _touch(tmp_path, "b.png", "a/z.JPG", "a/b/c.webp", "a/notes.txt", "c_restored.png", "a.tiff", "Z.pgm")
+    listed = [str(path.relative_to(tmp_path)) for path in list_photos(tmp_path)]
+    assert listed == ["Z.pgm", "a/b/c.webp", "a/z.JPG", "a.tiff", "b.png", "c_restored.png"]
+
+
+def test_hidden_files_and_folders_are_not_listed(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", "._a.png", ".cache/b.png")
+    assert list_photos(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_loops_of_links_end_and_no_folder_is_listed_twice(tmp_path: Path) -> None:
+    _touch(tmp_path, "in/a.png", "in/deep/b.png")
+    (tmp_path / "in" / "deep" / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
+    (tmp_path / "in" / "self").symlink_to(".", target_is_directory=True)
+    (tmp_path / "in" / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    names = [path.name for path in list_photos(tmp_path / "in")]
+    assert sorted(names) == ["a.png", "b.png", "dangling.png"]
+
+
+def test_linked_folders_are_listed(tmp_path: Path) -> None:
+    _touch(tmp_path, "elsewhere/a.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert list_photos(tmp_path / "in") == [tmp_path / "in" / "link" / "a.png"]
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected a folder of photographs, but '.*nowhere' is none; check"):
+        list_photos(tmp_path / "nowhere")
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "notes.txt", "sub/readme.md")
+    with pytest.raises(DataError, match=r"expected photographs .* in the folder '.*', but it has none"):
+        list_photos(tmp_path)
