@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from rlrestore.errors import ImageError
-from rlrestore.imaging import ifd
-from rlrestore.imaging.photo import Integers
-from rlrestore.imaging.spliced import spliced
+from rlrestore.imaging.io import ifd
+from rlrestore.imaging.io.photo import Integers
+from rlrestore.imaging.io.spliced import spliced
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_SIZES, PLANES = 273, 277, 278, 279, 284
