@@ -256,12 +256,12 @@ def _restored(
 ) -> Callable[[], "Restoration"]:
     """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
-    from rlrestore.imaging.io.encoding import check_transparency
     from rlrestore.imaging.io.files import read_photo, shown
+    from rlrestore.imaging.io.holding import check_holds
 
     prepare_output(job.output)
     photo = read_photo(job.source)
-    check_transparency(photo, job.output.suffix.lower(), shown(job.output))
+    check_holds(photo, job.output.suffix.lower(), shown(job.output))
     options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
     return partial(_write, job, restoration, args)

@@ -1,4 +1,4 @@
-"""A file that is made up of parts of another: what a decoder is to see of it, and bytes in place of the rest."""
+"""A file made up of parts of another: what a decoder is to see of it, and bytes in place of the rest."""
 
 import io
 from bisect import bisect_right

@@ -29,7 +29,17 @@ GREY_WHITE_IS_ZERO, GREY, RGB = 0, 1, 2
 COLOURS = {GREY_WHITE_IS_ZERO: 1, GREY: 1, RGB: 3}
 BYTEWISE = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
 """Compressions that know of bytes and rows, not of samples: none, LZW, deflate, PackBits, LZMA, Zstandard."""
-NAMES = {3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab", 32844: "LogL", 32845: "LogLuv"}
+NAMES = {
+    3: "palette",
+    4: "mask",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "Lab",
+    9: "Lab",
+    10: "Lab",
+    32844: "LogL",
+    32845: "LogLuv",
+}
 SIGNED, FLOAT = 2, 3
 BAND_ROWS = 64
 
@@ -102,6 +112,17 @@ def unusual(shape: Layout) -> bool:
     """Tell whether Pillow would not read these samples as they are."""
     plain = all(depth in (1, 2, 4, 8) for depth in shape.bits) and set(shape.kinds) <= {1, 4}
     return not plain or (shape.colours == 1 and shape.channels > 1)
+
+
+def described(shape: Layout) -> str:
+    """Return what to call a TIFF whose samples neither Pillow nor this module reads."""
+    kind = NAMES.get(
+        shape.photometric, "grey" if shape.colours == 1 else "RGB" if shape.colours else "unknown"
+    )
+    return (
+        f"a TIFF of {shape.channels} channels, {max(shape.bits)}-bit {kind}, compression {shape.compression}, "
+        "which is not read"
+    )
 
 
 def refuse_unreadable(shape: Layout, name: str) -> None:
@@ -210,7 +231,9 @@ def _unpacked(stream: BinaryIO, tags: dict[int, tuple[float, ...]]) -> npt.NDArr
     """Have Pillow unpack a file's strips or tiles as those of a greyscale picture of 8 bits."""
     end = stream.seek(0, 2)
     tree = {tag: ifd.entry("<", ifd.LONG, *map(int, numbers)) for tag, numbers in tags.items()}
-    tree |= {tag: ifd.entry("<", ifd.SHORT, number) for tag, number in ((BITS, 8), (PHOTOMETRIC, 1), (CHANNELS, 1))}
+    tree |= {
+        tag: ifd.entry("<", ifd.SHORT, number) for tag, number in ((BITS, 8), (PHOTOMETRIC, 1), (CHANNELS, 1))
+    }
     start = end + end % 2
     head = ifd.header("<", start)
     parts = (head, (len(head), end), bytes(end % 2) + ifd.pack("<", tree, start))
@@ -219,9 +242,7 @@ def _unpacked(stream: BinaryIO, tags: dict[int, tuple[float, ...]]) -> npt.NDArr
     return rows
 
 
-def _numbers(
-    rows: npt.NDArray[np.uint8], directory: ifd.Directory, shape: Layout, channels: int
-) -> Integers:
+def _numbers(rows: npt.NDArray[np.uint8], directory: ifd.Directory, shape: Layout, channels: int) -> Integers:
     """Return the samples `(H, W, channels)` that rows of bytes stand for, as they are in the file."""
     bits = shape.bits[0]
     samples: Any

@@ -210,7 +210,7 @@ def test_floating_point_samples_are_refused(tmp_path: Path) -> None:
 
 def test_32_bit_samples_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((12, 12), 70_000, np.int32)).save(tmp_path / "a.tif")
-    assert "holds values from 70000 to 70000; convert it to 16-bit" in _refusal(tmp_path / "a.tif")
+    assert "holds signed 32-bit ones; convert it to 16-bit" in _refusal(tmp_path / "a.tif")
 
 
 def _write_refusal(path: Path, photo: Photo) -> str:
