@@ -59,22 +59,51 @@ _JPEG = Format(
     photoshop=True,
     keywords=("Comment",),
 )
-_ALL = {"exif": _ANY_BYTES, "xmp": _ANY_BYTES, "icc_profile": _ANY_BYTES}
-_LIMITED = dict.fromkeys(_ALL, png_chunks.LARGEST)
-_TIFF = Format("TIFF", (8, 16), True, deep_grey_alpha=False, dpi=True, photoshop=True, **_ALL)
-_PNM = Format("PPM", (8, 16))
+_TIFF = Format(
+    "TIFF",
+    depths=(8, 16),
+    transparency=True,
+    deep_grey_alpha=False,
+    exif=_ANY_BYTES,
+    xmp=_ANY_BYTES,
+    icc_profile=_ANY_BYTES,
+    dpi=True,
+    photoshop=True,
+)
+_PNG = Format(
+    "PNG",
+    depths=(8, 16),
+    transparency=True,
+    exif=png_chunks.LARGEST,
+    xmp=png_chunks.LARGEST,
+    icc_profile=png_chunks.LARGEST,
+    dpi=True,
+    keywords=None,
+    colours=True,
+)
+_WEBP = Format(
+    "WebP",
+    transparency=True,
+    greyscale=False,
+    largest_side=16383,
+    exif=_ANY_BYTES,
+    xmp=_ANY_BYTES,
+    icc_profile=_ANY_BYTES,
+)
+_AVIF = replace(_WEBP, name="AVIF", largest_side=65536)
+_BMP, _PPM = Format("BMP", dpi=True), Format("PPM", depths=(8, 16))
 FORMATS = {
-    ".png": Format("PNG", (8, 16), True, dpi=True, keywords=None, colours=True, **_LIMITED),
+    ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": Format("WebP", transparency=True, greyscale=False, largest_side=16383, **_LIMITED),
-    ".avif": Format("AVIF", transparency=True, greyscale=False, largest_side=65536, **_LIMITED),
+    ".webp": _WEBP,
+    ".avif": _AVIF,
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".bmp": Format("BMP", dpi=True),
-    ".ppm": _PNM,
-    ".pgm": _PNM,
-    ".pnm": _PNM,
+    ".bmp": _BMP,
+    ".ppm": _PPM,
+    ".pgm": _PPM,
+    ".pnm": _PPM,
 }
 """By the suffix of a name."""
 
@@ -112,11 +141,12 @@ def fitted(photo: Photo, suffix: str) -> tuple[Photo, tuple[str, ...]]:
     """
     held = FORMATS[suffix]
     kept, lost = _with_profile(photo, held)
-    for field, what in (("exif", "EXIF"), ("xmp", "XMP")):
-        if (value := getattr(kept, field)) and len(value) > getattr(held, field):
-            limit = getattr(held, field)
-            lost.append(f"{what} of {len(value) // 1000} kB (at most {limit // 1000})" if limit else what)
-            kept = replace(kept, **{field: None})
+    if kept.exif and len(kept.exif) > held.exif:
+        lost.append(_too_much("EXIF", kept.exif, held.exif))
+        kept = replace(kept, exif=None)
+    if kept.xmp and len(kept.xmp) > held.xmp:
+        lost.append(_too_much("XMP", kept.xmp, held.xmp))
+        kept = replace(kept, xmp=None)
     if kept.dpi and not held.dpi:
         lost += [] if exif_resolution(kept.exif) else ["resolution"]
         kept = replace(kept, dpi=None)
@@ -138,6 +168,10 @@ def fitted(photo: Photo, suffix: str) -> tuple[Photo, tuple[str, ...]]:
 
 def _short(keyword: str, text: str, keywords: tuple[str, ...]) -> bool:
     return keyword in keywords and len(text.encode()) <= jpeg_segments.LARGEST_SEGMENT
+
+
+def _too_much(what: str, data: bytes, limit: int) -> str:
+    return f"{what} of {len(data) // 1000} kB (at most {limit // 1000})" if limit else what
 
 
 def _texts_lost(photo: Photo, kept: tuple[tuple[str, str], ...]) -> Iterator[str]:

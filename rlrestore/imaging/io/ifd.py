@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 TYPE_BYTES = {
     1: 1,
@@ -59,10 +59,12 @@ class Entry(NamedTuple):
     """A tag's value: its type, how many values, and their bytes in the order of the block."""
 
     kind: int
-    count: int
+    number: int
     data: bytes
 
 
+Order = Literal["<", ">"]
+"""Of the bytes of every number: the little end first, or last."""
 Tree = Mapping[int, "Entry | Tree"]
 """Tags and their values; a directory of its own is a tree again."""
 
@@ -78,7 +80,7 @@ class Directory:
         next: Where the next directory stands; 0 for none.
     """
 
-    order: str
+    order: Order
     big: bool
     entries: Mapping[int, Entry]
     next: int = 0
@@ -89,12 +91,12 @@ class Directory:
         if entry is None:
             return default
         if entry.kind in RATIONALS:
-            halves = struct.unpack(f"{self.order}{2 * entry.count}{RATIONALS[entry.kind]}", entry.data)
+            halves = struct.unpack(f"{self.order}{2 * entry.number}{RATIONALS[entry.kind]}", entry.data)
             pairs = zip(halves[::2], halves[1::2], strict=True)
             return tuple(above / below if below else float("nan") for above, below in pairs)
         if entry.kind not in FORMATS:
             return default
-        return struct.unpack(f"{self.order}{entry.count}{FORMATS[entry.kind]}", entry.data)
+        return struct.unpack(f"{self.order}{entry.number}{FORMATS[entry.kind]}", entry.data)
 
     def whole(self, tag: int, default: int = 0) -> int:
         """Return a tag's first number as a whole one; the default where there is none."""
@@ -126,7 +128,8 @@ def read_directory(stream: BinaryIO, at: int | None = None) -> Directory:
     head = stream.read(16)
     if not is_tiff(head):
         raise ValueError("no TIFF header")
-    order, big = "<" if head[:1] == b"I" else ">", b"+" in head[:4]
+    order: Order = "<" if head[:1] == b"I" else ">"
+    big = b"+" in head[:4]
     try:
         if at is None:
             (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
@@ -180,7 +183,7 @@ def nested(stream: BinaryIO, directory: Directory, depth: int = DEEPEST) -> Tree
     return tree
 
 
-def pack(order: str, tree: Tree, start: int = 8) -> bytes:
+def pack(order: Order, tree: Tree, start: int = 8) -> bytes:
     """Return a directory as it stands in a file, with all that it points to behind it.
 
     Args:
@@ -195,7 +198,7 @@ def pack(order: str, tree: Tree, start: int = 8) -> bytes:
             table += struct.pack(f"{order}HHII", tag, LONG, 1, free + len(behind))
             behind += pack(order, value, free + len(behind))
             continue
-        table += struct.pack(f"{order}HHI", tag, value.kind, value.count)
+        table += struct.pack(f"{order}HHI", tag, value.kind, value.number)
         if len(value.data) <= 4:
             table += value.data.ljust(4, b"\0")
         else:
@@ -205,12 +208,12 @@ def pack(order: str, tree: Tree, start: int = 8) -> bytes:
     return struct.pack(f"{order}H", len(tree)) + table + bytes(4) + behind
 
 
-def header(order: str, start: int) -> bytes:
+def header(order: Order, start: int) -> bytes:
     """Return the eight bytes at a block's begin, before the directory that stands at `start`."""
     return struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, start)
 
 
-def entry(order: str, kind: int, *values: float | bytes) -> Entry:
+def entry(order: Order, kind: int, *values: float | bytes) -> Entry:
     """Return an entry of numbers, or of bytes."""
     if values and isinstance(values[0], bytes):
         return Entry(kind, len(values[0]), values[0])

@@ -18,15 +18,9 @@ LARGEST_XMP = LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
 LARGEST_EXIF = LARGEST_SEGMENT - len(b"Exif\0\0")
 LARGEST_PROFILE = 255 * (LARGEST_SEGMENT - 14)
 _KNOWN = (
-    b"JFIF\0",
-    b"JFXX\0",
-    b"Exif\0",
-    b"http://ns.adobe.com/xap/1.0/\0",
-    EXTENDED_XMP,
-    b"ICC_PROFILE\0",
-    b"MPF\0",
+    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", EXTENDED_XMP),
+    *(b"ICC_PROFILE\0", b"MPF\0", b"Adobe", b"Ducky", PHOTOSHOP),
 )
-_KNOWN += (b"Adobe", b"Ducky", PHOTOSHOP)
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _EXPECTED_BEHIND = 4096

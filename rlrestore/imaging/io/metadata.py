@@ -117,7 +117,7 @@ def exif_of_tiff(stream: BinaryIO, directory: ifd.Directory) -> bytes | None:
     return ifd.header(directory.order, 8) + ifd.pack(directory.order, tree) if tree else None
 
 
-def exif_tree(exif: bytes | None) -> tuple[str, dict[int, "Entry | Tree"]]:
+def exif_tree(exif: bytes | None) -> tuple[ifd.Order, dict[int, "Entry | Tree"]]:
     """Return the order of the bytes and the lasting tags of an EXIF block."""
     if not exif:
         return "<", {}

@@ -43,7 +43,7 @@ def encode_tiff(photo: Photo) -> bytes:
     return b"".join((ifd.header(order, start), strip, bytes(len(strip) % 2), ifd.pack(order, tags, start)))
 
 
-def _layout(photo: Photo, channels: int, order: str, length: int) -> dict[int, Entry | Tree]:
+def _layout(photo: Photo, channels: int, order: ifd.Order, length: int) -> dict[int, Entry | Tree]:
     """Return the tags of how the pixels lie: one strip behind the header."""
     colours = channels - (photo.alpha is not None)
     shorts = {

@@ -30,6 +30,9 @@ COLOURS = {GREY_WHITE_IS_ZERO: 1, GREY: 1, RGB: 3}
 BYTEWISE = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
 """Compressions that know of bytes and rows, not of samples: none, LZW, deflate, PackBits, LZMA, Zstandard."""
 NAMES = {
+    0: "grey",
+    1: "grey",
+    2: "RGB",
     3: "palette",
     4: "mask",
     5: "CMYK",
@@ -116,13 +119,9 @@ def unusual(shape: Layout) -> bool:
 
 def described(shape: Layout) -> str:
     """Return what to call a TIFF whose samples neither Pillow nor this module reads."""
-    kind = NAMES.get(
-        shape.photometric, "grey" if shape.colours == 1 else "RGB" if shape.colours else "unknown"
-    )
-    return (
-        f"a TIFF of {shape.channels} channels, {max(shape.bits)}-bit {kind}, compression {shape.compression}, "
-        "which is not read"
-    )
+    kind = f"{max(shape.bits)}-bit {NAMES.get(shape.photometric, 'unknown')}"
+    many = f"{shape.channels} channels of {kind}"
+    return f"a TIFF of {many}, compression {shape.compression}, which is not read"
 
 
 def refuse_unreadable(shape: Layout, name: str) -> None:
@@ -285,5 +284,6 @@ def scaled(samples: Integers, top: int, depth_bits: int) -> Integers:
     kind = np.uint8 if depth_bits == 8 else np.uint16
     if top == largest:
         return samples.astype(kind, copy=False)
-    table = np.rint(np.arange(top + 1) * (largest / top)).astype(kind)
-    return table[np.minimum(samples, top)]
+    table: Integers = np.rint(np.arange(top + 1) * (largest / top)).astype(kind)
+    stretched: Integers = table[np.minimum(samples, top)]
+    return stretched
