@@ -56,17 +56,20 @@ class Restoration:
         """
         return self.given(self.photo)
 
-    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> tuple[str, ...]:
         """Write the result in the format of the name's suffix, completely or not at all.
 
         Args:
             path: The file, as in `write_photo`.
             quality: From 1 to 100, for JPEG, AVIF and WebP.
 
+        Returns:
+            Notes on what of the photograph the format cannot hold and was left out.
+
         Raises:
             ImageError: It cannot be written there.
         """
-        write_photo(path, self.photo, quality)
+        return write_photo(path, self.photo, quality)
 
 
 class Restorer:

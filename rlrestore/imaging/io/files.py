@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.decoding import decode_photo, header_pixels
 from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
+from rlrestore.imaging.io.holding import fitted
 from rlrestore.imaging.io.photo import Photo, to_integers
 
 __all__ = [
@@ -163,41 +164,35 @@ def check_output(path: PathLike) -> None:
         raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
 
 
-def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> None:
+def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> tuple[str, ...]:
     """Write a photo in the format of the name's suffix, completely or not at all.
 
     The file is written under a temporary name in the same folder and renamed, so a reader never sees half of
     it, and an existing file stays as it was until the new one is whole.
 
     Args:
-        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF
-            keep 16 bits and all metadata; BMP and PPM keep neither EXIF nor profile.
+        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm; `docs/formats.md` says what
+            each can hold.
         photo: What to write.
         quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
+
+    Returns:
+        Notes on what of the photo the format cannot hold and was left out.
 
     Raises:
         ImageError: It cannot be written there, or the format cannot hold the photo's transparency.
         UsageError: A quality that there is none of, or for a format without one.
     """
     check_output(path)
-    content = encode_photo(photo, Path(path).suffix.lower(), shown(path), quality)
+    suffix = Path(path).suffix.lower()
+    content = encode_photo(photo, suffix, shown(path), quality)
     try:
-        _replace_file(Path(path), content)
+        write_atomically(Path(path), content)
     except OSError as error:
         raise ImageError(
             f"expected to write {shown(path)}, but that failed ({_cause(error)}); choose another output"
         ) from error
-
-
-def _replace_file(target: Path, content: bytes) -> None:
-    """Put `content` where `target` is, through a temporary file that is removed when anything fails."""
-    temporary = target.parent / f".rlrestore-{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return fitted(photo, suffix)[1]
 
 
 def list_photos(folder: PathLike) -> list[Path]:

@@ -278,7 +278,7 @@ def test_a_failed_write_leaves_the_folder_as_it_was(
     (tmp_path / "a.png").write_bytes(b"old")
     real_open: Callable[..., io.BufferedWriter] = Path.open
 
-    def fail(self: Path, *arguments: object) -> io.BufferedWriter:
+    def fail(self: Path, *arguments: object, **options: object) -> io.BufferedWriter:
         if step == "open":
             real_open(self, "xb").close()  # the file came into being before the disk was full
         raise error
