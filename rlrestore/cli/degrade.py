@@ -52,12 +52,17 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels
-    from rlrestore.imaging.io.files import Photo, read_rgb8, shown, write_photo
-    from rlrestore.imaging.io.photo import to_floats
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
+    from rlrestore.imaging.io.holding import BARE, kept_of
+    from rlrestore.imaging.io.photo import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
-    pixels = read_rgb8(source)
+    photo = read_photo(source)
+    pixels = to_integers(photo.pixels, 8).astype(np.uint8, copy=False)
+    notes = (*photo.notes, *kept_of(photo, BARE)[1])
+    del photo
     if args.jpeg is not None and max(pixels.shape[:2]) > LARGEST_JPEG_SIDE_PX:
         raise ImageError(
             f"expected an image of at most {LARGEST_JPEG_SIDE_PX} pixels a side for --jpeg, "
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     refuse_overwriting(output, source)
     prepare_output(output)
+    say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0
     if output.suffix.lower() in JPEG_SUFFIXES:

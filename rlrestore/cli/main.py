@@ -25,7 +25,7 @@ from rlrestore.cli import (
     train_tools,
 )
 from rlrestore.cli.reporting import report
-from rlrestore.errors import UsageError
+from rlrestore.errors import RlrestoreError, UsageError
 
 COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
@@ -85,9 +85,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: a person gets one line
+        if isinstance(error, OSError) and (cause := _stdout_failure()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            error = RlrestoreError(
+                f"expected to write to stdout, but that failed ({cause}); make room for it"
+            )
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code
+
+
+def _stdout_failure() -> str | None:
+    """Return why stdout cannot be written to, None where it can."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _have_streams() -> None:

@@ -10,8 +10,9 @@ from PIL import Image
 from rlrestore.imaging.io.jpeg_segments import FRAMES, markers
 
 LARGEST_LOSS = 0.02
-"""Of the rows; at least one row of blocks, 16 pixels, may be lost."""
-BLOCK_ROWS = 16
+"""Of the rows; at least one row of blocks may be lost."""
+BLOCK_ROWS = 18
+"""Rows of pixels that one row of blocks reaches into, 16 and its neighbours by their colours."""
 _END = b"\xff\xd9"
 _ROW_BY_ROW, _SCAN = (0xC0, 0xC1), 0xDA
 

@@ -102,6 +102,32 @@ def _developed(stream: BinaryIO, name: str) -> Photo:
     return _photo(samples, metadata, "", ["a camera's raw file, developed to 16-bit sRGB", *notes])
 
 
+def check_whole(stream: BinaryIO, name: str) -> None:
+    """Make sure that all pixels of an image file can be read, in less memory than `decode_photo` takes.
+
+    Args:
+        stream: The open file, at its start.
+        name: How to call the file in an error message.
+
+    Raises:
+        ImageError: They cannot.
+    """
+    opened = open_photo(stream, name)
+    try:
+        check_header(opened.width, opened.height, name)
+        if opened.image is None:
+            deep_samples(opened, name)
+        else:
+            with no_pillow_limits() if opened.kind == "TIFF" else nullcontext():
+                opened.image.load()
+    except ImageError:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they trip over
+        raise _told(error, opened.kind, name) from error
+    finally:
+        opened.close()
+
+
 def header_pixels(stream: BinaryIO, name: str) -> int:
     """Return how many pixels the header of an image file claims.
 

@@ -13,16 +13,18 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.io.decoding import decode_photo, header_pixels
+from rlrestore.imaging.io.decoding import check_whole, decode_photo, header_pixels
 from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
 from rlrestore.imaging.io.holding import fitted
 from rlrestore.imaging.io.photo import Photo, to_integers
+from rlrestore.imaging.io.raw import RAW_SUFFIXES, can_develop
 
 __all__ = [
     "Photo",
     "check_output",
     "claimed_pixels",
     "is_folder",
+    "is_whole",
     "list_photos",
     "read_photo",
     "read_rgb8",
@@ -33,28 +35,27 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 
 LISTED_SUFFIXES = frozenset(
-    (
-        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
+    {
         *(
-            ".ppm",
-            ".pgm",
-            ".pbm",
-            ".pnm",
-            ".gif",
-            ".avif",
-            ".heic",
-            ".heif",
-            ".jp2",
-            ".j2k",
-            ".jpx",
-            ".tga",
-            ".qoi",
-            ".sgi",
-            ".pcx",
+            ".png",
+            ".apng",
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".jif",
+            ".mpo",
+            ".webp",
+            ".tif",
+            ".tiff",
+            ".btf",
         ),
-    )
+        *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".hif"),
+        *(".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c", ".tga", ".qoi", ".sgi", ".pcx", ".psd"),
+    }
 )
-"""Names taken for photographs in a folder; a file named on its own is read whatever its name."""
+"""Names taken for photographs in a folder, beside those of camera raw files where the extra `raw` is there; a
+file named on its own is read whatever its name."""
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +91,16 @@ def claimed_pixels(path: PathLike) -> int:
             return header_pixels(stream, shown(path))
     except ImageError:
         return 0
+
+
+def is_whole(path: PathLike) -> bool:
+    """Tell whether there is an image file whose pixels can all be read."""
+    try:
+        with _opened(path) as stream:
+            check_whole(stream, shown(path))
+    except ImageError:
+        return False
+    return True
 
 
 def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
@@ -219,7 +230,9 @@ def _walk(folder: Path) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         _logger.warning("folder %s cannot be read (%s) and is left out", shown(error.filename), _cause(error))
 
+    listed = LISTED_SUFFIXES | RAW_SUFFIXES if can_develop() else LISTED_SUFFIXES
     seen: set[tuple[int, int]] = set()
+    left_out = 0
     for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -227,6 +240,14 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in LISTED_SUFFIXES:
+        shown_names = [name for name in names if not name.startswith(".")]
+        for name in shown_names:
+            if Path(name).suffix.lower() in listed:
                 yield Path(root) / name
+        left_out += sum(Path(name).suffix.lower() in RAW_SUFFIXES - listed for name in shown_names)
+    if left_out:
+        _logger.warning(
+            "%d camera raw files in %s are left out: develop them first, or install the extra raw",
+            left_out,
+            shown(folder),
+        )

@@ -91,6 +91,8 @@ _WEBP = Format(
     icc_profile=_ANY_BYTES,
 )
 _AVIF = replace(_WEBP, name="AVIF", largest_side=65536)
+BARE = Format("the result")
+"""Nothing but 8-bit pixels."""
 _BMP, _PPM = Format("BMP", dpi=True), Format("PPM", depths=(8, 16))
 FORMATS = {
     ".png": _PNG,
@@ -139,7 +141,11 @@ def fitted(photo: Photo, suffix: str) -> tuple[Photo, tuple[str, ...]]:
         photo: What is to be written.
         suffix: A key of `FORMATS`.
     """
-    held = FORMATS[suffix]
+    return kept_of(photo, FORMATS[suffix])
+
+
+def kept_of(photo: Photo, held: Format) -> tuple[Photo, tuple[str, ...]]:
+    """Return a photo with only what a format can hold, as `fitted`."""
     kept, lost = _with_profile(photo, held)
     if kept.exif and len(kept.exif) > held.exif:
         lost.append(_too_much("EXIF", kept.exif, held.exif))
@@ -163,6 +169,8 @@ def fitted(photo: Photo, suffix: str) -> tuple[Photo, tuple[str, ...]]:
     kept = replace(kept, texts=texts)
     if kept.depth_bits not in held.depths:
         lost.append(f"{kept.depth_bits} bits a sample (8 are written)")
+    if kept.alpha is not None and not held.transparency:
+        lost.append("transparency")
     return kept, (f"{held.name} cannot hold all of it, left out: {', '.join(lost)}",) if lost else ()
 
 
