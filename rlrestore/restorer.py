@@ -253,6 +253,16 @@ def _follow(
     return image, done
 
 
+def check_tool(toolbox: Toolbox, name: str) -> None:
+    """Make sure that a toolbox has a tool.
+
+    Raises:
+        UsageError: It has no such tool.
+    """
+    if name not in toolbox.names:
+        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
+
+
 @torch.inference_mode()
 def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
     """Apply one tool to a whole photograph, whatever the agent would think of it.
@@ -260,8 +270,7 @@ def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
     Raises:
         UsageError: The toolbox has no such tool.
     """
-    if name not in toolbox.names:
-        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
+    check_tool(toolbox, name)
     device = toolbox.device
     image = to_tensor(photo, device).clone()
     return with_tensor(photo, apply_tool_(toolbox, toolbox.names.index(name), image))

@@ -4,6 +4,7 @@ Exit codes: 0 all done, 1 the job or some image failed, 2 wrong usage, 130 inter
 """
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -29,6 +30,8 @@ from rlrestore.errors import RlrestoreError, UsageError
 
 COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -85,23 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: a person gets one line
-        if isinstance(error, OSError) and (cause := _stdout_failure()):
+        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
+            # Files are written with errors of their own. Python flushes once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             error = RlrestoreError(
-                f"expected to write to stdout, but that failed ({cause}); make room for it"
+                f"expected to write to stdout, but that failed ({error.strerror}): make room"
             )
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code
-
-
-def _stdout_failure() -> str | None:
-    """Return why stdout cannot be written to, None where it can."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error.strerror
-    return None
 
 
 def _have_streams() -> None:

@@ -92,8 +92,8 @@ def make_plan(
         suffix: Of the results that `out` does not name.
 
     Raises:
-        UsageError: There is no image at all, `out` names a file though there may be several, or a result would
-            overwrite an input or the reference.
+        UsageError: There is no image at all, `out` names a file though there may be several, or a result
+            would overwrite an input or the reference.
     """
     if out == "":
         raise UsageError("expected a file or a folder after -o, got an empty name")
@@ -128,7 +128,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[tuple[Path, Rl
     """Return every image that is meant, each once, in the order it was named, and what of it is not there.
 
     Raises:
-        UsageError: Nothing is there: the first path is missing, or the first folder or pattern holds no image.
+        UsageError: Nothing is there: the first path is missing, or the folder or pattern holds no image.
     """
     unique: dict[Path, Found] = {}
     refused: list[tuple[Path, RlrestoreError]] = []

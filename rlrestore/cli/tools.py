@@ -82,11 +82,12 @@ def _apply(args: argparse.Namespace) -> int:
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
-    from rlrestore.restorer import apply_by_hand, find_model
+    from rlrestore.restorer import apply_by_hand, check_tool, find_model
     from rlrestore.toolbox.storage import load_toolbox
 
     source = Path(args.image)
     toolbox = load_toolbox(find_model(args.model or "default"), resolve_device(args.device))
+    check_tool(toolbox, args.tool)
     photo = read_photo(source)
     output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
     refuse_overwriting(output, source)
