@@ -91,9 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
             # Files are written with errors of their own. Python flushes once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            error = RlrestoreError(
-                f"expected to write to stdout, but that failed ({error.strerror}): make room"
-            )
+            error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code

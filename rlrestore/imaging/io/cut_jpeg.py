@@ -4,15 +4,12 @@ import io
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from rlrestore.imaging.io.jpeg_segments import FRAMES, markers
 
-LARGEST_LOSS = 0.02
-"""Of the rows; at least one row of blocks may be lost."""
-BLOCK_ROWS = 18
-"""Rows of pixels that one row of blocks reaches into, 16 and its neighbours by their colours."""
+LARGEST_LOSS = 0.05
+"""Of the pixels; one block of 16 × 16 is as much of a very small picture."""
 _END = b"\xff\xd9"
 _ROW_BY_ROW, _SCAN = (0xC0, 0xC1), 0xDA
 
@@ -25,10 +22,10 @@ class Rescued(NamedTuple):
 
 
 def read_cut_jpeg(stream: BinaryIO, mode: str) -> Rescued | None:
-    """Read a JPEG that lacks no more than its last rows.
+    """Read a JPEG that lacks no more than a few of its last pixels.
 
     Where the picture ends is found by reading it twice, with other data in place of the missing ones: the
-    rows that differ are not the picture's.
+    pixels that differ are not the picture's.
 
     Args:
         stream: The file.
@@ -48,10 +45,11 @@ def read_cut_jpeg(stream: BinaryIO, mode: str) -> Rescued | None:
     if _channels(content, scans[0]) != len(pictures[0].getbands()):
         return None
     first, *others = (np.asarray(picture) for picture in pictures)
-    lost = max(_differing_rows(first, other) for other in others)
-    if lost > max(BLOCK_ROWS, LARGEST_LOSS * len(first)):
+    lost = np.any([first != other for other in others], axis=0)
+    lost = lost.reshape(*first.shape[:2], -1).any(axis=2)
+    if lost.mean() > LARGEST_LOSS:
         return None
-    return Rescued(pictures[0], lost)
+    return Rescued(pictures[0], int(len(lost) - lost.any(axis=1).argmax()) if lost.any() else 0)
 
 
 def _channels(content: bytes, scan: int) -> int:
@@ -73,9 +71,3 @@ def _decoded(content: bytes, mode: str) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
         image.load()
         return image.copy() if image.mode == mode else image.convert(mode)
-
-
-def _differing_rows(first: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
-    """Return how many rows there are from the first that differs on."""
-    same = (first == other).reshape(len(first), -1).all(axis=1)
-    return 0 if same.all() else len(first) - int(same.argmin())

@@ -132,10 +132,9 @@ def open_photo(stream: BinaryIO, name: str) -> Opened:
     """
     stream.seek(0)
     head = stream.read(32)
-    if ifd.is_tiff(head):
-        opened = _open_tiff(stream, name)
-        if opened is not None:
-            return opened
+    about = _tiff_layout(stream) if ifd.is_tiff(head) else None
+    if about is not None and tiff_samples.unusual(about[1]) and not _is_deep_cmyk(about[1]):
+        return _open_tiff(stream, name, *about)
     chunks: list[png_chunks.Chunk] = []
     shown = stream
     if head.startswith(png_chunks.SIGNATURE):
@@ -145,35 +144,45 @@ def open_photo(stream: BinaryIO, name: str) -> Opened:
             f"expected a JPEG of 8 bits a sample, but {name} has {bits}; convert it to 16-bit TIFF or PNG"
         )
     shown.seek(0)
-    image = _pillow_image(shown, name, head)
-    directory = None
-    if image.format == "TIFF":
-        with suppress(ValueError):
-            directory = ifd.read_directory(stream)
+    try:
+        image = _pillow_image(shown, name, head, about)
+    except ImageError:
+        if about is not None and tiff_samples.readable(about[1]):
+            return _open_tiff(stream, name, *about)
+        raise
+    directory = about[0] if about is not None and image.format == "TIFF" else None
     with no_pillow_limits():
         several = bool(getattr(image, "is_animated", False))
-    about = pnm.header(stream) if image.format == "PPM" else None
+    netpbm = pnm.header(stream) if image.format == "PPM" else None
     kind = str(image.format)
     several = several and kind not in FIRST_PICTURE_FORMATS
-    return Opened(kind, stream, *image.size, image, chunks, directory, netpbm=about, several=several)
+    return Opened(kind, stream, *image.size, image, chunks, directory, netpbm=netpbm, several=several)
 
 
-def _open_tiff(stream: BinaryIO, name: str) -> Opened | None:
-    """Read the tags of a TIFF whose samples are read here; None where they are Pillow's."""
+def _tiff_layout(stream: BinaryIO) -> tuple[ifd.Directory, Layout] | None:
+    """Read the tags of a TIFF and how its samples lie, None where they make no sense."""
     try:
         directory = ifd.read_directory(stream)
-        shape = tiff_samples.layout(directory)
+        return directory, tiff_samples.layout(directory)
     except ValueError:
         return None
-    deep_cmyk = shape.photometric == CMYK and set(shape.bits) == DEEP_CMYK_BITS and set(shape.kinds) == {1}
-    if deep_cmyk or not tiff_samples.unusual(shape):
-        return None
+
+
+def _is_deep_cmyk(shape: Layout) -> bool:
+    """Tell whether a TIFF is of 16-bit inks, which Pillow reads at 8."""
+    return shape.photometric == CMYK and set(shape.bits) == DEEP_CMYK_BITS and set(shape.kinds) == {1}
+
+
+def _open_tiff(stream: BinaryIO, name: str, directory: ifd.Directory, shape: Layout) -> Opened:
+    """Return a TIFF whose samples are read here, without Pillow."""
     tiff_samples.refuse_unreadable(shape, name)
     several = directory.next != 0
     return Opened("TIFF", stream, shape.width, shape.height, None, [], directory, shape, several=several)
 
 
-def _pillow_image(stream: BinaryIO, name: str, head: bytes) -> Image.Image:
+def _pillow_image(
+    stream: BinaryIO, name: str, head: bytes, about: tuple[ifd.Directory, Layout] | None
+) -> Image.Image:
     _know_formats()
     formats = [name for name in Image.ID if name not in UNREAD_FORMATS]
     try:
@@ -181,8 +190,7 @@ def _pillow_image(stream: BinaryIO, name: str, head: bytes) -> Image.Image:
             return Image.open(stream, formats=formats)
     except UnidentifiedImageError as error:
         what = next((known for place, begin, known in NAMES if head[place:].startswith(begin)), None)
-        with suppress(ValueError):
-            what = tiff_samples.described(tiff_samples.layout(ifd.read_directory(stream)))
+        what = what if about is None else tiff_samples.described(about[1])
         came = f"is {what}" if what else "is none that can be read"
         raise ImageError(
             f"expected an image file, but {name} {came}; convert it to PNG, JPEG or TIFF"

@@ -130,23 +130,33 @@ def refuse_unreadable(shape: Layout, name: str) -> None:
     Raises:
         ImageError: They are not: it says what they are.
     """
+    kind = _unreadable_kind(shape)
+    if kind is not None:
+        raise ImageError(
+            f"expected unsigned samples of up to 16 bits, but {name} holds {kind} ones; "
+            "convert it to 16-bit TIFF or PNG, grey or RGB"
+        )
+
+
+def readable(shape: Layout) -> bool:
+    """Tell whether the samples are of a kind that is read here."""
+    return _unreadable_kind(shape) is None
+
+
+def _unreadable_kind(shape: Layout) -> str | None:
+    """Return what to call samples that are not read, None where they are."""
     deepest = max(shape.bits)
     if FLOAT in shape.kinds:
-        kind = "floating-point"
-    elif SIGNED in shape.kinds:
-        kind = f"signed {deepest}-bit"
-    elif not shape.colours:
-        kind = f"{deepest}-bit {NAMES.get(shape.photometric, 'unknown')}"
-    elif len(set(shape.bits)) > 1 or not 1 <= deepest <= 16:
-        kind = "/".join(str(depth) for depth in dict.fromkeys(shape.bits)) + "-bit"
-    elif shape.compression not in BYTEWISE:
-        kind = f"{deepest}-bit compressed (TIFF compression {shape.compression})"
-    else:
-        return
-    raise ImageError(
-        f"expected unsigned samples of up to 16 bits, but {name} holds {kind} ones; "
-        "convert it to 16-bit TIFF or PNG, grey or RGB"
-    )
+        return "floating-point"
+    if SIGNED in shape.kinds:
+        return f"signed {deepest}-bit"
+    if not shape.colours:
+        return f"{deepest}-bit {NAMES.get(shape.photometric, 'unknown')}"
+    if len(set(shape.bits)) > 1 or not 1 <= deepest <= 16:
+        return "/".join(str(depth) for depth in dict.fromkeys(shape.bits)) + "-bit"
+    if shape.compression not in BYTEWISE:
+        return f"{deepest}-bit compressed (TIFF compression {shape.compression})"
+    return None
 
 
 def tiff_samples(stream: BinaryIO, directory: ifd.Directory, shape: Layout, name: str) -> Integers:
