@@ -78,12 +78,14 @@ class Directory:
         big: Whether it is of BigTIFF.
         entries: Tags and their values, as far as they are whole.
         next: Where the next directory stands; 0 for none.
+        damaged: Tags whose values are not whole.
     """
 
     order: Order
     big: bool
     entries: Mapping[int, Entry]
     next: int = 0
+    damaged: frozenset[int] = frozenset()
 
     def numbers(self, tag: int, default: tuple[float, ...] = ()) -> tuple[float, ...]:
         """Return a tag's numbers, whole ones as int; the default where there are none."""
@@ -141,18 +143,20 @@ def read_directory(stream: BinaryIO, at: int | None = None) -> Directory:
         table = stream.read(size * count)
         tail = stream.read(8 if big else 4)
         entries: dict[int, Entry] = {}
-        room = MOST_BYTES
+        damaged, room = set[int](), MOST_BYTES
         for place in range(0, size * count, size):
             tag, kind, number = struct.unpack_from(f"{order}HH{word}", table, place)
             value = table[place + size - (8 if big else 4) : place + size]
             read = _entry(stream, order + word, kind, number, value, room)
-            if read is not None:
+            if read is None:
+                damaged.add(tag)
+            else:
                 room -= len(read.data)
                 entries.setdefault(tag, read)
         following = struct.unpack(order + word, tail)[0] if len(tail) == struct.calcsize(word) else 0
     except (struct.error, OverflowError, OSError) as error:
         raise ValueError(f"a damaged directory ({error})") from error
-    return Directory(order, big, entries, following)
+    return Directory(order, big, entries, following, frozenset(damaged))
 
 
 def _entry(stream: BinaryIO, word: str, kind: int, count: int, value: bytes, room: int) -> Entry | None:

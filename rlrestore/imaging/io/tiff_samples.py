@@ -24,6 +24,10 @@ PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 32
 EXTRA, SAMPLE_FORMAT = 338, 339
 LARGEST_SAMPLE, LARGEST_VALUE = 281, 341
 
+NEEDED = frozenset({*range(WIDTH, FILL_ORDER + 1), STRIP_OFFSETS, *range(CHANNELS, PLANES + 1)})
+NEEDED |= {PREDICTOR, *range(TILE_WIDTH, TILE_SIZES + 1), EXTRA, SAMPLE_FORMAT}
+"""Tags without which samples are not what they seem."""
+
 ASSOCIATED, UNASSOCIATED, UNSPECIFIED = 1, 2, 0
 GREY_WHITE_IS_ZERO, GREY, RGB = 0, 1, 2
 COLOURS = {GREY_WHITE_IS_ZERO: 1, GREY: 1, RGB: 3}
@@ -92,8 +96,10 @@ def layout(directory: ifd.Directory) -> Layout:
     """Read how the samples lie.
 
     Raises:
-        ValueError: The tags contradict each other.
+        ValueError: The tags are not whole, or contradict each other.
     """
+    if directory.damaged & NEEDED:
+        raise ValueError(f"damaged tags {sorted(directory.damaged & NEEDED)}")
     channels = directory.whole(CHANNELS, 1)
     bits = tuple(int(number) for number in directory.numbers(BITS, (1,)))
     if not 1 <= channels <= 64:

@@ -23,7 +23,7 @@ def ramps(channels: int, bits: int) -> Samples:
     every = np.stack([x, y, (x + y) / 2, 1 - x * y / 2], axis=2)[..., :channels]
     if channels == 2:
         every[..., 1] = 1 - y / 2
-    return np.rint(every * (2**bits - 1)).astype(np.uint8 if bits <= 8 else np.uint16)
+    return np.asarray(np.rint(every * (2**bits - 1)).astype(np.uint8 if bits <= 8 else np.uint16))
 
 
 def squeezed(samples: Samples) -> Samples:
@@ -99,7 +99,7 @@ def tiff(samples: Samples, kind: str, **options: Any) -> bytes:
     photometric = {"CMYK": "separated", "Lab": "cielab"}.get(
         kind, "rgb" if samples.shape[2] > 2 else "minisblack"
     )
-    extras = {"extrasamples": ["unassalpha"]} if kind.endswith("+alpha") else {}
+    extras: dict[str, Any] = {"extrasamples": ["unassalpha"]} if kind.endswith("+alpha") else {}
     tifffile.imwrite(stream, squeezed(samples), photometric=photometric, metadata=None, **extras, **options)
     return stream.getvalue()
 
@@ -168,4 +168,6 @@ def display_p3_values(colours: Samples) -> Samples:
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     matrix = np.array([[1.22494, -0.22494, 0], [-0.042057, 1.042057, 0], [-0.019638, -0.078636, 1.098274]])
     linear = np.clip(linear @ matrix.T, 0, 1)
-    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(
+        255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    )

@@ -48,7 +48,7 @@ def jpeg(channels: str, bits: int) -> File:
         Image.frombytes("CMYK", values.shape[1::-1], values.tobytes()).save(stream, "JPEG", quality=100)
         content = stream.getvalue()
         return File(content, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")), 0.1)
-    content = imagecodecs.jpeg_encode(squeezed(values), level=98, bitspersample=bits)
+    content = bytes(imagecodecs.jpeg_encode(squeezed(values), level=98, bitspersample=bits))
     return File(content, imagecodecs.jpeg_decode(content), 0.01)
 
 
@@ -60,7 +60,7 @@ def png(channels: str, bits: int) -> File:
             made.palette_colours(values, bits) if channels == "palette" else values * (255 // (2**bits - 1))
         )
         return File(content, shown.astype(np.uint8))
-    content = imagecodecs.png_encode(squeezed(values))
+    content = bytes(imagecodecs.png_encode(squeezed(values)))
     return File(content, imagecodecs.png_decode(content))
 
 
@@ -105,7 +105,7 @@ def _of_lab(lab: Samples) -> Samples:
 
 def _spanning(values: Samples, bits: int) -> Samples:
     kind = np.uint8 if bits <= 8 else np.uint16
-    return np.rint(values * (np.iinfo(kind).max / (2**bits - 1))).astype(kind)
+    return np.asarray(np.rint(values * (np.iinfo(kind).max / (2**bits - 1))).astype(kind))
 
 
 def bigtiff(channels: str, bits: int) -> File:
@@ -115,9 +115,8 @@ def bigtiff(channels: str, bits: int) -> File:
 
 
 def avif(channels: str, bits: int) -> File:
-    content = imagecodecs.avif_encode(
-        squeezed(ramps(CHANNELS[channels], bits)), level=100, bitspersample=bits
-    )
+    values = squeezed(ramps(CHANNELS[channels], bits))
+    content = bytes(imagecodecs.avif_encode(values, level=100, bitspersample=bits))
     decoded = imagecodecs.avif_decode(content)
     if channels == "grey+alpha":  # Pillow makes it RGB
         return File(content, _spanning(np.rint(decoded[..., [0, 0, 0, 1]] * (255 / (2**bits - 1))), 8), 0.01)
@@ -128,17 +127,17 @@ def jpeg2000(channels: str, bits: int) -> File:
     values = ramps(CHANNELS[channels.rsplit(maxsplit=1)[-1]], bits)
     signed = channels.startswith("signed")
     given = (values.astype(int) - 2 ** (bits - 1)).astype(f"i{values.itemsize}") if signed else values
-    content = imagecodecs.jpeg2k_encode(squeezed(given), level=0, reversible=True, bitspersample=bits)
+    content = bytes(imagecodecs.jpeg2k_encode(squeezed(given), level=0, reversible=True, bitspersample=bits))
     return File(content, _spanning(imagecodecs.jpeg2k_decode(content), bits))
 
 
 def webp(channels: str, bits: int) -> File:
-    content = imagecodecs.webp_encode(ramps(CHANNELS[channels], bits), lossless=True)
+    content = bytes(imagecodecs.webp_encode(ramps(CHANNELS[channels], bits), lossless=True))
     return File(content, imagecodecs.webp_decode(content))
 
 
 def qoi(channels: str, bits: int) -> File:
-    content = imagecodecs.qoi_encode(ramps(CHANNELS[channels], bits))
+    content = bytes(imagecodecs.qoi_encode(ramps(CHANNELS[channels], bits)))
     return File(content, imagecodecs.qoi_decode(content))
 
 
@@ -177,7 +176,7 @@ def pillows(image_format: str) -> Callable[[str, int], File]:
 
 
 def jpegxl(channels: str, bits: int) -> File:
-    return File(imagecodecs.jpegxl_encode(ramps(CHANNELS[channels], bits), lossless=True), ramps(3, 8))
+    return File(bytes(imagecodecs.jpegxl_encode(ramps(CHANNELS[channels], bits), lossless=True)), ramps(3, 8))
 
 
 def pfm(*_: object) -> File:
@@ -291,7 +290,7 @@ def _photo(values: Samples) -> Photo:
     return Photo(pixels, alpha=alpha, greyscale=channels < 3, depth_bits=bits)
 
 
-ASIDE = {
+ASIDE: dict[str, dict[str, Any]] = {
     "profile": {"icc_profile": SRGB},
     "EXIF": {"exif": b"II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\x04\0\0\0Abc\0\0\0\0\0"},
     "XMP": {"xmp": b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"},
