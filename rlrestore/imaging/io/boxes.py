@@ -111,3 +111,52 @@ def jp2_components(stream: BinaryIO) -> Components | None:
     (count,) = struct.unpack_from(">H", content, 40)
     depths = content[42 : 42 + 3 * count : 3]
     return Components(tuple((depth & 127) + 1 for depth in depths), any(depth & 128 for depth in depths))
+
+
+def avif_exif(stream: BinaryIO) -> bytes | None:
+    """Return the EXIF block of an AVIF byte for byte, None without one; Pillow may write it anew."""
+    try:
+        wanted = {number for data in inside(stream, b"meta", b"iinf") for number in _exif_items(data)}
+        for data in inside(stream, b"meta", b"iloc"):
+            for number, start, length in _places(data):
+                if number in wanted and length > 4:
+                    stream.seek(start)
+                    item = stream.read(min(length, _LARGEST))
+                    return item[4 + struct.unpack_from(">I", item)[0] :] or None
+    except struct.error:
+        return None
+    return None
+
+
+def _exif_items(data: bytes) -> Iterator[int]:
+    """Yield the numbers of the EXIF items that an item information box lists."""
+    place = 6 if data[0] == 0 else 8
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        version = data[place + 8]
+        number, kind = struct.unpack_from(">HxxI" if version == 2 else ">IxxI", data, place + 12)
+        if version >= 2 and kind == int.from_bytes(b"Exif"):
+            yield number
+        place += max(length, 12)
+
+
+def _places(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield number, begin and length of the items that stand in the file in one piece."""
+    version, sizes, more = data[0], data[4], data[5]
+    widths = (sizes >> 4, sizes & 15, more >> 4, more & 15 if version else 0)
+    wide = 4 if version == 2 else 2
+    count = int.from_bytes(data[6 : 6 + wide])
+    place = 6 + wide
+
+    def number(width: int) -> int:
+        nonlocal place
+        place += width
+        return int.from_bytes(data[place - width : place])
+
+    for _ in range(count):
+        item, method = number(wide), number(2) & 15 if version else 0
+        number(2)
+        base, pieces = number(widths[2]), number(2)
+        extents = [(number(widths[3]), number(widths[0]), number(widths[1])) for _ in range(pieces)]
+        if method == 0 and pieces == 1 and place <= len(data):
+            yield item, base + extents[0][1], extents[0][2]

@@ -11,7 +11,7 @@ from PIL import Image
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.io.holding import FORMATS, check_holds, fitted
 from rlrestore.imaging.io.jpeg_segments import LARGEST_SEGMENT, PHOTOSHOP
-from rlrestore.imaging.io.metadata import EXIF_PREFIX
+from rlrestore.imaging.io.metadata import EXIF_PREFIX, without_orientation
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.png import encode_png
 from rlrestore.imaging.io.tiff import encode_tiff
@@ -110,7 +110,7 @@ def _avif(photo: Photo, quality: int | None) -> bytes:
         quality=quality or DEFAULT_QUALITY,
         subsampling="4:4:4",
         icc_profile=photo.icc_profile,
-        exif=photo.exif,
+        exif=without_orientation(photo.exif) if photo.exif else None,  # else Pillow would write it anew
         xmp=photo.xmp,
     )
 

@@ -83,22 +83,44 @@ def upright_block(block: bytes) -> bytes | None:
     Returns:
         None when the block is too damaged, or of a kind (BigTIFF) that is not understood.
     """
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(block[:4])
-    if order is None:
-        return None
-    patched = bytearray(block)
     try:
-        (start,) = struct.unpack_from(order + "I", patched, 4)
-        (count,) = struct.unpack_from(order + "H", patched, start)
-        end = start + 2 + count * _ENTRY_BYTES
-        for entry in range(start + 2, end, _ENTRY_BYTES):
+        patched, order, entries = _first_directory(block)
+        for entry in entries:
             if struct.unpack_from(order + "H", patched, entry)[0] == ORIENTATION_TAG:
                 struct.pack_into(order + "HIHH", patched, entry + 2, 3, 1, UPRIGHT, 0)
-        if end + 4 <= len(patched):
-            struct.pack_into(order + "I", patched, end, 0)
+        if entries.stop + 4 <= len(patched):
+            struct.pack_into(order + "I", patched, entries.stop, 0)
     except struct.error:
         return None
     return bytes(patched)
+
+
+def without_orientation(block: bytes) -> bytes:
+    """Take the orientation out of an EXIF block in place; the room of one tag stays empty."""
+    try:
+        patched, order, entries = _first_directory(block)
+        found = [at for at in entries if struct.unpack_from(order + "H", patched, at)[0] == ORIENTATION_TAG]
+        for at in reversed(found):
+            behind = patched[at + _ENTRY_BYTES : entries.stop + 4]
+            patched[at : entries.stop + 4] = behind + bytes(_ENTRY_BYTES)
+        struct.pack_into(order + "H", patched, entries.start - 2, len(entries) - len(found))
+    except struct.error:
+        return block
+    return bytes(patched)
+
+
+def _first_directory(block: bytes) -> tuple[bytearray, str, range]:
+    """Return a copy of an EXIF block, the order of its bytes, and where each tag of it stands.
+
+    Raises:
+        struct.error: There is no such directory.
+    """
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(block[:4])
+    if order is None:
+        raise struct.error("no header")
+    (start,) = struct.unpack_from(order + "I", block, 4)
+    (count,) = struct.unpack_from(order + "H", block, start)
+    return bytearray(block), order, range(start + 2, start + 2 + count * _ENTRY_BYTES, _ENTRY_BYTES)
 
 
 def lasting(tree: Tree) -> dict[int, "Entry | Tree"]:

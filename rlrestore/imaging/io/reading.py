@@ -53,6 +53,7 @@ def described(opened: Opened) -> tuple[Metadata, int, list[str]]:
         said |= boxes.jp2_described(opened.stream)
     elif opened.kind == "AVIF":
         said["colours"] = boxes.avif_colours(opened.stream)
+        said["exif"] = boxes.avif_exif(opened.stream) or said["exif"]
     elif opened.kind == "BMP":
         said["icc_profile"] = _bmp_profile(opened)
     elif opened.netpbm is not None:
