@@ -42,12 +42,10 @@ from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
-LIMIT_S = 10.0
-BYTES_A_PIXEL, BYTES_BESIDE = 24, 512 * 2**20
-"""The memory that a case may take: so much for every pixel that its file claims, and so much beside."""
-BLOCK = 64
+LIMIT_S, BYTES_A_PIXEL, BYTES_BESIDE = 10.0, 24, 512 * 2**20
+"""The memory that a case may take is so much for every pixel that its file claims, and so much beside."""
+BLOCK, SIZE = 64, (61, 47)
 """Files are cut off at multiples of so many bytes."""
-SIZE = (61, 47)
 STEMS = (
     *("line\nbreak", "\x1b[31mred", "😀🏳️‍🌈", " ", "-o", "*[a]?", "a" * 240),
     *("\udcff\udcfe", "'\"$(x)", "a.b.c", "..x", "\u202egnp"),
@@ -156,8 +154,8 @@ def wrong_lengths(folder: Path, rng: random.Random) -> list[str]:
 
 def png(width: int, height: int, data: bytes, *extra: tuple[bytes, bytes]) -> bytes:
     """Return a greyscale PNG that claims a size, with compressed data and chunks that need not fit."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *extra]
-    chunks += [(b"IDAT", data), (b"IEND", b"")]
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), *extra, (b"IDAT", data), (b"IEND", b"")]
     body = b""
     for kind, content in chunks:
         body += (
@@ -257,8 +255,7 @@ def run_case(seed: int, model: Path) -> Outcome:
         inputs = kind(folder, rng)
         before = contents(folder)
         claimed = sum(map(claimed_pixels, before))
-        out = folder / "out"
-        options = ["-o", f"{out}/", *rng.choice(OPTIONS).split()]
+        options = ["-o", f"{(out := folder / 'out')}/", *rng.choice(OPTIONS).split()]
         said, errors = io.StringIO(), io.StringIO()
         faulthandler.dump_traceback_later(3 * LIMIT_S, exit=True)
         forget_peak()
