@@ -185,11 +185,11 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     def _given(self, options: dict[str, Any], name: str) -> torch.Tensor:
         """Return one patch of `options` as a batch of one."""
         value: ArrayLike | None = options.get(name)
-        patch = torch.as_tensor(np.asarray(value, np.float32), device=self.device)
+        patch = torch.as_tensor(np.array(value, np.float32), device=self.device)
         if patch.shape != (3, PATCH, PATCH):
             came = "nothing" if value is None else f"shape {tuple(patch.shape)}"
             raise ValueError(f"expected options[{name!r}] of shape (3, {PATCH}, {PATCH}), got {came}")
-        return patch[None].clone()
+        return patch[None]
 
     def _observation(self) -> Arrays:
         batch = observation(self._history[-1], self.toolbox.stop + 1)

@@ -54,16 +54,22 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
-    from rlrestore.imaging.io.files import Photo, read_rgb8, write_photo
-    from rlrestore.imaging.io.photo import to_floats
+    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.holding import BARE, kept_of
+    from rlrestore.imaging.io.photo import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
-    pixels = read_rgb8(source)
+    photo = read_photo(source)
+    pixels = to_integers(photo.pixels, 8).astype(np.uint8, copy=False)
+    notes = (*photo.notes, *kept_of(photo, BARE)[1])
+    del photo
     if args.jpeg is not None:
         check_jpeg_size(source, pixels)
     refuse_overwriting(output, source)
     prepare_output(output)
+    say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0
     if output.suffix.lower() in JPEG_SUFFIXES:

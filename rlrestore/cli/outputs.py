@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import ImageError, RlrestoreError, UsageError
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.files import check_output, shown
-from rlrestore.toolbox.storage import write_atomically
 
 LARGEST_JPEG_SIDE_PX = 65500
 """What libjpeg can hold."""
