@@ -19,7 +19,7 @@ from rlrestore.envs.setup import (
     observation_space,
     torch_generator,
 )
-from rlrestore.envs.sources import PairSource
+from rlrestore.envs.sources import PATCH, PairSource
 from rlrestore.envs.transition import NO_ACTION, EpisodeState, start, transition
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -29,22 +29,26 @@ Observation = dict[str, Tensor]
 class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
     """B episodes of `RestorationEnv`, stepped together.
 
-    Spaces, rewards, episode ends and arguments are those of `RestorationEnv`. All that goes in or comes out
-    is torch tensors on the device; the images are grouped by tool, and each tool runs on its group.
+    Spaces, rewards, episode ends and arguments are those of `RestorationEnv`. Inputs and outputs are torch
+    tensors on the device; the images are grouped by tool, and each tool runs on its group.
+    `RestorationVectorEnv` is the same with NumPy arrays.
 
-    A step waits for the device once, at its beginning, for 14 numbers: how often each action is taken, which
-    is what the tools must be started with, and how many new episodes are ready. Those are drawn ahead, and
-    where one ends, the next in line takes its place. A `MixtureSource` of a mixture is drawn from without
-    waiting, but for the very first pairs; other sources and recipes wait while they draw.
+    A step waits for the device once, at its start, for 14 numbers: how often each action is taken, from which
+    the groups of images are formed, and how many new episodes are ready. Those are drawn ahead; where an
+    episode ends, the next in line takes its place. A `CandidateSource` such as `MixtureSource` is sampled
+    without waiting, except for the very first pairs; other sources wait while they are sampled.
 
     Autoreset is `SAME_STEP`: where an episode ends, the observation returned is already the first of the next
-    one. `infos["final_obs"]` and `infos["final_info"]` hold the last observations and infos of all B episodes
-    from before the resets, always; the masks `infos["_final_obs"]` and `["_final_info"]` say whose ended.
+    one. In every step `infos["final_obs"]` and `infos["final_info"]` hold the observations and infos of all B
+    episodes from before the resets; the masks `infos["_final_obs"]` and `["_final_info"]` mark those that
+    ended.
 
-    Infos: `psnr_db`, `input_psnr_db` `(B,)`; `chain` `(B, max_steps)` int64, the tools so far, -1 for none.
+    Infos: `psnr_db`, `input_psnr_db` `(B,)`; `chain` `(B, max_steps)` int64, the tools applied so far, -1 for
+    none.
 
-    One argument more: with `bfloat16` the tools compute in it, which where it pays (`bfloat16_pays`) takes
-    half the time, and shifts a reward by 0.002 dB on average, in one step of a hundred by more than 0.01.
+    One additional argument: with `bfloat16` the tools compute in bfloat16, which takes half the time on
+    devices that support it well (`bfloat16_pays`) and changes a reward by 0.002 dB on average, in one step of
+    a hundred by more than 0.01.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -100,21 +104,18 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         """Begin B episodes, from one stream of pairs.
 
         Args:
-            seed: Restarts the stream; without it, what was drawn ahead is used first. With one episode it is
-                the stream of `RestorationEnv` with this seed.
+            seed: Restarts the stream; without it, the pairs drawn ahead are used first. With one episode it
+                is the stream of `RestorationEnv` with this seed.
             options: `degraded` and `clean`, tensors `(B, 3, 63, 63)` on the device, to start from.
 
         Raises:
-            ValueError: The given pairs are not B pairs.
+            ValueError: The given pairs are not B pairs of patches.
         """
         super().reset(seed=seed)
         if seed is not None:
             self._reserve = self._new_reserve()
         if options:
-            degraded, clean = options["degraded"], options["clean"]
-            if len(degraded) != self.num_envs:
-                raise ValueError(f"expected {self.num_envs} pairs, got {len(degraded)}")
-            self._state = start(degraded, clean)
+            self._state = start(*(self._given(options, name) for name in ("degraded", "clean")))
         else:
             self._reserve.fill(int(self._reserve.ready))
             self._state = self._reserve.take(self.num_envs)
@@ -123,7 +124,7 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
 
     @torch.no_grad()
     def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Take one action in every episode, and begin anew where one ended.
+        """Take one action in every episode, and begin a new one where one ended.
 
         Args:
             actions: `(B,)` int64 on the device.
@@ -136,7 +137,7 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
             ValueError: The actions are not B numbers from 0 to N.
         """
         before = self.state
-        sizes, ready = self._look(actions)
+        sizes, ready = self._read_counts(actions)
         self._reserve.fill(ready)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             moved = transition(self.toolbox, before, actions, self.max_steps, self.stop_when_worse, sizes)
@@ -154,8 +155,8 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         infos = {**self._info(self._state), **finals}
         return self._observation(self._state), moved.reward, ended, torch.zeros_like(ended), infos
 
-    def _look(self, actions: Tensor) -> tuple[list[int], int]:
-        """Wait for the device, and return how often each action is taken and how many new episodes are ready.
+    def _read_counts(self, actions: Tensor) -> tuple[list[int], int]:
+        """Read from the device how often each action is taken and how many new episodes are ready.
 
         Raises:
             ValueError: The actions are not B numbers from 0 to N.
@@ -164,12 +165,24 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         if actions.shape != (self.num_envs,) or actions.dtype != torch.int64:
             came = f"{tuple(actions.shape)} {actions.dtype}"
             raise ValueError(f"expected actions ({self.num_envs},) torch.int64, got {came}")
-        told = torch.cat((self.toolbox.group_sizes(actions), self._reserve.ready[None]))
-        *sizes, ready = told.tolist()
+        counts = torch.cat((self.toolbox.group_sizes(actions), self._reserve.ready[None]))
+        *sizes, ready = counts.tolist()
         if sum(sizes) != self.num_envs:
             low, high = int(actions.min()), int(actions.max())
             raise ValueError(f"expected actions from 0 to {stop}, got some from {low} to {high}")
         return sizes, ready
+
+    def _given(self, options: dict[str, Any], name: str) -> Tensor:
+        """Return the patches of `options` of this name.
+
+        Raises:
+            ValueError: They are not B patches.
+        """
+        expected, value = (self.num_envs, 3, PATCH, PATCH), options.get(name)
+        if not isinstance(value, Tensor) or value.shape != expected:
+            came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"expected options[{name!r}] as a tensor of shape {expected}, got {came}")
+        return value
 
     def _new_reserve(self) -> Reserve:
         return Reserve(self.source, torch_generator(self.np_random, self.device), self.num_envs)

@@ -1,4 +1,4 @@
-"""A chain as one picture: the input, every step, and the clean patch in a row."""
+"""Renders a chain as one image: the input, every step, and the clean patch in a row."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
 
 
 def draw_chain(chain: Sequence[Tensor], clean: Tensor, slots: int) -> NDArray[np.uint8]:
-    """Draw a chain from the left, and the clean patch at the right end.
+    """Render a chain from the left, and the clean patch at the right end.
 
     Args:
-        chain: The input and what each tool made of it, each `(3, H, W)`.
+        chain: The input and the output of each tool, each `(3, H, W)`.
         clean: `(3, H, W)`.
-        slots: Places for the chain; those it does not need stay blank, so that frames are of one size.
+        slots: Places for the chain; unused ones stay blank, so that all frames have one size.
 
     Returns:
         `(H, (slots + 1) · W + slots · GAP_PX, 3)` uint8.

@@ -1,4 +1,4 @@
-"""Beginnings of episodes, drawn ahead into the device's memory and taken without waiting for it."""
+"""Initial states of episodes, sampled ahead into the device's memory and taken without waiting for it."""
 
 from dataclasses import fields
 from functools import partial
@@ -10,16 +10,16 @@ from rlrestore.envs.sources import MAX_ROUNDS, CandidateSource, PairSource, too_
 from rlrestore.envs.transition import EpisodeState, replace, start
 
 BATCH_ON_CPU, BATCH = 32, 1024
-"""Pairs drawn at a time at most. On a processor few, for their images must fit into its cache."""
+"""Pairs drawn at a time at most; few on a processor, whose cache must hold their images."""
 
 
 class Reserve:
-    """A ring of states in which episodes begin, in the order in which they were drawn.
+    """A ring buffer of initial states, taken in the order in which they were drawn.
 
-    Where the next one is written and taken, and so how many are `ready`, is known on the device alone: how
-    many episodes end, and how many pairs are too good to be written, is found out there. The host learns it
-    once a step, when it asks for other numbers anyway, and then sees to it that there are two for every
-    episode: one for this step, and one for the next, before which it cannot look again.
+    Its write and read positions, and so the number of states that are `ready`, exist only on the device,
+    where it is computed how many episodes end and how many pairs are above the limit and not stored. The host
+    reads that number once a step, together with others, and then fills the buffer up to two states per
+    episode: one for this step, and one for the next, before which it does not read again.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Reserve:
         Args:
             source: Where the pairs come from; unless it is a `CandidateSource`, it may wait for the device.
             generator: Source of all draws, on the device.
-            episodes: How many can end at once.
+            episodes: The number of episodes, all of which may end in one step.
         """
         self._draw = source.candidates if isinstance(source, CandidateSource) else partial(_usable, source)
         self._generator = generator
@@ -42,20 +42,20 @@ class Reserve:
 
     @property
     def ready(self) -> Tensor:
-        """How many can be taken: an int64 on the device."""
+        """The number of states that can be taken, an int64 on the device."""
         return self._written - self._taken
 
     def fill(self, ready: int) -> None:
-        """Draw as many as are missing, and see to it that every episode can begin anew.
+        """Fill the buffer up to two states per episode.
 
-        Waits for the device only where fewer than one for each episode were ready: in the beginning, and when
-        the source has had to drop nearly half of the pairs.
+        Waits for the device only where fewer than one state per episode was ready: at the start, and after
+        the source had to drop nearly half of the pairs.
 
         Args:
             ready: The value of `ready`.
 
         Raises:
-            DataError: Nearly every pair is too good.
+            DataError: Nearly every pair is above the limit.
         """
         for _ in range(MAX_ROUNDS):
             for _ in range(ready, 2 * self._episodes, self._batch):
@@ -73,24 +73,24 @@ class Reserve:
             self._ring = _room(drawn, self._capacity + 1)
         line = usable.cumsum(0)
         place = (self._written + line - 1) % self._capacity
-        place = torch.where(usable, place, self._capacity)  # behind the ring, where nothing is ever read
+        place = torch.where(usable, place, self._capacity)  # behind the ring, which is never read
         for row, column in zip(_columns(self._ring), _columns(drawn), strict=True):
             row.index_copy_(0, place, column)
         self._written = self._written + line[-1]
 
     def begin(self, state: EpisodeState, ended: Tensor) -> EpisodeState:
-        """Return the state with the next ones from the reserve where episodes have `ended`, `(B,)` bool.
+        """Return the state with the next initial states where episodes have `ended`, `(B,)` bool.
 
         Raises:
             RuntimeError: The reserve was never filled.
         """
         line = ended.cumsum(0)
-        fresh = self._at(line - 1)  # where none has ended: any state, not used
+        fresh = self._at(line - 1)  # where none has ended: an arbitrary state, not used
         self._taken = self._taken + line[-1]
         return replace(state, ended, fresh)
 
     def take(self, count: int) -> EpisodeState:
-        """Return the next states.
+        """Return the next initial states.
 
         Raises:
             RuntimeError: The reserve was never filled.
@@ -100,7 +100,7 @@ class Reserve:
         return taken
 
     def _at(self, line: Tensor) -> EpisodeState:
-        """Return the states at these places in the line, the next one being at 0."""
+        """Return the states at these positions, counted from the next one."""
         if self._ring is None:
             raise RuntimeError("expected a reserve with states in it, got an empty one: call fill() first")
         place = (self._taken + line) % self._capacity
@@ -108,14 +108,14 @@ class Reserve:
 
 
 def _usable(source: PairSource, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw from a source that marks nothing: what it gives is meant to be used."""
+    """Draw from a plain `PairSource`, all of whose pairs are usable."""
     degraded, clean = source(count, generator)
     return degraded, clean, torch.ones(count, dtype=torch.bool, device=generator.device)
 
 
-@torch.inference_mode(False)  # or what was made in that mode could not be written to outside it
+@torch.inference_mode(False)  # tensors made in that mode cannot be written to outside it
 def _room(like: EpisodeState, count: int) -> EpisodeState:
-    """Return room for states of the same shapes; what is in it is undefined."""
+    """Return uninitialised states of the same shapes."""
     return EpisodeState(*(column.new_empty(count, *column.shape[1:]) for column in _columns(like)))
 
 

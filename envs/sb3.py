@@ -1,7 +1,7 @@
-"""The environments as stable-baselines3 takes them: numpy at the boundary, the image as a flat vector.
+"""The batched environment as a `VecEnv` of stable-baselines3: NumPy arrays, the image as a flat vector.
 
-stable-baselines3 reads a three-dimensional box as 8-bit pixels and warns of any other; float images it wants
-flat. A features extractor folds the vector back to `(3, 63, 63)`.
+stable-baselines3 expects images as 8-bit pixels and recommends flat vectors for float images. A features
+extractor reshapes the vector to `(3, 63, 63)`; docs/environment.md has an example.
 """
 
 from collections.abc import Iterable
@@ -32,23 +32,11 @@ def flat_space(space: spaces.Space[Any]) -> spaces.Space[Arrays]:
     return dict_space({name: spaces.flatten_space(box) for name, box in space.items()})
 
 
-class FlatImage(gymnasium.ObservationWrapper[Arrays, np.int64, Arrays]):
-    """A `RestorationEnv` whose image is a flat vector, for stable-baselines3 and its environment checker."""
-
-    def __init__(self, env: gymnasium.Env[Arrays, np.int64]) -> None:
-        super().__init__(env)
-        self.observation_space = flat_space(env.observation_space)
-
-    def observation(self, observation: Arrays) -> Arrays:
-        """Flatten every entry."""
-        return {name: value.reshape(-1) for name, value in observation.items()}
-
-
 class RestorationVecEnv(VecEnv):
     """A `BatchedRestorationEnv` for the algorithms of stable-baselines3 and sb3-contrib.
 
-    Infos of each episode: `psnr_db`, `input_psnr_db`; where it ended, `terminal_observation`, and both PSNRs
-    are those of the end. The next episode has then begun already, as stable-baselines3 expects.
+    Infos of each episode: `psnr_db`, `input_psnr_db`. Where an episode ended, `terminal_observation` is added
+    and both PSNRs are those at its end; the next episode has already begun, as stable-baselines3 expects.
     """
 
     def __init__(self, batched: BatchedRestorationEnv) -> None:
@@ -58,14 +46,14 @@ class RestorationVecEnv(VecEnv):
         super().__init__(batched.num_envs, space, batched.single_action_space)
 
     def reset(self) -> Arrays:
-        """Begin all episodes, from the seed of the first where `seed` has set one."""
+        """Begin all episodes; a seed set by `seed` is used once."""
         observation, _ = self.batched.reset(seed=self._seeds[0])
         self._reset_seeds()
         self._reset_options()
         return _to_numpy(observation)
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Take note of the actions `(B,)`."""
+        """Store the actions `(B,)` for `step_wait`."""
         self._actions = torch.as_tensor(actions, dtype=torch.int64, device=self.batched.device)
 
     def step_wait(
@@ -120,7 +108,7 @@ class RestorationVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Tell, for each index, whether the batched environment is such a wrapper."""
+        """Return for each index whether the batched environment is such a wrapper."""
         return [isinstance(self.batched, wrapper_class) for _ in self._get_indices(indices)]
 
 

@@ -1,4 +1,4 @@
-"""What the single and the batched environment share: their spaces, their parts, their random numbers."""
+"""Shared by the single and the batched environment: spaces, observation, defaults, random numbers."""
 
 import importlib.resources
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def dict_space(boxes: Mapping[str, spaces.Space[Any]]) -> spaces.Space[Arrays]:
-    """Return a Dict space, typed by what it holds; gymnasium's stubs say that it holds spaces."""
+    """Return a Dict space with the type of its samples, which gymnasium's own annotation lacks."""
     return cast("spaces.Space[Arrays]", spaces.Dict(dict(boxes)))
 
 

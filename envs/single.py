@@ -25,12 +25,12 @@ from rlrestore.toolbox.toolbox import Toolbox
 
 
 class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
-    """Restore a degraded patch by choosing tools, one after another.
+    """Restore a degraded patch by applying tools, one after another.
 
     ## Description
-    A 63×63 patch of a photograph has been blurred, made noisy and JPEG-compressed by unknown amounts. Each
-    action applies one restoration network of a toolbox to the patch as it is now, or stops. The aim is to
-    come as close to the clean patch as the tools allow.
+    A 63×63 patch of a photograph has been degraded by blur, noise and JPEG compression of unknown amounts.
+    Each action applies one restoration network of a toolbox to the current patch, or stops. The aim is the
+    highest PSNR against the clean patch.
 
     ## Action space
     `Discrete(N + 1)`; with the twelve tools of the paper:
@@ -40,21 +40,21 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | 0–3 | deblur-1 … deblur-4: Gaussian blur σ up to 1.25, 2.5, 3.75, 5 px |
     | 4–7 | denoise-1 … denoise-4: Gaussian noise σ up to 12.5, 25, 37.5, 50 of 255 |
     | 8–11 | dejpeg-1 … dejpeg-4: JPEG quality from 60, 35, 20, 10 |
-    | 12 | stop: the patch is as good as it gets |
+    | 12 | stop: end the episode with the current patch |
 
     ## Observation space
     `Dict` with
 
-    | Key | Space | Meaning |
-    |---|---|---|
-    | `image` | `Box(0, 1, (3, 63, 63), float32)` | the patch as it is now, RGB, clipped to [0, 1] |
-    | `last_action` | `Box(0, 1, (N + 1,), float32)` | one-hot of the last action, zeros before the first |
+    | Key | Space | Unit | Meaning |
+    |---|---|---|---|
+    | `image` | `Box(0, 1, (3, 63, 63), float32)` | sRGB level / 255 | the current patch, RGB, clipped |
+    | `last_action` | `Box(0, 1, (N + 1,), float32)` | – | one-hot of the last action; zeros before it |
 
     The tools' outputs are floats that may leave [0, 1] slightly. Only the observation is clipped: the next
-    tool reads, and the reward measures, the unclipped image.
+    tool and the reward use the unclipped image.
 
-    ## Reward
-    The PSNR gained by the step, in dB: positive when the patch came closer to the clean one. Stop earns 0.
+    ## Rewards
+    The gain in PSNR of the step, in dB. The reward of stop is 0.
 
     ## Starting state
     A pair from the source, by default the paper's moderate mixture (`imaging.degradation.mixtures`).
@@ -62,9 +62,9 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
 
     ## Episode end
     Terminated by stop, by the `max_steps`-th action, and, with `stop_when_worse`, by a PSNR below the
-    input's. Never truncated: the limit belongs to the task.
+    input's. Never truncated: the step limit is part of the task.
 
-    ## Info
+    ## Infos
     `psnr_db` now, `input_psnr_db`, the name of the `tool` just applied (`"stop"`, or `None` after a reset),
     and the `chain` of the tools' names so far.
 
@@ -74,21 +74,32 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | `toolbox` | `None` | a `Toolbox`; else loaded from `model` |
     | `source` | `None` | a `PairSource`; else the moderate mixture on the photographs in `data` |
     | `model` | `None` | a model folder; the shipped model without it |
-    | `data` | `None` | a folder of photographs; drawn pictures (dead leaves) without it |
-    | `max_steps` | 3 | actions in an episode at most |
-    | `stop_when_worse` | `False` | end an episode that fell below its input; for training |
+    | `data` | `None` | a folder of photographs; synthetic images (dead leaves) without it |
+    | `max_steps` | 3 | the largest number of actions in an episode |
+    | `stop_when_worse` | `False` | end an episode whose PSNR falls below its input's; for training |
     | `device` | `"cpu"` | where the tools run |
     | `render_mode` | `None` | `"rgb_array"`: the input, each step so far and the clean patch in a row |
+
+    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `device`, and two more:
+
+    | Argument | Default | Meaning |
+    |---|---|---|
+    | `bfloat16` | `False` | the tools compute in bfloat16 |
+    | `tensors` | `False` | torch tensors on the device instead of NumPy arrays (`BatchedRestorationEnv`) |
 
     ```python
     import gymnasium
     import rlrestore.envs
 
-    env = gymnasium.make("rlrestore/Restoration-v0", data="photos/", render_mode="rgb_array")
+    env = gymnasium.make("rlrestore/Restoration-v1", data="photos/", render_mode="rgb_array")
     ```
 
     ## Version history
-    * v0: as in Yu et al., CVPR 2018, section 3, with a float image and the stop action always allowed.
+    * v1: `gymnasium.make_vec` takes and returns NumPy arrays, with infos as in gymnasium's vector
+      environments; tensors with `tensors=True`. `gymnasium.make` is unchanged, but for gymnasium's checking
+      wrappers, which are left out.
+    * v0: `gymnasium.make_vec` takes and returns tensors on the device. The task is as in Yu et al., CVPR
+      2018, section 3, with a float image and the stop action always allowed.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
@@ -174,11 +185,11 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     def _given(self, options: dict[str, Any], name: str) -> torch.Tensor:
         """Return one patch of `options` as a batch of one."""
         value: ArrayLike | None = options.get(name)
-        patch = torch.as_tensor(np.asarray(value, np.float32), device=self.device)
+        patch = torch.as_tensor(np.array(value, np.float32), device=self.device)
         if patch.shape != (3, PATCH, PATCH):
             came = "nothing" if value is None else f"shape {tuple(patch.shape)}"
             raise ValueError(f"expected options[{name!r}] of shape (3, {PATCH}, {PATCH}), got {came}")
-        return patch[None].clone()
+        return patch[None]
 
     def _observation(self) -> Arrays:
         batch = observation(self._history[-1], self.toolbox.stop + 1)

@@ -1,15 +1,16 @@
-"""Where the pairs of an episode come from: photographs, degraded in ways that differ in the mixture.
+"""Sources of the pairs with which episodes begin: patches of photographs and recipes of degradations.
 
-The pairs are `rlrestore.imaging.pairs`; those above 50 dB are dropped here, and others drawn instead. To drop
-them the host must know how many there are, which costs a wait for the device; who can drop them later asks
-for `candidates`.
+The pairs are made by `rlrestore.imaging.pairs`; those above 50 dB are dropped here and replaced by others.
+For that the host must read their number, which waits for the device; `candidates` returns them marked
+instead.
 
 Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dropped.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,13 +20,13 @@ from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.distortions import own_distortion, training_distortion
+from rlrestore.toolbox.distortions import light_amounts, own_mixture
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 PATCH = 63
 """Side of a patch in pixels."""
 LIMIT_DB = 50.0
-"""Pairs that are already better than this teach nothing."""
+"""Pairs above this PSNR are dropped."""
 MAX_ROUNDS = 100
 
 PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
@@ -33,7 +34,7 @@ PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class Recipe(Protocol):
-    """Anything that samples degradations; `rlrestore.imaging.degradation.mixtures.Mixture` is one."""
+    """A distribution of degradations, such as `rlrestore.imaging.degradation.mixtures.Mixture`."""
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
@@ -42,7 +43,7 @@ class Recipe(Protocol):
 
 @runtime_checkable
 class CandidateSource(Protocol):
-    """A source that can also draw without waiting for the device."""
+    """A source that can also be sampled without waiting for the device."""
 
     def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw pairs, each `(count, 3, 63, 63)`, and `(count,)` bool: whether each is below the limit."""
@@ -66,9 +67,9 @@ def _draw_until(count: int, source: CandidateSource, generator: torch.Generator)
     parts, missing = [], count
     for _ in range(MAX_ROUNDS):
         degraded, clean, usable = source.candidates(missing, generator)
-        kept = usable.nonzero().squeeze(1)  # the wait
-        parts.append((degraded, clean) if len(kept) == missing else (degraded[kept], clean[kept]))
-        missing -= len(kept)
+        places = usable.nonzero().squeeze(1)  # waits for the device
+        parts.append((degraded, clean) if len(places) == missing else (degraded[places], clean[places]))
+        missing -= len(places)
         if missing == 0:
             degraded, clean = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
             return degraded, clean
@@ -77,11 +78,11 @@ def _draw_until(count: int, source: CandidateSource, generator: torch.Generator)
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """Pairs of a mixture of distortions.
+    """Pairs of random patches and a recipe of degradations.
 
     Attributes:
         bank: The photographs.
-        mixture: One of `rlrestore.imaging.degradation.mixtures`, or anything that samples degradations.
+        mixture: One of `rlrestore.imaging.degradation.mixtures`, or another recipe.
     """
 
     bank: PhotoBank
@@ -92,7 +93,7 @@ class MixtureSource:
         return _draw_until(count, self, generator)
 
     def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw pairs and whether each is below the limit, or clean on purpose; see `CandidateSource`."""
+        """Draw pairs and whether each is usable: below the limit, or untouched; see `CandidateSource`."""
         amounts = self.mixture.sample(count, generator)
         degraded, clean = degraded_pairs(self.bank, amounts, PATCH, generator)
         return degraded, clean, amounts.untouched | (psnr_db(degraded, clean) <= LIMIT_DB)
@@ -103,9 +104,9 @@ class SingleDistortions:
     """A recipe: the distortion of one tool, tool and amount drawn uniformly.
 
     Attributes:
-        specs: The tools whose distortions and ranges are meant.
-        light_share: Share of the samples to which a little noise and a light JPEG are added, as real files
-            have them.
+        specs: The tools whose distortions and ranges are used.
+        light_share: Share of the samples to which light noise and a light JPEG are added (`light_amounts`),
+            as in real files.
     """
 
     specs: tuple[ToolSpec, ...] = TOOLS
@@ -113,18 +114,46 @@ class SingleDistortions:
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
-        drawn = torch.randint(len(self.specs), (count,), generator=generator, device=generator.device)
-        specs = [self.specs[index] for index in drawn.tolist()]
-        alone = own_distortion(specs, generator)
-        if not self.light_share:
-            return alone
-        light = torch.rand(count, generator=generator, device=generator.device) < self.light_share
-        return where(light, training_distortion(specs, generator, mixed_share=0.0), alone)
+        device = generator.device
+        ranges = _tool_ranges(self.specs, device)
+        which = torch.randint(len(self.specs), (count,), generator=generator, device=device)
+        low, high, own = ranges.low[which], ranges.high[which], ranges.kinds[:, which]
+        amount = low + (high - low) * torch.rand(count, generator=generator, device=device)
+        amounts = torch.where(own, amount, 0.0)
+        if self.light_share:
+            draws = torch.rand(5, count, generator=generator, device=device)
+            noise, quality = light_amounts(draws[1:])
+            light = (draws[0] < self.light_share) & ~own
+            amounts = torch.where(light, torch.stack((torch.zeros_like(noise), noise, quality)), amounts)
+        drawn = Degradations(*amounts)
+        for index, spec in enumerate(self.specs):
+            if spec.distortion == "mixture":
+                drawn = where(which == index, own_mixture(spec).sample(count, generator), drawn)
+        return drawn
+
+
+class _ToolRanges(NamedTuple):
+    """Ranges of N tools: `(N,)` their ends, `(3, N)` bool whether their kind is blur, noise, JPEG."""
+
+    low: Tensor
+    high: Tensor
+    kinds: Tensor
+
+
+@functools.cache
+def _tool_ranges(specs: tuple[ToolSpec, ...], device: torch.device) -> _ToolRanges:
+    """Return the ranges on the device; cached, because sending them there waits."""
+    kinds = [[spec.distortion == kind for spec in specs] for kind in ("blur", "noise", "jpeg")]
+    return _ToolRanges(
+        torch.tensor([spec.low for spec in specs], device=device),
+        torch.tensor([spec.high for spec in specs], device=device),
+        torch.tensor(kinds, device=device),
+    )
 
 
 @dataclass(frozen=True)
 class Untouched:
-    """A recipe: nothing is done to a photograph, and the right first action is stop."""
+    """A recipe: no degradation, so that the best first action is stop."""
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Return no degradations of `count` images, on the generator's device."""
@@ -133,10 +162,10 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Blend:
-    """A recipe: each sample is one of several recipes'.
+    """A recipe: each sample comes from one of several recipes, chosen at random.
 
     Attributes:
-        parts: Weights above zero, not necessarily of sum 1, and their recipes.
+        parts: Weights above zero and their recipes; a recipe's probability is its share of the weights' sum.
     """
 
     parts: tuple[tuple[float, Recipe], ...]
@@ -148,9 +177,14 @@ class Blend:
 
     def sample(self, count: int, generator: torch.Generator) -> Degradations:
         """Draw the degradations of `count` images, on the generator's device."""
-        weights = torch.tensor([float(weight) for weight, _ in self.parts], device=generator.device)
+        weights = _on_device(tuple(float(weight) for weight, _ in self.parts), generator.device)
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
         drawn = self.parts[0][1].sample(count, generator)
         for number, (_, recipe) in enumerate(self.parts[1:], start=1):
             drawn = where(which == number, recipe.sample(count, generator), drawn)
         return drawn
+
+
+@functools.cache
+def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(weights, device=device)

@@ -1,7 +1,7 @@
-"""What a step does to an episode: the one transition that every environment and every learner shares.
+"""The transition of an episode by one action, which all environments and learners share.
 
 Pure functions on frozen records, batched, on whichever device the images are. The images of a state are the
-tools' own outputs and are never clipped between steps; only what an agent sees (`observe`) is.
+tools' own outputs and are never clipped between steps; only the observation (`observe`) is.
 
 Shapes: B episodes, N tools, H×W patches; action N means stop.
 
@@ -23,11 +23,11 @@ NO_ACTION = -1
 
 @dataclass(frozen=True)
 class EpisodeState:
-    """Where B episodes are.
+    """The states of B episodes.
 
     Attributes:
-        images: `(B, 3, H, W)` RGB as the chain has left it so far, not clipped.
-        clean: `(B, 3, H, W)` the clean RGB in [0, 1]; an agent never sees it.
+        images: `(B, 3, H, W)` RGB after the chain so far, not clipped.
+        clean: `(B, 3, H, W)` the clean RGB in [0, 1]; not part of the observation.
         psnr_db: `(B,)` of the images against the clean ones.
         start_psnr_db: `(B,)` the same at the input.
         last_action: `(B,)` int64, `NO_ACTION` before the first.
@@ -57,12 +57,12 @@ class EpisodeState:
 
 @dataclass(frozen=True)
 class Transition:
-    """What one action in each of B episodes led to.
+    """The result of one action in each of B episodes.
 
     Attributes:
-        state: Where the episodes are now.
+        state: The states after the action.
         reward: `(B,)` PSNR gain of the step in dB; exactly 0 for stop.
-        terminated: `(B,)` bool; nothing is ever truncated, for the step limit is part of the task.
+        terminated: `(B,)` bool. No episode is ever truncated, because the step limit is part of the task.
     """
 
     state: EpisodeState
@@ -105,8 +105,8 @@ def transition(
         state: B episodes, none of them terminated.
         actions: `(B,)` int64 tools to apply, N for stop.
         max_steps: Actions after which an episode ends.
-        stop_when_worse: End an episode that is worse than its input. For training only: it looks at `clean`.
-        sizes: How many episodes take each action, if that is known: see `Toolbox.apply_each`.
+        stop_when_worse: End an episode that is worse than its input. For training only: it uses `clean`.
+        sizes: How many episodes take each action, where known on the host: see `Toolbox.apply_each`.
 
     Raises:
         ValueError: Some actions lie outside 0…N.
@@ -125,7 +125,7 @@ def transition(
 
 
 def expand(toolbox: Tools, state: EpisodeState, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Try several actions in every state: what an agent could do next, and what it would be worth.
+    """Compute the successors and their PSNR for several actions in every state.
 
     Args:
         toolbox: N tools.
@@ -143,16 +143,16 @@ def expand(toolbox: Tools, state: EpisodeState, actions: Tensor) -> tuple[Tensor
 
 
 def observe(state: EpisodeState) -> tuple[Tensor, Tensor]:
-    """Return what an agent may see: `(B, 3, H, W)` images clipped to [0, 1], `(B,)` last actions."""
+    """Return what an agent observes: `(B, 3, H, W)` images clipped to [0, 1], `(B,)` last actions."""
     return state.images.clamp(0, 1), state.last_action
 
 
 def replace(state: EpisodeState, ended: Tensor, fresh: EpisodeState) -> EpisodeState:
-    """Return the state with the episodes that `ended` (`(B,)` bool) exchanged for those of B fresh ones."""
-    pictures = ended[:, None, None, None]
+    """Return the state with the episodes that `ended` (`(B,)` bool) replaced by those of `fresh`, also B."""
+    pixels = ended[:, None, None, None]
     return EpisodeState(
-        images=torch.where(pictures, fresh.images, state.images),
-        clean=torch.where(pictures, fresh.clean, state.clean),
+        images=torch.where(pixels, fresh.images, state.images),
+        clean=torch.where(pixels, fresh.clean, state.clean),
         psnr_db=torch.where(ended, fresh.psnr_db, state.psnr_db),
         start_psnr_db=torch.where(ended, fresh.start_psnr_db, state.start_psnr_db),
         last_action=torch.where(ended, fresh.last_action, state.last_action),

@@ -279,12 +279,10 @@ def _draw_photo(
     scale = shown[0] / pixels.shape[1]
     method = Image.Resampling.NEAREST if scale >= WHOLE_PIXELS else Image.Resampling.LANCZOS
     canvas.paste(Image.fromarray(pixels).resize(shown, method), corner)
-    box = [
-        corner[0] + round(crop.left * scale),
-        corner[1] + round(crop.top * scale),
-        corner[0] + round((crop.left + crop.width) * scale) - 1,
-        corner[1] + round((crop.top + crop.height) * scale) - 1,
-    ]
+    left, top = corner[0] + round(crop.left * scale), corner[1] + round(crop.top * scale)
+    right = corner[0] + round((crop.left + crop.width) * scale) - 1
+    bottom = corner[1] + round((crop.top + crop.height) * scale) - 1
+    box = [left, top, max(left, right), max(top, bottom)]  # a crop may be narrower than a pixel of the panel
     pen = ImageDraw.Draw(canvas)
     pen.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline=HALO, width=4)
     pen.rectangle(box, outline=MARK, width=2)

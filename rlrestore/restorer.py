@@ -56,17 +56,20 @@ class Restoration:
         """
         return self.given(self.photo)
 
-    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> tuple[str, ...]:
         """Write the result in the format of the name's suffix, completely or not at all.
 
         Args:
             path: The file, as in `write_photo`.
             quality: From 1 to 100, for JPEG, AVIF and WebP.
 
+        Returns:
+            Notes on what of the photograph the format cannot hold and was left out.
+
         Raises:
             ImageError: It cannot be written there.
         """
-        write_photo(path, self.photo, quality)
+        return write_photo(path, self.photo, quality)
 
 
 class Restorer:
@@ -250,6 +253,16 @@ def _follow(
     return image, done
 
 
+def check_tool(toolbox: Toolbox, name: str) -> None:
+    """Make sure that a toolbox has a tool.
+
+    Raises:
+        UsageError: It has no such tool.
+    """
+    if name not in toolbox.names:
+        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
+
+
 @torch.inference_mode()
 def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
     """Apply one tool to a whole photograph, whatever the agent would think of it.
@@ -257,8 +270,7 @@ def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
     Raises:
         UsageError: The toolbox has no such tool.
     """
-    if name not in toolbox.names:
-        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
+    check_tool(toolbox, name)
     device = toolbox.device
     image = to_tensor(photo, device).clone()
     return with_tensor(photo, apply_tool_(toolbox, toolbox.names.index(name), image))

@@ -22,8 +22,8 @@ from rlrestore.cli.reporting import run_script
 from rlrestore.errors import RlrestoreError
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MIXTURES
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.restorer import Restorer
-from rlrestore.toolbox.storage import write_atomically
 
 ABLATIONS = "ablations.md"
 

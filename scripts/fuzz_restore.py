@@ -5,7 +5,8 @@
 A case depends on nothing but its seed. It passes if the command ends with code 0, 1 or 2 within ten seconds,
 says what is wrong without a traceback, takes no more memory than the size that the file claims allows,
 leaves every input as it was, and leaves nothing half-written: each result can be read, and no temporary file
-is left. The model is a small untrained one, for what is tried is everything around it.
+is left. Of a sound file a second reader finds depth, orientation and metadata in the result. The model is
+untrained and small, for what is tried is everything around it.
 """
 
 import argparse
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from experiments import sound_files
 from rlrestore.agent.policy import Policy
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
@@ -40,12 +42,10 @@ from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
-LIMIT_S = 10.0
-BYTES_A_PIXEL, BYTES_BESIDE = 24, 512 * 2**20
-"""The memory that a case may take: so much for every pixel that its file claims, and so much beside."""
-BLOCK = 64
+LIMIT_S, BYTES_A_PIXEL, BYTES_BESIDE = 10.0, 24, 512 * 2**20
+"""The memory that a case may take is so much for every pixel that its file claims, and so much beside."""
+BLOCK, SIZE = 64, (61, 47)
 """Files are cut off at multiples of so many bytes."""
-SIZE = (61, 47)
 STEMS = (
     *("line\nbreak", "\x1b[31mred", "😀🏳️‍🌈", " ", "-o", "*[a]?", "a" * 240),
     *("\udcff\udcfe", "'\"$(x)", "a.b.c", "..x", "\u202egnp"),
@@ -154,8 +154,8 @@ def wrong_lengths(folder: Path, rng: random.Random) -> list[str]:
 
 def png(width: int, height: int, data: bytes, *extra: tuple[bytes, bytes]) -> bytes:
     """Return a greyscale PNG that claims a size, with compressed data and chunks that need not fit."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *extra]
-    chunks += [(b"IDAT", data), (b"IEND", b"")]
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), *extra, (b"IDAT", data), (b"IEND", b"")]
     body = b""
     for kind, content in chunks:
         body += (
@@ -229,7 +229,7 @@ def several(folder: Path, rng: random.Random) -> list[str]:
 
 KINDS: tuple[Callable[[Path, random.Random], list[str]], ...] = (
     *(flipped_bits, flipped_bits, cut_off, cut_off, moved_blocks, wrong_lengths),
-    *(absurd_sizes, bombs, odd_names, odd_places, several),
+    *(absurd_sizes, bombs, odd_names, odd_places, several, *(3 * (sound_files.sound_files,))),
 )
 OPTIONS = (
     *("", "--trace", "--json --workers 1", "--skip-existing --workers 4", "--format jpg --quality 30"),
@@ -255,8 +255,7 @@ def run_case(seed: int, model: Path) -> Outcome:
         inputs = kind(folder, rng)
         before = contents(folder)
         claimed = sum(map(claimed_pixels, before))
-        out = folder / "out"
-        options = ["-o", f"{out}/", *rng.choice(OPTIONS).split()]
+        options = ["-o", f"{(out := folder / 'out')}/", *rng.choice(OPTIONS).split()]
         said, errors = io.StringIO(), io.StringIO()
         faulthandler.dump_traceback_later(3 * LIMIT_S, exit=True)
         forget_peak()
@@ -284,6 +283,7 @@ def run_case(seed: int, model: Path) -> Outcome:
         }
         problems += [what for what, happened in checks.items() if happened]
         problems += [f"left {path.name!r}" for path in left_over(out)]
+        problems += sound_files.problems(folder, out, errors.getvalue())
         if out.is_dir():
             out.chmod(0o700)
     return Outcome(kind.__name__, code, tuple(problems))
@@ -310,7 +310,7 @@ def left_over(out: Path) -> list[Path]:
 
 
 def forget_peak() -> None:
-    """Let the peak of the memory begin anew, where the system can."""
+    """Let the peak of the memory begin anew."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -40,13 +40,14 @@ from rlrestore.cli.reporting import run_script
 from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.testsets import read_photos
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
-from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, write_atomically
+from rlrestore.toolbox.storage import CARD, load_toolbox, read_card
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import ToolSettings, ToolTraining

@@ -158,3 +158,38 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     assert again["training"][-1]["mixture"] == "any"
     assert again["name"] == "second"
     assert len(Restorer.from_pretrained(second).restore(str(photos / "0.png")).trace.steps) > 0
+
+
+def test_real_noise_is_set_beside_simulated_noise(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, photos, out = (tmp_path / name for name in ("pairs", "photos", "docs"))
+    for folder in (pairs, photos):
+        folder.mkdir()
+    rng, grey = np.random.default_rng(0), np.full((128, 128, 3), 120, np.uint8)
+    for number in range(2):
+        Image.fromarray(grey).save(pairs / f"Toy_{number}_mean.png")
+        noisy = (grey + rng.normal(0, 5, grey.shape)).astype(np.uint8)
+        Image.fromarray(noisy).save(pairs / f"Toy_{number}_real.png")
+        Image.fromarray(grey).save(photos / f"{number}.png")
+    arguments = ["--data", str(pairs), "--photos", str(photos), "--out", str(out)]
+    run(root, "camera_noise.py", arguments, monkeypatch)
+    rows = [line.split(" | ")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row[-1] == "2"] == [
+        ["| Toy", "2"],
+        ["| camera", "2"],
+        ["| white noise", "2"],
+    ]
+    with Image.open(out / "camera_noise.png") as picture:
+        assert picture.width > 500
+
+
+def test_pairs_of_every_kind_are_timed(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(photos), "--size", "16", "--batch", "2", "--rounds", "1"]
+    run(root, "bench_pairs.py", arguments, monkeypatch)
+    found = re.findall(r"^(.*): ([\d.]+) ms a patch of 16×16$", capsys.readouterr().out, re.MULTILINE)
+    times = {name: float(milliseconds) for name, milliseconds in found}
+    assert list(times)[:4] == ["protocol", "film", "old print", "camera, all scales"]
+    assert times["camera, scaled down by 3"] > times["camera, scaled down by 1"] > 0

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, write_together
+from rlrestore.imaging.io.atomic import write_together
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under
 
 WEIGHTS, OPTIMIZER, REPLAY = "weights", "optimizer", "replay"
 

@@ -10,7 +10,23 @@ from rlrestore.toolbox.specs import ToolSpec
 LIGHT_NOISE_255 = 5.0
 LIGHT_JPEG_QUALITY = 60.0
 MIXED_SHARES = {"blur": 0.5, "noise": 0.5, "jpeg": 0.1}
-"""By a tool's distortion: share of its training samples that the other two have damaged as well."""
+"""By a tool's distortion: share of its training samples that are degraded by the other two as well."""
+
+
+def own_mixture(spec: ToolSpec) -> Mixture:
+    """Return the mixture of a tool whose distortion is `mixture`."""
+    return Mixture(spec.name, round(spec.low), round(spec.high))
+
+
+def light_amounts(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn `(4, B)` uniform draws into light noise up to 5 of 255 and JPEG from quality 60, 0 for none.
+
+    Each comes to every second image, independently.
+    """
+    has_noise, has_jpeg = draws[:2] < 0.5
+    noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[2], 0.0)
+    quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[3], 0.0)
+    return noise, quality
 
 
 def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
@@ -21,7 +37,7 @@ def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degrada
     amount = low + (high - low) * torch.rand(len(specs), generator=generator, device=device)
     drawn = Degradations(*(torch.where(mask, amount, 0.0) for mask in _own_masks(specs, device)))
     for spec in dict.fromkeys(spec for spec in specs if spec.distortion == "mixture"):
-        mixture = Mixture(spec.name, round(spec.low), round(spec.high)).sample(len(specs), generator)
+        mixture = own_mixture(spec).sample(len(specs), generator)
         chosen = torch.tensor([other == spec for other in specs], device=device)
         drawn = where(chosen, mixture, drawn)
     return drawn
@@ -50,9 +66,8 @@ def training_distortion(
     shares = [
         MIXED_SHARES.get(spec.distortion, 0.0) if mixed_share is None else mixed_share for spec in specs
     ]
-    heavy, (has_noise, has_jpeg) = draws[0] < torch.tensor(shares, device=device), draws[1:3] < 0.5
-    light_noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[3], 0.0)
-    light_quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[4], 0.0)
+    heavy = draws[0] < torch.tensor(shares, device=device)
+    light_noise, light_quality = light_amounts(draws[1:])
     noise = torch.where(heavy, mixed.noise_sigma_255, light_noise)
     quality = torch.where(heavy, mixed.jpeg_quality, light_quality)
     blur = torch.where(heavy, mixed.blur_sigma_px, 0.0)

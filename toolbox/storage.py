@@ -1,10 +1,8 @@
 """A model on disk: `card.json` beside `toolbox.safetensors` and `agent.safetensors`; never a pickle."""
 
-import glob
 import hashlib
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.imaging.io.atomic import write_together
 from rlrestore.toolbox.custom import LARGEST_RADIUS, WHATEVER, build
 from rlrestore.toolbox.networks import Widths, build_network, channels_last
 from rlrestore.toolbox.specs import Distortion, ToolSpec, check_name
@@ -41,36 +40,6 @@ PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 USUAL_PRECISION = "float16"
 UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
 """What building a toolbox from a damaged card raises."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename: a reader sees the old or the new, whole."""
-    write_together({path: data})
-
-
-def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> None:
-    """Write files that belong together under temporary names, and rename them only when all are whole.
-
-    Args:
-        files: Contents by path. The last one makes the others valid.
-        last_is_away: Whether it is away while they change, so that no old one describes new ones; needless
-            where each file tells which others it belongs to.
-    """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
-    *others, last = files
-    try:
-        for path in files:  # what a killed process left behind
-            for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                stale.unlink(missing_ok=True)
-        for path, data in files.items():
-            temporary[path].write_bytes(data)
-        if others and last_is_away:
-            last.unlink(missing_ok=True)
-        for path, written in temporary.items():
-            written.replace(path)
-    finally:
-        for written in temporary.values():
-            written.unlink(missing_ok=True)
 
 
 def write_model(folder: Path, card: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlrestore.toolbox.trainer import Start
 
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
 
 def positive_float(text: str) -> float:
     """Read a number above zero."""

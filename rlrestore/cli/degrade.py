@@ -1,28 +1,25 @@
-"""`rlrestore degrade`: degradation an image by the protocol's distortions, to have something to restore."""
+"""`rlrestore degrade`: degrade an image by the protocol's distortions or by a camera."""
 
 import argparse
-import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
-from rlrestore.errors import ImageError, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from rlrestore.cli.arguments import JPEG_SUFFIXES
+from rlrestore.cli.camera_options import add_camera_options, check_camera_options, take_picture
+from rlrestore.errors import UsageError
 
 LARGEST_BLUR_PX = 5.0
 """The protocol's kernel of 21×21 pixels holds no wider Gaussian."""
 LARGEST_NOISE_255 = 255.0
-LARGEST_JPEG_SIDE_PX = 65500
-"""What libjpeg can hold."""
-JPEG_SUFFIXES = (".jpg", ".jpeg")
 DESCRIPTION = """\
 Blur an image, add noise, and compress it, in this order, as in the paper's protocol. The result is 8-bit
 RGB. With --jpeg and an output that ends in .jpg the compressed file itself is written, else its decoded
-pixels without loss.
+pixels without loss. Transparency is ignored.
+
+With --camera the image is taken as by a camera: lens, Bayer mosaic, shot and read noise, demosaicking,
+tone, sharpening, scaling, JPEG. What is not given is drawn by the seed, and printed. --target writes what
+the camera would have made of the scene without noise and without JPEG, to compare with.
 """
 
 
@@ -34,11 +31,14 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--noise", type=float, metavar="σ", help="Gaussian noise, σ in units of 1/255, 0 to 255"
     )
-    parser.add_argument("--jpeg", type=int, metavar="Q", help="JPEG 4:2:0, quality 1 to 100")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
+    parser.add_argument(
+        "--jpeg", type=int, metavar="Q", help="JPEG, quality 1 to 100; 4:2:0, but by --chroma with --camera"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws (default: 0)")
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT", help="the file to write, never the input"
     )
+    add_camera_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,26 +49,31 @@ def run(args: argparse.Namespace) -> int:
         ImageError: The image cannot be read or the result not written.
     """
     _check(args)
+    if args.camera:
+        return take_picture(args)
     import numpy as np
 
-    from rlrestore.cli.outputs import prepare_output, refuse_overwriting, write_file
-    from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels
-    from rlrestore.imaging.io.files import Photo, read_rgb8, shown, write_photo
-    from rlrestore.imaging.io.photo import to_floats
+    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.reporting import say_notes
+    from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
+    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.holding import BARE, kept_of
+    from rlrestore.imaging.io.photo import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
-    pixels = read_rgb8(source)
-    if args.jpeg is not None and max(pixels.shape[:2]) > LARGEST_JPEG_SIDE_PX:
-        raise ImageError(
-            f"expected an image of at most {LARGEST_JPEG_SIDE_PX} pixels a side for --jpeg, "
-            f"but {shown(source)} is {pixels.shape[1]}×{pixels.shape[0]}; crop it first"
-        )
+    photo = read_photo(source)
+    pixels = to_integers(photo.pixels, 8).astype(np.uint8, copy=False)
+    notes = (*photo.notes, *kept_of(photo, BARE)[1])
+    del photo
+    if args.jpeg is not None:
+        check_jpeg_size(source, pixels)
     refuse_overwriting(output, source)
     prepare_output(output)
+    say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0
     if output.suffix.lower() in JPEG_SUFFIXES:
-        write_file(output, _compressed(blur_and_noise(pixels, blur_px, noise_255, rng), args.jpeg))
+        write_file(output, jpeg_file(blur_and_noise(pixels, blur_px, noise_255, rng), args.jpeg))
     else:
         write_photo(output, Photo(to_floats(degrade_pixels(pixels, blur_px, noise_255, args.jpeg, rng))))
     return 0
@@ -85,18 +90,11 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"expected --jpeg from 1 (worst) to 100 (best), got {args.jpeg}")
     if args.seed < 0:
         raise UsageError(f"expected --seed from 0, got {args.seed}")
+    if check_camera_options(args):
+        return
     if args.blur is None and args.noise is None and args.jpeg is None:
-        raise UsageError("nothing to do: give at least one of --blur, --noise and --jpeg")
+        raise UsageError("nothing to do: give at least one of --blur, --noise and --jpeg, or --camera")
     if args.jpeg is None and Path(args.out).suffix.lower() in JPEG_SUFFIXES:
         raise UsageError(
             f"{args.out!r} would be compressed, which was not asked for: name a .png, or give --jpeg Q"
         )
-
-
-def _compressed(pixels: "NDArray[np.uint8]", quality: int) -> bytes:
-    """Return the JPEG file that `jpeg_round_trip` decodes."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
-    return stream.getvalue()

@@ -264,7 +264,7 @@ def _content(
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    from rlrestore.toolbox.storage import write_atomically
+    from rlrestore.imaging.io.atomic import write_atomically
 
     try:
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

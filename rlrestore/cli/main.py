@@ -4,6 +4,7 @@ Exit codes: 0 all done, 1 the job or some image failed, 2 wrong usage, 130 inter
 """
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -25,10 +26,12 @@ from rlrestore.cli import (
     train_tools,
 )
 from rlrestore.cli.reporting import report
-from rlrestore.errors import UsageError
+from rlrestore.errors import RlrestoreError, UsageError
 
 COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -85,6 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: a person gets one line
+        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
+            # Files are written with errors of their own. Python flushes once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code

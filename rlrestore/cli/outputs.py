@@ -3,12 +3,31 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import ImageError, RlrestoreError, UsageError
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.files import check_output, shown
-from rlrestore.toolbox.storage import write_atomically
+
+LARGEST_JPEG_SIDE_PX = 65500
+"""What libjpeg can hold."""
+
+
+def check_jpeg_size(source: Path, pixels: NDArray[Any], border_px: int = 0) -> None:
+    """Make sure that the pixels `(H, W, 3)` of a file fit a JPEG, and a border that is added.
+
+    Raises:
+        ImageError: They do not.
+    """
+    largest = LARGEST_JPEG_SIDE_PX - border_px
+    if max(pixels.shape[:2]) > largest:
+        raise ImageError(
+            f"expected an image of at most {largest} pixels a side for JPEG, "
+            f"but {shown(source)} is {pixels.shape[1]}×{pixels.shape[0]}; crop it first"
+        )
 
 
 def refuse_overwriting(output: Path, source: Path) -> None:

@@ -1,14 +1,15 @@
 """Which images are meant, and where each result goes."""
 
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrestore.errors import DataError, ImageError, UsageError
-from rlrestore.imaging.io.files import is_folder, list_photos, shown
+from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
+from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
@@ -48,9 +49,18 @@ class Job:
         return self.output.with_name(f"{self.output.stem}{TRACE_SUFFIX}.png")
 
     def is_done(self, traced: bool) -> bool:
-        """Tell whether an earlier run has written all of it; each file is written whole or not at all."""
-        wanted = (self.output, self.trace_json, self.trace_picture) if traced else (self.output,)
-        return all(map(os.path.isfile, wanted))
+        """Tell whether an earlier run has written all of it, and it is still whole."""
+        return is_whole(self.output) and (
+            not traced or (_is_json(self.trace_json) and is_whole(self.trace_picture))
+        )
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,12 @@ class Plan:
 
     Attributes:
         jobs: One for each image, no two with the same output.
-        clashes: Images whose result would overwrite another's, each with what to tell the user.
+        refused: Inputs that are not there, and images whose result would overwrite another's, each with what
+            to tell the user.
     """
 
     jobs: tuple[Job, ...]
-    clashes: tuple[tuple[Path, ImageError], ...]
+    refused: tuple[tuple[Path, RlrestoreError], ...]
 
 
 def make_plan(
@@ -81,16 +92,21 @@ def make_plan(
         suffix: Of the results that `out` does not name.
 
     Raises:
-        UsageError: A path is missing, a folder or pattern holds no image, or a result would overwrite an
-            input or the reference.
+        UsageError: There is no image at all, `out` names a file though there may be several, or a result
+            would overwrite an input or the reference.
     """
     if out == "":
         raise UsageError("expected a file or a folder after -o, got an empty name")
-    found = find_images(inputs)
-    outputs = [_output(image, out, suffix, alone=len(found) == 1 and not image.listed) for image in found]
+    found, refused = find_images(inputs)
+    alone = len(found) + len(refused) == 1 and not found[0].listed
+    if out is not None and not alone and _names_picture(out):
+        raise UsageError(
+            f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
+            f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
+        )
+    outputs = [_output(image, out, suffix, alone) for image in found]
     shared = Counter(map(_place, outputs))
     jobs: dict[Path, Job] = {}
-    clashes = []
     for image, output in zip(found, outputs, strict=True):
         unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{suffix}")
         job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
@@ -100,25 +116,31 @@ def make_plan(
                 f"{shown(job.source)} is left out: its result {shown(job.output)} would overwrite that of "
                 f"{shown(first.source)}; restore it on its own with -o"
             )
-            clashes.append((job.source, ImageError(problem)))
-    plan = Plan(tuple(jobs.values()), tuple(clashes))
+            refused.append((job.source, ImageError(problem)))
+    plan = Plan(tuple(jobs.values()), tuple(refused))
     _refuse_overwriting(
         plan, [image.path for image in found] + ([] if reference is None else [Path(reference)])
     )
     return plan
 
 
-def find_images(inputs: Sequence[str]) -> list[Found]:
-    """Return every image that is meant, each once, in the order it was named.
+def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[tuple[Path, RlrestoreError]]]:
+    """Return every image that is meant, each once, in the order it was named, and what of it is not there.
 
     Raises:
-        UsageError: A path is missing, or a folder or pattern holds no image.
+        UsageError: Nothing is there: the first path is missing, or the folder or pattern holds no image.
     """
     unique: dict[Path, Found] = {}
+    refused: list[tuple[Path, RlrestoreError]] = []
     for text in inputs:
-        for image in _expand(text):
-            unique.setdefault(_place(image.path), image)
-    return list(unique.values())
+        try:
+            for image in _expand(text):
+                unique.setdefault(_place(image.path), image)
+        except UsageError as error:
+            refused.append((Path(text), error))
+    if refused and not unique:
+        raise refused[0][1]
+    return list(unique.values()), refused
 
 
 def _place(path: Path) -> Path:
@@ -188,6 +210,11 @@ def _output(image: Found, out: str | None, suffix: str, alone: bool) -> Path:
     if alone and not names_folder(out):
         return Path(out)
     return Path(out) / image.place.with_name(name)
+
+
+def _names_picture(out: str) -> bool:
+    """Tell whether an output can only be meant as a picture's name."""
+    return Path(out).suffix.lower() in LISTED_SUFFIXES and not names_folder(out)
 
 
 def names_folder(out: str) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rlrestore.errors import RlrestoreError, UsageError
@@ -51,6 +51,12 @@ def say(message: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"rlrestore: {message}", file=sys.stderr)
+
+
+def say_notes(source: Path, notes: Iterable[str]) -> None:
+    """Print what of an image could not be kept, one line each on stderr."""
+    for note in notes:
+        say(f"note: {str(source)!r}: {note}")
 
 
 class _LogToStderr(logging.Handler):

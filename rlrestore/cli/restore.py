@@ -6,14 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import percentage, positive_int
-from rlrestore.cli.reporting import describe, report, say
+from rlrestore.cli.reporting import describe, report, say, say_notes
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="of the results that -o does not name (default: png); jpg and avif lose detail, only png and "
-        "tif keep 16 bits, bmp and ppm keep neither EXIF nor colour profile, and webp, avif and ppm no "
-        "resolution",
+        help="of the results that -o does not name (default: png); jpg and avif lose detail, only png, "
+        "tif and ppm keep 16 bits; what else a format cannot hold is said",
     )
     parser.add_argument(
         "--quality",
@@ -103,7 +102,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out images whose result is there, to go on after a stop",
+        help="leave out images whose result is there and whole, to go on after a stop",
     )
     parser.add_argument(
         "--workers",
@@ -129,14 +128,14 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.restorer import Restorer
 
     plan = make_plan(args.inputs, args.out, args.reference, f".{args.format or FORMATS[0]}")
-    total = len(plan.jobs) + len(plan.clashes)
+    total = len(plan.jobs) + len(plan.refused)
     if args.reference is not None and total != 1:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
     _check_format(plan, args)
     restorer = Restorer.from_pretrained(args.model, args.device)
     tally = Tally()
-    for source, clash in plan.clashes:
-        _fail(source, clash, args, tally)
+    for source, problem in plan.refused:
+        _fail(source, problem, args, tally)
     due = []
     for job in plan.jobs:
         if args.skip_existing and job.is_done(args.trace):
@@ -256,12 +255,15 @@ def _restored(
 ) -> Callable[[], "Restoration"]:
     """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
-    from rlrestore.imaging.io.encoding import check_transparency
-    from rlrestore.imaging.io.files import read_photo, shown
+    from rlrestore.imaging.io.files import check_output, read_photo, shown
+    from rlrestore.imaging.io.holding import check_holds, fitted
 
     prepare_output(job.output)
-    photo = read_photo(job.source)
-    check_transparency(photo, job.output.suffix.lower(), shown(job.output))
+    if args.trace:
+        check_output(job.trace_picture)
+    photo, suffix = read_photo(job.source), job.output.suffix.lower()
+    check_holds(photo, suffix, shown(job.output))
+    photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
     options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
     return partial(_write, job, restoration, args)
@@ -301,8 +303,7 @@ def _tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> N
 
     from rlrestore.imaging.io.files import shown
 
-    for note in restoration.photo.notes:
-        say(f"note: {shown(job.source)}: {note}")
+    say_notes(job.source, restoration.photo.notes)
     if args.json:
         line = json.dumps(_record(job, restoration, args))
     else:

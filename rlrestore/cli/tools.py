@@ -78,17 +78,22 @@ def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) ->
 
 def _apply(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting
+    from rlrestore.cli.reporting import say_notes
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
-    from rlrestore.restorer import apply_by_hand, find_model
+    from rlrestore.imaging.io.holding import check_holds
+    from rlrestore.restorer import apply_by_hand, check_tool, find_model
     from rlrestore.toolbox.storage import load_toolbox
 
     source = Path(args.image)
     toolbox = load_toolbox(find_model(args.model or "default"), resolve_device(args.device))
-    restored = apply_by_hand(toolbox, args.tool, read_photo(source))
+    check_tool(toolbox, args.tool)
+    photo = read_photo(source)
     output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
     refuse_overwriting(output, source)
     prepare_output(output)
-    write_photo(output, restored)
+    check_holds(photo, output.suffix.lower(), shown(output))
+    lost = write_photo(output, apply_by_hand(toolbox, args.tool, photo))
+    say_notes(source, (*photo.notes, *lost))
     print(f"{shown(source)} -> {shown(output)}: {args.tool}")
     return 0

@@ -213,7 +213,8 @@ def _measure_batch(
 
 def to_images(pixels: NDArray[np.uint8]) -> Tensor:
     """Turn bytes `(B, H, W, 3)` into images `(B, 3, H, W)` in [0, 1], laid out channels last."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+    usable = np.require(pixels, requirements=["C", "W"])
+    return torch.from_numpy(usable).permute(0, 3, 1, 2).float().div(255)
 
 
 def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, progress: bool = False) -> Scores:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,24 +59,39 @@ def as_given(source: PhotoLike) -> Callable[[Photo], Any]:
     bits.
     """
     if isinstance(source, Tensor):
-        dtype, device, batched = source.dtype, source.device, source.ndim == 4
-        whole = source.new_empty(0, dtype=torch.float32 if dtype.is_floating_point else dtype, device="cpu")
-        sample = whole.numpy().dtype
-
-        def as_tensor(photo: Photo) -> Tensor:
-            planes = torch.from_numpy(_to_array(photo, sample)).permute(2, 0, 1).to(device, dtype)
-            return planes[None] if batched else planes
-
-        return as_tensor
+        return AsTensor(source.dtype, source.device, batched=source.ndim == 4)
     if isinstance(source, np.ndarray):
-        given, flat = source.dtype, source.ndim == 2
-
-        def as_array(photo: Photo) -> NDArray[Any]:
-            array = _to_array(photo, given)
-            return array[..., 0] if flat else array
-
-        return as_array
+        return AsArray(source.dtype, flat=source.ndim == 2)
     return Photo.to_image
+
+
+@dataclass(frozen=True)
+class AsArray:
+    """Makes of a `Photo` an array of a type, `(H, W)` where it is flat."""
+
+    dtype: np.dtype[Any]
+    flat: bool
+
+    def __call__(self, photo: Photo) -> NDArray[Any]:
+        """Return the samples of a photo."""
+        array = _to_array(photo, self.dtype)
+        return array[..., 0] if self.flat else array
+
+
+@dataclass(frozen=True)
+class AsTensor:
+    """Makes of a `Photo` a tensor of a type on a device, `(1, 3, H, W)` where it is batched."""
+
+    dtype: torch.dtype
+    device: torch.device
+    batched: bool
+
+    def __call__(self, photo: Photo) -> Tensor:
+        """Return the samples of a photo."""
+        known = torch.float32 if self.dtype.is_floating_point else self.dtype
+        sample = torch.empty(0, dtype=known).numpy().dtype
+        planes = torch.from_numpy(_to_array(photo, sample)).permute(2, 0, 1).to(self.device, self.dtype)
+        return planes[None] if self.batched else planes
 
 
 def _to_array(photo: Photo, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -111,8 +127,9 @@ def _from_array(array: NDArray[Any]) -> Photo:
 
 
 def to_tensor(photo: Photo, device: torch.device) -> Tensor:
-    """Return the pixels as `(1, 3, H, W)` on a device."""
-    pixels = photo.pixels if photo.pixels.flags.writeable else photo.pixels.copy()
+    """Return the pixels as `(1, 3, H, W)` on a device; those that torch cannot share are copied."""
+    shared = photo.pixels.flags.writeable and min(photo.pixels.strides) >= 0
+    pixels = photo.pixels if shared else photo.pixels.copy()
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
 
 

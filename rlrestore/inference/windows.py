@@ -46,7 +46,7 @@ class WindowGrid:
         lefts = tuple(sorted({left for _, left in corners}))
         if limit is not None and len(corners) > limit:
             share = (limit / len(corners)) ** 0.5
-            rows = max(1, int(len(tops) * share))
+            rows = min(limit, max(1, int(len(tops) * share)))
             tops = _even_subset(tops, rows)
             lefts = _even_subset(lefts, limit // rows)
         return cls(size, tops, lefts)

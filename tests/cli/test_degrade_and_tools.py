@@ -57,7 +57,7 @@ def test_the_seed_decides_the_noise(photo: Path, tmp_path: Path) -> None:
         (["--jpeg", "0"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 0"),
         (["--jpeg", "101"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 101"),
         (["--noise", "1", "--seed", "-1"], "out.png", 2, "expected --seed from 0, got -1"),
-        ([], "out.png", 2, "give at least one of --blur, --noise and --jpeg"),
+        ([], "out.png", 2, "give at least one of --blur, --noise and --jpeg, or --camera"),
         (["--noise", "5"], "out.jpg", 2, "would be compressed, which was not asked for"),
         (["--noise", "5"], "photo.png", 2, "is the input itself"),
         (["--noise", "5"], "out.xyz", 1, "ends in one of .png"),
@@ -154,7 +154,7 @@ def test_an_image_that_no_jpeg_can_hold(tmp_path: Path, capsys: pytest.CaptureFi
     arguments = ["degrade", str(tmp_path / "wide.png"), "--jpeg", "50", "-o", str(tmp_path / "out.png")]
 
     assert main(arguments) == 1
-    assert "expected an image of at most 65500 pixels a side for --jpeg" in capsys.readouterr().err
+    assert "expected an image of at most 65500 pixels a side for JPEG" in capsys.readouterr().err
     assert not (tmp_path / "out.png").exists()
 
 

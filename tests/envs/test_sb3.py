@@ -6,8 +6,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from rlrestore.envs.batched import BatchedRestorationEnv
-from rlrestore.envs.sb3 import FlatImage, RestorationVecEnv, flat_space
-from rlrestore.envs.single import RestorationEnv
+from rlrestore.envs.sb3 import RestorationVecEnv, flat_space
 from rlrestore.envs.sources import PairSource
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -87,14 +86,6 @@ def test_what_cannot_be_done_for_one_episode_is_refused(vector: RestorationVecEn
         vector.set_attr("max_steps", 2, indices=0)
     with pytest.raises(NotImplementedError, match="call render on `batched` instead"):
         vector.env_method("render")
-
-
-def test_a_flat_image_is_the_same_image(toolbox: Toolbox, source: PairSource) -> None:
-    plain, flat = RestorationEnv(toolbox, source), FlatImage(RestorationEnv(toolbox, source))
-    expected, _ = plain.reset(seed=0)
-    came, _ = flat.reset(seed=0)
-    np.testing.assert_array_equal(came["image"].reshape(3, 63, 63), expected["image"])
-    assert flat.observation_space.contains(came)
 
 
 def test_only_a_dict_of_boxes_can_be_flattened() -> None:

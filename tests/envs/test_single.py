@@ -10,11 +10,11 @@ import stable_baselines3.common.env_checker
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.envs import ENV_ID
-from rlrestore.envs.sb3 import FlatImage
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
 from rlrestore.toolbox.storage import save_toolbox
@@ -36,23 +36,29 @@ def bright_pair() -> dict[str, Any]:
     return {"degraded": clean + np.float32(0.1), "clean": clean}
 
 
-def test_gymnasiums_checker_has_nothing_to_say(env: RestorationEnv) -> None:
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+def test_gymnasiums_checker_passes_what_gymnasium_makes(
+    toolbox: Toolbox, source: PairSource, render_mode: str | None
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(env)
+        made = gymnasium.make(ENV_ID, toolbox=toolbox, source=source, render_mode=render_mode)
+        check_env(made)
+        assert made.unwrapped is made
 
 
-def test_stable_baselines3s_checker_has_nothing_to_say(env: RestorationEnv) -> None:
+def test_stable_baselines3s_checker_passes_a_flat_observation(env: RestorationEnv) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        stable_baselines3.common.env_checker.check_env(FlatImage(env), warn=True, skip_render_check=False)
+        flat = FlattenObservation(env)
+        stable_baselines3.common.env_checker.check_env(flat, warn=True, skip_render_check=False)
 
 
-def test_unflattened_stable_baselines3_only_asks_for_another_image(env: RestorationEnv) -> None:
+def test_stable_baselines3s_checker_only_warns_twice_of_the_float_image(env: RestorationEnv) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        stable_baselines3.common.env_checker.check_env(env, warn=True)
-    assert {"image is an image" in str(warning.message) for warning in caught} == {True}
+        stable_baselines3.common.env_checker.check_env(env, warn=True, skip_render_check=False)
+    assert ["image is an image" in str(warning.message) for warning in caught] == [True, True]
 
 
 def test_an_episode_from_a_given_pair(env: RestorationEnv) -> None:

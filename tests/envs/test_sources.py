@@ -19,7 +19,8 @@ from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from tests.envs.waits import Waits
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -108,6 +109,30 @@ def test_single_distortions_can_come_with_a_little_of_the_others() -> None:
     assert drawn.noise_sigma_255.max() <= 5
     assert drawn.jpeg_quality[drawn.jpeg_quality > 0].min() >= 60
     assert drawn.blur_sigma_px.min() > 0
+
+
+def test_single_distortions_of_a_tool_for_a_mixture_are_that_mixture() -> None:
+    mixed = ToolSpec("any-1", "mixture", MODERATE.lowest, MODERATE.highest)
+    drawn = SingleDistortions((mixed, TOOLS[0]), light_share=1.0).sample(2000, seeded())
+    of_mixture = drawn.blur_sigma_px > 1.25  # where the blur is too strong for the other tool
+    assert of_mixture.float().mean().item() == pytest.approx(0.4, abs=0.08)
+    assert (drawn.jpeg_quality[of_mixture] > 0).all()
+    assert drawn.noise_sigma_255.max() > 30
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SingleDistortions(),
+        Blend(((0.6, MODERATE), (0.3, SingleDistortions(light_share=0.5)), (0.1, Untouched()))),
+    ],
+)
+def test_sampling_waits_for_the_device_only_the_first_time(bank: PhotoBank, recipe: Recipe) -> None:
+    source = MixtureSource(bank, recipe)
+    source.candidates(4, seeded())  # constants are sent to the device once
+    with Waits() as waits:
+        source.candidates(4, seeded())
+    assert waits.found == []
 
 
 def test_clean_pairs_are_equal_and_above_no_limit(bank: PhotoBank) -> None:

@@ -10,7 +10,15 @@ import torch
 from PIL import Image
 
 from rlrestore.errors import ImageError, UsageError
-from rlrestore.evaluation.scores import STOPPED, Scores, measure_files, measure_patches, merge, summarise
+from rlrestore.evaluation.scores import (
+    STOPPED,
+    Scores,
+    measure_files,
+    measure_patches,
+    merge,
+    summarise,
+    to_images,
+)
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, pair_files
 from tests.toys import make_restorer
 
@@ -154,3 +162,12 @@ def test_the_table_shows_the_numbers() -> None:
     assert lines[3] == ["SSIM", "0.2000", "0.2150", "+0.0150"]
     assert lines[4] == ["stop", "here", "0.0%"]
     assert table.endswith("end worse than they came: 25.0%\n  actions: tool 100.0%")
+
+
+def test_arrays_that_cannot_be_written_to_or_run_backwards_are_measured() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    locked = pixels.copy()
+    locked.setflags(write=False)
+    expected = pixels.transpose(0, 3, 1, 2) / np.float32(255)
+    np.testing.assert_allclose(to_images(locked).numpy(), expected)  # a warning would fail the test
+    np.testing.assert_allclose(to_images(pixels[:, ::-1]).numpy(), expected[:, :, ::-1])

@@ -1,5 +1,6 @@
 """What Python code may hand in as a photograph."""
 
+import pickle  # noqa: TID251  # to show that other programs may
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_tensor, with_tensor
 
 
@@ -109,3 +111,31 @@ def test_a_pillow_image_keeps_what_it_knows_of_its_file(tmp_path: Path) -> None:
         ImageError, match="expected an image of at least 8×8 pixels, but the Pillow image is 7×9"
     ):
         as_photo(Image.new("RGB", (7, 9)))
+
+
+@pytest.mark.parametrize("steps", [(-1, 1, 1), (1, -1, 1), (1, 1, -1), (-2, -3, -1)])
+def test_pixels_of_negative_strides_are_taken(steps: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(0).random((30, 40, 3), np.float32)
+    view = pixels[:: steps[0], :: steps[1], :: steps[2]]
+    image = to_tensor(Photo(view), torch.device("cpu"))
+    np.testing.assert_array_equal(image[0].permute(1, 2, 0).numpy(), view)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.full((9, 10, 3), 7, np.uint16),
+        np.full((9, 10), 0.5, ">f8"),
+        torch.full((1, 3, 9, 10), 0.25, dtype=torch.bfloat16),
+        Image.new("L", (10, 9), 80),
+    ],
+)
+def test_what_makes_the_kind_that_was_given_can_be_pickled(source: Any) -> None:
+    copy = pickle.loads(pickle.dumps(as_given(source)))  # noqa: S301  # its own bytes
+    photo = as_photo(source)
+    made, expected = copy(photo), as_given(source)(photo)
+    assert type(made) is type(source)
+    if isinstance(made, torch.Tensor):
+        torch.testing.assert_close(made, source)
+    else:
+        np.testing.assert_array_equal(np.asarray(made), np.asarray(expected))

@@ -1,1 +1,1 @@
-"""Degradations: blur, noise, JPEG; the paper's mixtures of them; their libjpeg twin for files."""
+"""Degradations: blur, noise, JPEG, cameras, film; the paper's mixtures; their libjpeg twin for files."""

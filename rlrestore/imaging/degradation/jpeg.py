@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlrestore.imaging.degradation.batches import Rows, apply_where
+
 BLOCK = 8
 MCU = 16
-"""Pixels per minimum coded unit at 4:2:0: two luma blocks, one chroma block."""
+"""Pixels per minimum coded unit at 4:2:0: two luma blocks, one chroma block. At 4:4:4 it is a block."""
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -129,12 +131,28 @@ def _triangle_upsample(chroma: Tensor) -> Tensor:
     return torch.stack(((left + 8) / 16, (right + 7) / 16), dim=4).flatten(3, 4).floor_()
 
 
-def jpeg(images: Tensor, quality: Tensor) -> Tensor:
-    """Compress every image with 8-bit baseline JPEG, 4:2:0, and decode it again.
+def _code_chroma(chroma: Tensor, tables: Tensor, full_chroma: Tensor | None) -> Tensor:
+    """Return what the chroma planes `(B, 2, H, W)` become by coding at half or at full resolution."""
+
+    def code(planes: Tensor, rows: Rows) -> Tensor:
+        coded = _code_plane(planes.flatten(0, 1), tables[rows].repeat_interleave(2, dim=0))
+        return coded.view_as(planes)
+
+    def halved(planes: Tensor, rows: Rows) -> Tensor:
+        return _triangle_upsample(code(_halve(planes), rows))
+
+    if full_chroma is None:
+        return halved(chroma, slice(None))
+    return apply_where(full_chroma, apply_where(~full_chroma, chroma, halved), code)
+
+
+def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor | None = None) -> Tensor:
+    """Compress every image with 8-bit baseline JPEG and decode it again.
 
     Args:
         images: `(B, 3, H, W)` RGB in [0, 1]; rounded to 8 bits first, as a file would be.
         quality: `(B,)` from 1 to 100; 0 leaves the image untouched, unrounded.
+        full_chroma: `(B,)` bool: 4:4:4, else 4:2:0. All are 4:2:0 where it is not given.
 
     Returns:
         `(B, 3, H, W)` multiples of 1/255 in [0, 1].
@@ -149,9 +167,8 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     luma_table, chroma_table = quantisation_tables(quality)
     luma = _code_plane((colours[:, 0] + 0.5).floor_(), luma_table)
     # libjpeg rounds halves of chroma down; every second pixel with R = G is such a half.
-    chroma = _halve((colours[:, 1:] + (128.5 - 1 / 65536)).floor_())
-    chroma = _code_plane(chroma.flatten(0, 1), chroma_table.repeat_interleave(2, dim=0))
-    chroma = _triangle_upsample(chroma.view(batch, 2, tall // 2, wide // 2)) - 128
+    chroma = (colours[:, 1:] + (128.5 - 1 / 65536)).floor_()
+    chroma = _code_chroma(chroma, chroma_table, full_chroma) - 128
     planes = torch.cat((luma[:, None], chroma), dim=1).flatten(2)
     decoded = (_constant(YCBCR_TO_RGB, images.device) @ planes).round_().clamp_(0, 255).div_(255)
     decoded = decoded.view(batch, 3, tall, wide)[..., :height, :width]

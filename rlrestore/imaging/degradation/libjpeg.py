@@ -60,8 +60,8 @@ def blur_and_noise(
     return rounded
 
 
-def jpeg_round_trip(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
-    """Write 8-bit pixels `(H, W, 3)` as baseline JPEG 4:2:0 in memory, and read them back.
+def jpeg_file(pixels: npt.NDArray[np.uint8], quality: int, full_chroma: bool = False) -> bytes:
+    """Return 8-bit pixels `(H, W, 3)` as a baseline JPEG file, 4:4:4 or 4:2:0.
 
     Raises:
         ValueError: The quality is not a whole number from 1 to 100.
@@ -69,7 +69,20 @@ def jpeg_round_trip(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[
     if not 1 <= quality <= 100 or quality != int(quality):
         raise ValueError(f"expected a JPEG quality from 1 to 100, got {quality}")
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=int(quality), subsampling="4:2:0")
-    with Image.open(stream) as image:
+    subsampling = "4:4:4" if full_chroma else "4:2:0"
+    Image.fromarray(pixels).save(stream, "JPEG", quality=int(quality), subsampling=subsampling)
+    return stream.getvalue()
+
+
+def jpeg_round_trip(
+    pixels: npt.NDArray[np.uint8], quality: int, full_chroma: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Write 8-bit pixels `(H, W, 3)` as a JPEG file in memory, as `jpeg_file` does, and read them back."""
+    return jpeg_pixels(jpeg_file(pixels, quality, full_chroma))
+
+
+def jpeg_pixels(content: bytes) -> npt.NDArray[np.uint8]:
+    """Return the pixels `(H, W, 3)` of a JPEG file."""
+    with Image.open(io.BytesIO(content)) as image:
         decoded: npt.NDArray[np.uint8] = np.asarray(image)
     return decoded

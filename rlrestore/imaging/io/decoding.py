@@ -1,50 +1,36 @@
 """From the bytes of an image file to a `Photo`."""
 
-import importlib
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from functools import cache
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
 from rlrestore.errors import ImageError
-from rlrestore.imaging.io.deep import deep_colour_samples
-from rlrestore.imaging.io.metadata import exif_block, orientation, resolution_dpi, xmp_packet
+from rlrestore.imaging.io import boxes, ifd, raw
+from rlrestore.imaging.io.cut_jpeg import read_cut_jpeg
+from rlrestore.imaging.io.deep import deep_samples
+from rlrestore.imaging.io.metadata import TRANSPOSING, Metadata, directory_resolution, exif_of_tiff
+from rlrestore.imaging.io.opening import (
+    FIRST_PICTURE_FORMATS,
+    MAX_MEGAPIXELS,
+    Opened,
+    check_header,
+    no_pillow_limits,
+    open_photo,
+    reason,
+)
 from rlrestore.imaging.io.photo import Integers, Photo, to_floats
-
-MAX_MEGAPIXELS = 200
-MIN_SIDE_PX = 8
-
-UNREAD_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "ICO", "ICNS"})
-"""Formats that start another program, have no decoder at all, or hold images larger than they claim."""
-
-FIRST_PICTURE_FORMATS = frozenset({"HEIF", "MPO", "PSD"})
-"""Formats whose first picture is the photograph and whose others are its parts: previews, depth, layers."""
+from rlrestore.imaging.io.reading import described, of_pillow_image, tidied
 
 PHOTOMETRIC_TAG, WHITE_IS_ZERO = 262, 0
 BITS_TAG = 258
-
-_PILLOW_STATE = threading.Lock()
-
-
-@contextmanager
-def _no_pillow_limits() -> Iterator[None]:
-    """Lift Pillow's pixel limit, which lies below ours, and silence its warnings while a header is read.
-
-    Both are settings of the whole process, so they are held under a lock and put back at once.
-    """
-    with _PILLOW_STATE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+DEEP_GREY_FORMATS = frozenset({None, "PNG", "TIFF", "PPM", "JPEG2000"})
+"""Formats whose 16-bit grey spans 0 to 65535 as Pillow reads it."""
+CONVERTED = frozenset({"CMYK", "LAB"})
+"""Modes of colours that are converted to sRGB, which the file's own profile does not describe."""
 
 
 def decode_photo(stream: BinaryIO, name: str) -> Photo:
@@ -55,30 +41,91 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
         name: How to call the file in an error message.
 
     Raises:
-        ImageError: It is no image, is damaged, too small, too large, or has several frames.
+        ImageError: It is no image, is damaged, too small, too large, has several frames, or holds samples
+            that cannot be read faithfully.
     """
-    image = _open_header(stream, name)
+    if raw.is_raw(stream):
+        return _developed(stream, name)
+    opened = open_photo(stream, name)
     try:
-        _check_header(image, name)
-        with _no_pillow_limits():
-            turn = orientation(image)
-        # Pillow checks its limit again while it loads TIFF; other formats may hold a larger image inside.
-        with _no_pillow_limits() if image.format == "TIFF" else nullcontext():
-            image.load()
-        notes: list[str] = []
-        samples = deep_colour_samples(image, stream, name)
+        check_header(opened.width, opened.height, name, opened.kind if opened.several else None)
+        metadata, turn, notes = described(opened)
+        samples = deep_samples(opened, name)
+        turned = False
+        if samples is None and opened.image is not None:
+            image, *more = _loaded(opened, opened.image)
+            plain = list(more)
+            samples = _plain_samples(image, plain, name)
+            notes = [*plain, *notes]
+            turned = opened.kind == "TIFF"  # Pillow turns TIFF by itself while loading, and only TIFF
         if samples is None:
-            # Pillow turns TIFF by itself while loading, and only TIFF.
-            samples = _oriented(_plain_samples(image, notes, name), 1 if image.format == "TIFF" else turn)
-        else:
-            samples = _oriented(samples, turn)
-        return _photo(samples, image, tuple(notes))
+            raise ValueError("no pixels")
+        samples = samples if turned else _oriented(samples, turn)
+        mode = "" if opened.image is None else opened.image.mode
+        return _photo(samples, _turned(metadata, turn), mode, notes)
     except ImageError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they trip over
-        raise _told(error, image, name) from error
+        raise _told(error, opened.kind, name) from error
     finally:
-        image.close()
+        opened.close()
+
+
+def _loaded(opened: Opened, image: Image.Image) -> tuple[Any, ...]:
+    """Have Pillow read the pixels; return the image, and a note where they are not all the file's."""
+    try:
+        # Pillow checks its limit again while it loads TIFF; other formats may hold a larger image inside.
+        with no_pillow_limits() if image.format == "TIFF" else nullcontext():
+            image.load()
+    except OSError:
+        rescued = read_cut_jpeg(opened.stream, image.mode) if opened.kind in ("JPEG", "MPO") else None
+        if rescued is None:
+            raise
+        rows = (
+            f"its last {rescued.lost_rows} rows are incomplete" if rescued.lost_rows else "no pixel is lost"
+        )
+        return rescued.image, f"the end of the file is missing: {rows}"
+    if opened.kind == "AVIF" and boxes.avif_is_deep(opened.stream):
+        return image, "more than 8 bits a sample were read as 8"
+    return (image,)
+
+
+def _developed(stream: BinaryIO, name: str) -> Photo:
+    """Return a camera's raw file as a photograph."""
+    samples = raw.developed(stream, name, MAX_MEGAPIXELS * 10**6)
+    check_header(samples.shape[1], samples.shape[0], name)
+    said: dict[str, Any] = {}
+    with suppress(ValueError):
+        directory = ifd.read_directory(stream)
+        said = {"exif": exif_of_tiff(stream, directory), "dpi": directory_resolution(directory)}
+    metadata, notes = tidied(said)
+    return _photo(samples, metadata, "", ["a camera's raw file, developed to 16-bit sRGB", *notes])
+
+
+def check_whole(stream: BinaryIO, name: str) -> None:
+    """Make sure that all pixels of an image file can be read, in less memory than `decode_photo` takes.
+
+    Args:
+        stream: The open file, at its start.
+        name: How to call the file in an error message.
+
+    Raises:
+        ImageError: They cannot.
+    """
+    opened = open_photo(stream, name)
+    try:
+        check_header(opened.width, opened.height, name)
+        if opened.image is None:
+            deep_samples(opened, name)
+        else:
+            with no_pillow_limits() if opened.kind == "TIFF" else nullcontext():
+                opened.image.load()
+    except ImageError:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they trip over
+        raise _told(error, opened.kind, name) from error
+    finally:
+        opened.close()
 
 
 def header_pixels(stream: BinaryIO, name: str) -> int:
@@ -91,8 +138,11 @@ def header_pixels(stream: BinaryIO, name: str) -> int:
     Raises:
         ImageError: There is no header that can be read.
     """
-    with _open_header(stream, name) as image:
-        return image.width * image.height
+    if raw.is_raw(stream):  # which is known once it is developed
+        return MAX_MEGAPIXELS * 10**6 if raw.can_develop() else 0
+    opened = open_photo(stream, name)
+    opened.close()
+    return opened.width * opened.height
 
 
 def from_image(image: Image.Image) -> Photo:
@@ -101,80 +151,41 @@ def from_image(image: Image.Image) -> Photo:
     Raises:
         ImageError: It is damaged, too small, too large, or has several frames.
     """
-    name, notes = "the Pillow image", list[str]()
+    name = "the Pillow image"
     if image.mode == "I" and image.format is None:
         raise ImageError(
             "expected to know the range of the Pillow image, got mode I: convert it to I;16 or L"
         )
-    _check_header(image, name)
+    depths = set(getattr(image, "tag_v2", {}).get(BITS_TAG, (8,)))
+    if image.format == "TIFF" and image.mode.startswith("I") and depths != {16}:
+        bits = "/".join(map(str, depths))
+        raise ImageError(
+            f"expected 8- or 16-bit samples, but {name} is of {bits}-bit ones; hand in the file's path"
+        )
+    with no_pillow_limits():
+        several = bool(getattr(image, "is_animated", False)) and image.format not in FIRST_PICTURE_FORMATS
+    check_header(image.width, image.height, name, str(image.format) if several else None)
     try:
-        return _photo(_oriented(_plain_samples(image, notes, name), orientation(image)), image, tuple(notes))
+        metadata, turn, notes = of_pillow_image(image)
+        samples = _plain_samples(image, notes, name)
+        turned = image.format == "TIFF"
+        return _photo(
+            samples if turned else _oriented(samples, turn), _turned(metadata, turn), image.mode, notes
+        )
     except ImageError:
         raise
     except Exception as error:  # it may only now be read from its file
-        raise _told(error, image, name) from error
+        raise _told(error, image.format, name) from error
 
 
-def _told(error: Exception, image: Image.Image, name: str) -> ImageError:
+def _told(error: Exception, kind: str | None, name: str) -> ImageError:
     """Return what to tell the user of whatever a decoder tripped over."""
     if isinstance(error, MemoryError):
         return ImageError(f"expected {name} to fit into memory; it does not: make it smaller")
     return ImageError(
-        f"expected a complete {image.format} image, but {name} is truncated or damaged "
-        f"({_reason(error)}); get a fresh copy of the file"
+        f"expected a complete {kind} image, but {name} is truncated or damaged "
+        f"({reason(error)}); get a fresh copy of the file"
     )
-
-
-def _open_header(stream: BinaryIO, name: str) -> Image.Image:
-    _know_formats()
-    formats = [name for name in Image.ID if name not in UNREAD_FORMATS]
-    try:
-        with _no_pillow_limits():
-            return Image.open(stream, formats=formats)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"expected an image file, but {name} is none that can be read; convert it to PNG, JPEG or TIFF"
-        ) from error
-    except Exception as error:  # parsers of damaged headers raise whatever they trip over
-        raise ImageError(
-            f"expected an image file, but the header of {name} is damaged ({_reason(error)}); "
-            "get a fresh copy of the file"
-        ) from error
-
-
-@cache
-def _know_formats() -> None:
-    """Load all that Pillow can read, HEIC among it where the extra `heic` is installed."""
-    Image.init()
-    with suppress(ImportError):
-        importlib.import_module("pillow_heif").register_heif_opener()
-
-
-def _reason(error: Exception) -> str:
-    """Return an error's own words on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _check_header(image: Image.Image, name: str) -> None:
-    """Refuse from the header alone, before any memory is spent on pixels."""
-    width, height = image.size
-    if width * height > MAX_MEGAPIXELS * 10**6:
-        raise ImageError(
-            f"expected at most {MAX_MEGAPIXELS} megapixels, but {name} claims {width}×{height} "
-            f"({width * height / 1e6:.0f} megapixels); crop or shrink it first"
-        )
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(
-            f"expected an image of at least {MIN_SIDE_PX}×{MIN_SIDE_PX} pixels, "
-            f"but {name} is {width}×{height}; use a larger one"
-        )
-    with _no_pillow_limits():
-        several = bool(getattr(image, "is_animated", False))
-    if several and image.format not in FIRST_PICTURE_FORMATS:
-        raise ImageError(
-            f"expected a single picture, but {name} is an animated or multi-page {image.format}; "
-            "save its frames as separate files first"
-        )
 
 
 def _plain_samples(image: Image.Image, notes: list[str], name: str) -> Integers:
@@ -186,7 +197,7 @@ def _plain_samples(image: Image.Image, notes: list[str], name: str) -> Integers:
         raise ImageError(
             f"expected 8- or 16-bit samples, but {name} holds floating-point ones; convert it to 16-bit TIFF"
         )
-    if mode in ("CMYK", "LAB"):
+    if mode in CONVERTED:
         image = _converted_to_rgb(image)
         notes.append(f"{mode} converted to RGB")
     elif mode in ("1", "L", "LA", "La"):
@@ -210,6 +221,11 @@ def _converted_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey16_samples(image: Image.Image, name: str) -> Integers:
+    if image.format not in DEEP_GREY_FORMATS:
+        raise ImageError(
+            f"expected 8-bit samples in {image.format}, but {name} holds deeper ones of an unknown range; "
+            "convert it to 16-bit TIFF or PNG"
+        )
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
@@ -227,7 +243,7 @@ def _grey16_samples(image: Image.Image, name: str) -> Integers:
 
 def _oriented(samples: Integers, turn: int) -> Integers:
     """Turn `(H, W, C)` samples upright. Source: EXIF 2.32, tag Orientation."""
-    if turn in (5, 6, 7, 8):
+    if turn in TRANSPOSING:
         samples = samples.transpose(1, 0, 2)
     if turn in (3, 4, 7, 8):
         samples = samples[::-1]
@@ -236,34 +252,23 @@ def _oriented(samples: Integers, turn: int) -> Integers:
     return samples
 
 
-def _photo(samples: Integers, image: Image.Image, notes: tuple[str, ...]) -> Photo:
+def _turned(metadata: Metadata, turn: int) -> Metadata:
+    """Turn what a file says of its pixels' sides with them."""
+    if metadata.dpi is None or turn not in TRANSPOSING:
+        return metadata
+    return replace(metadata, dpi=(metadata.dpi[1], metadata.dpi[0]))
+
+
+def _photo(samples: Integers, metadata: Metadata, mode: str, notes: list[str]) -> Photo:
     channels = samples.shape[2]
     transparent = channels in (2, 4)
-    with _no_pillow_limits():
-        exif, xmp, dpi = exif_block(image), xmp_packet(image), resolution_dpi(image)
-    converted = image.mode in ("CMYK", "LAB")  # to sRGB, which the file's own profile does not describe
+    if mode in CONVERTED:
+        metadata = replace(metadata, icc_profile=None, colours=None)
     return Photo(
         pixels=to_floats(samples[..., : channels - transparent]),
         alpha=np.ascontiguousarray(samples[..., -1]) if transparent else None,
         greyscale=channels <= 2,
         depth_bits=samples.dtype.itemsize * 8,
-        icc_profile=None if converted else image.info.get("icc_profile") or None,
-        exif=exif,
-        xmp=xmp,
-        dpi=dpi,
-        notes=(*notes, *_left_behind(image)),
+        notes=tuple(dict.fromkeys(notes)),
+        **vars(metadata),
     )
-
-
-def _left_behind(image: Image.Image) -> Iterator[str]:
-    """Yield what of a file was not read."""
-    several = image.format == "HEIF" and getattr(image, "n_frames", 1) > 1
-    if image.format == "MPO" or several:
-        yield "only the main picture of the file was read"
-    if image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
-        yield f"{image.info['bit_depth']} bits a sample were read as 8"
-    if image.mode == "CMYK" and 16 in getattr(image, "tag_v2", {}).get(BITS_TAG, ()):
-        yield "16 bits a sample were read as 8"
-    primaries = (image.info.get("nclx_profile") or {}).get("color_primaries", 1)
-    if primaries not in (1, 2) and not image.info.get("icc_profile"):
-        yield f"its colours are taken for sRGB, though the file calls them others (primaries {primaries})"

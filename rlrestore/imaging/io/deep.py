@@ -1,83 +1,113 @@
-"""Colour at 16 bits per sample, which Pillow would read at 8: here it is read by OpenCV."""
+"""Samples that Pillow would read at less than their depth: here they are read by others."""
 
+import importlib
 from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from rlrestore.errors import ImageError
-from rlrestore.imaging.io.metadata import upright_block
+from rlrestore.imaging.io import boxes
+from rlrestore.imaging.io.opening import Opened, is_deep_jp2
 from rlrestore.imaging.io.photo import Integers
+from rlrestore.imaging.io.pnm import pnm_samples
+from rlrestore.imaging.io.tiff_samples import scaled, tiff_samples
 
 _PNG_DEPTH_OFFSET = 24
 _PNG_CHANNELS = {4: 2, 2: 3, 6: 4}
 """Channels of the colour types that Pillow reduces to 8 bits."""
 
-_BITS_PER_SAMPLE_TAG = 258
-_PLANAR_TAG = 284
-_EXTRA_SAMPLES_TAG, _ASSOCIATED = 338, 1
 
-
-def deep_colour_samples(image: Image.Image, stream: BinaryIO, name: str) -> Integers | None:
-    """Read the 16-bit samples of a PNG or TIFF of more than one channel.
+def deep_samples(opened: Opened, name: str) -> Integers | None:
+    """Read the samples of a file that is deeper than Pillow reads, or of an unusual kind.
 
     Args:
-        image: The file as Pillow opened and loaded it, which has proved it whole.
-        stream: The open file.
-        name: How to call the file in an error message.
+        opened: The file.
+        name: How to call it in an error message.
 
     Returns:
-        `(H, W, C)` uint16, colours that transparency was multiplied into divided by it again, not turned
-        upright; None where the file is no deeper than Pillow reads.
+        `(H, W, C)` uint8 or uint16 that span their type, not turned upright, colours not multiplied with
+        transparency; None where Pillow reads them as they are.
 
     Raises:
-        ImageError: It is a TIFF of separate planes, which neither Pillow nor OpenCV reads right.
+        ImageError: They cannot be read faithfully.
     """
-    channels = _deep_channels(image, stream)
-    if channels == 0:
-        return None
-    tags: Any = getattr(image, "tag_v2", {})
-    if tags.get(_PLANAR_TAG, 1) != 1:
-        raise ImageError(
-            f"expected the colours of a pixel side by side, but {name} is a 16-bit TIFF of separate planes; "
-            "convert it to PNG"
-        )
+    if opened.layout is not None and opened.directory is not None:
+        return tiff_samples(opened.stream, opened.directory, opened.layout, name)
+    if opened.netpbm is not None and opened.netpbm.top > 255:
+        return pnm_samples(opened.stream, opened.netpbm)
+    if opened.kind == "PNG":
+        return _png(opened)
+    if opened.kind == "AVIF" and boxes.avif_is_deep(opened.stream):
+        return _avif(opened)
+    if opened.kind == "HEIF" and opened.image is not None and opened.image.info.get("bit_depth", 8) > 8:
+        return _heif(opened.stream)
+    about = is_deep_jp2(opened)
+    return None if about is None else _jp2(opened, about, name)
+
+
+def _whole(opened: Opened) -> None:
+    """Have Pillow read the file, which proves it whole; OpenCV fills in what is missing."""
+    if opened.image is not None:
+        opened.image.load()
+
+
+def _opencv(stream: BinaryIO) -> Any:
+    """Return `(H, W, C)` samples as OpenCV reads them but in the order of RGB, None where it does not."""
     stream.seek(0)
-    content = stream.read()
-    if image.format == "TIFF":  # OpenCV would turn some orientations and fail at others
-        content = upright_block(content) or content
-    decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
+    decoded: Any = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.ndim == 2:
+        return None if decoded is None else decoded[..., None]
+    return decoded[..., [2, 1, 0, 3][: decoded.shape[2]]]
+
+
+def _png(opened: Opened) -> Integers | None:
+    opened.stream.seek(_PNG_DEPTH_OFFSET)
+    depth, colour_type = opened.stream.read(2)
+    channels = _PNG_CHANNELS.get(colour_type, 0) if depth == 16 else 0
+    if channels == 0 or opened.image is None:
         return None
+    _whole(opened)
+    decoded = _opencv(opened.stream)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError("its pixels cannot be unpacked")
     if channels == 2:  # OpenCV repeats the grey channel
         return np.ascontiguousarray(decoded[..., 2:])
-    colours: Integers = decoded[..., 2::-1]
-    if channels == 4:
-        alpha = decoded[..., 3:]
-        if tags.get(_EXTRA_SAMPLES_TAG) == (_ASSOCIATED,):
-            colours = _divided(colours, alpha)
-        return np.concatenate((colours, alpha), axis=2)
-    key = image.info.get("transparency")
-    if isinstance(key, tuple):
-        keyed = np.all(colours == np.asarray(key), axis=2, keepdims=True)
-        return np.concatenate((colours, np.where(keyed, 0, 65535).astype(np.uint16)), axis=2)
-    return colours
+    samples: Integers = np.ascontiguousarray(decoded[..., :channels])
+    key = opened.image.info.get("transparency")
+    if channels == 3 and isinstance(key, tuple):
+        keyed = np.all(samples == np.asarray(key), axis=2, keepdims=True)
+        return np.concatenate((samples, np.where(keyed, 0, 65535).astype(np.uint16)), axis=2)
+    return samples
 
 
-def _divided(colours: Integers, alpha: Integers) -> Integers:
-    """Undo the multiplication of 16-bit colours `(H, W, 3)` with transparency `(H, W, 1)`."""
-    whole = np.float32(65535)
-    restored: Integers = np.rint(colours * (whole / np.maximum(alpha, 1))).clip(0, whole).astype(np.uint16)
-    return restored
+def _avif(opened: Opened) -> Integers | None:
+    _whole(opened)
+    decoded = _opencv(opened.stream)
+    if decoded is None or decoded.dtype != np.uint16:
+        return None
+    twelve = any(len(data) > 2 and data[2] & 0x20 for data in boxes.inside(opened.stream, *boxes.AV1_PATH))
+    return scaled(decoded, 2 ** (12 if twelve else 10) - 1, 16)
 
 
-def _deep_channels(image: Image.Image, stream: BinaryIO) -> int:
-    """Return the number of 16-bit channels, 0 when the file is not of this kind."""
-    if image.format == "PNG":
-        stream.seek(_PNG_DEPTH_OFFSET)
-        depth, colour_type = stream.read(2)
-        return _PNG_CHANNELS.get(colour_type, 0) if depth == 16 else 0
-    tags: Any = getattr(image, "tag_v2", {})
-    deep = image.format == "TIFF" and set(tags.get(_BITS_PER_SAMPLE_TAG, ())) == {16}
-    return {"RGB": 3, "RGBA": 4}.get(image.mode, 0) if deep else 0
+def _heif(stream: BinaryIO) -> Integers:
+    pillow_heif: Any = importlib.import_module("pillow_heif")
+    stream.seek(0)
+    picture = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    samples: Integers = np.asarray(picture)
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    return scaled(samples, 2 ** int(picture.info["bit_depth"]) - 1, 16)
+
+
+def _jp2(opened: Opened, about: boxes.Components, name: str) -> Integers:
+    bits = about.bits[0]
+    odd = about.signed or len(set(about.bits)) > 1 or bits > 16
+    _whole(opened)
+    decoded = None if odd else _opencv(opened.stream)
+    if decoded is None or decoded.shape[2] != len(about.bits):
+        kind = "signed " * about.signed + "/".join(str(depth) for depth in dict.fromkeys(about.bits)) + "-bit"
+        raise ImageError(
+            f"expected samples of one depth in JPEG 2000, grey, RGB or RGBA, but {name} holds "
+            f"{len(about.bits)} channels of {kind} ones; convert it to 16-bit TIFF or PNG"
+        )
+    return scaled(decoded, 2**bits - 1, 8 if bits < 8 else 16)

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from rlrestore.errors import ImageError, UsageError
-from rlrestore.imaging.io.metadata import EXIF_PREFIX
+from rlrestore.imaging.io.holding import FORMATS, check_holds, fitted
+from rlrestore.imaging.io.jpeg_segments import LARGEST_SEGMENT, PHOTOSHOP
+from rlrestore.imaging.io.metadata import EXIF_PREFIX, without_orientation
 from rlrestore.imaging.io.photo import Photo
-from rlrestore.imaging.io.png16 import PNG_STRATEGY, encode_png16
+from rlrestore.imaging.io.png import encode_png
 from rlrestore.imaging.io.tiff import encode_tiff
 
 DEFAULT_QUALITY = 95
@@ -20,10 +21,10 @@ DEFAULT_QUALITY = 95
 
 
 def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = None) -> bytes:
-    """Encode a photo in the format of a file name's suffix.
+    """Encode a photo in the format of a file name's suffix, without what the format cannot hold.
 
     Args:
-        photo: What to write; kept at 16 bits where it is 16-bit and the format can (PNG, TIFF).
+        photo: What to write; kept at 16 bits where it is 16-bit and the format can (PNG, TIFF, PPM).
         suffix: A key of `ENCODERS`.
         name: How to call the file in an error message.
         quality: From 1 to 100, for JPEG, AVIF, and WebP, which is lossless without it; PNG, TIFF, BMP and PPM
@@ -33,29 +34,17 @@ def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = Non
         ImageError: The format cannot hold the photo's transparency or size.
         UsageError: A quality that there is none of, or for a format without one.
     """
-    check_transparency(photo, suffix, name)
+    check_holds(photo, suffix, name)
     if quality is not None and not (suffix in LOSSY_SUFFIXES and 1 <= quality <= 100):
         raise UsageError(f"expected a quality from 1 to 100, for jpg, avif or webp, got {quality} for {name}")
+    kept, _ = fitted(photo, suffix)
     try:
-        return ENCODERS[suffix](photo, quality)
+        return ENCODERS[suffix](kept, quality)
     except (OSError, ValueError, TypeError, OverflowError, struct.error) as error:
         raise ImageError(
             f"expected a format that can hold {photo.width}×{photo.height} pixels, "
             f"but {name} cannot be encoded ({error}); write .png"
         ) from error
-
-
-def check_transparency(photo: Photo, suffix: str, name: str) -> None:
-    """Make sure that a format can hold a photo's transparency, to be asked before the work is done.
-
-    Raises:
-        ImageError: It cannot.
-    """
-    if photo.alpha is not None and suffix not in TRANSPARENT_SUFFIXES:
-        raise ImageError(
-            f"expected a format that keeps the photo's transparency, but {name} ends in {suffix}; "
-            "write .png, .webp or .tif"
-        )
 
 
 def _saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
@@ -70,23 +59,11 @@ def _prefixed_exif(photo: Photo) -> bytes | None:
 
 def _png(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
-    if photo.depth_bits == 16:
-        return encode_png16(photo)
-    text = PngInfo()
-    if photo.xmp:
-        text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
-    return _saved(
-        photo.to_image(),
-        "PNG",
-        compress_type=PNG_STRATEGY,
-        pnginfo=text,
-        icc_profile=photo.icc_profile,
-        exif=photo.exif,
-        dpi=photo.dpi,
-    )
+    return encode_png(photo)
 
 
 def _jpeg(photo: Photo, quality: int | None) -> bytes:
+    comments = [text.encode() for _, text in photo.texts]
     return _saved(
         photo.to_image(),
         "JPEG",
@@ -96,7 +73,21 @@ def _jpeg(photo: Photo, quality: int | None) -> bytes:
         exif=_prefixed_exif(photo),
         xmp=photo.xmp,
         dpi=photo.dpi,
+        extra=b"".join((*_photoshop_segments(photo.photoshop), *(_segment(0xFE, text) for text in comments))),
     )
+
+
+def _photoshop_segments(block: bytes | None) -> list[bytes]:
+    step = LARGEST_SEGMENT - len(PHOTOSHOP)
+    return [
+        _segment(0xED, PHOTOSHOP + block[place : place + step])
+        for place in range(0, len(block or b""), step)
+        if block
+    ]
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
 def _webp(photo: Photo, quality: int | None) -> bytes:
@@ -119,7 +110,7 @@ def _avif(photo: Photo, quality: int | None) -> bytes:
         quality=quality or DEFAULT_QUALITY,
         subsampling="4:4:4",
         icc_profile=photo.icc_profile,
-        exif=photo.exif,
+        exif=without_orientation(photo.exif) if photo.exif else None,  # else Pillow would write it anew
         xmp=photo.xmp,
     )
 
@@ -131,7 +122,7 @@ def _tiff(photo: Photo, quality: int | None) -> bytes:
 
 def _bmp(photo: Photo, quality: int | None) -> bytes:
     del quality  # lossless
-    return _saved(photo.to_image(), "BMP", dpi=photo.dpi)
+    return _saved(photo.to_image(), "BMP", dpi=photo.dpi or (0, 0))  # without it Pillow makes up 96
 
 
 def _ppm(photo: Photo, quality: int | None) -> bytes:
@@ -142,22 +133,17 @@ def _ppm(photo: Photo, quality: int | None) -> bytes:
     return header + photo.samples(16).astype(np.dtype(">u2")).tobytes()
 
 
-ENCODERS: dict[str, Callable[[Photo, int | None], bytes]] = {
-    ".png": _png,
-    ".jpg": _jpeg,
-    ".jpeg": _jpeg,
-    ".webp": _webp,
-    ".avif": _avif,
-    ".tif": _tiff,
-    ".tiff": _tiff,
-    ".bmp": _bmp,
-    ".ppm": _ppm,
-    ".pgm": _ppm,
-    ".pnm": _ppm,
+_ENCODERS: dict[str, Callable[[Photo, int | None], bytes]] = {
+    "PNG": _png,
+    "JPEG": _jpeg,
+    "WebP": _webp,
+    "AVIF": _avif,
+    "TIFF": _tiff,
+    "BMP": _bmp,
+    "PPM": _ppm,
 }
+ENCODERS = {suffix: _ENCODERS[held.name] for suffix, held in FORMATS.items()}
 """The suffixes that can be written."""
-
-TRANSPARENT_SUFFIXES = frozenset({".png", ".webp", ".avif", ".tif", ".tiff"})
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp", ".avif"})
 """The suffixes for which a quality can be given."""

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
-from rlrestore.imaging.io.decoding import decode_photo, header_pixels
+from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.imaging.io.decoding import check_whole, decode_photo, header_pixels
 from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
+from rlrestore.imaging.io.holding import fitted
 from rlrestore.imaging.io.photo import Photo, to_integers
+from rlrestore.imaging.io.raw import RAW_SUFFIXES, can_develop
 
 __all__ = [
     "Photo",
     "check_output",
     "claimed_pixels",
     "is_folder",
+    "is_whole",
     "list_photos",
     "read_photo",
     "read_rgb8",
@@ -32,28 +35,27 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 
 LISTED_SUFFIXES = frozenset(
-    (
-        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
+    {
         *(
-            ".ppm",
-            ".pgm",
-            ".pbm",
-            ".pnm",
-            ".gif",
-            ".avif",
-            ".heic",
-            ".heif",
-            ".jp2",
-            ".j2k",
-            ".jpx",
-            ".tga",
-            ".qoi",
-            ".sgi",
-            ".pcx",
+            ".png",
+            ".apng",
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".jif",
+            ".mpo",
+            ".webp",
+            ".tif",
+            ".tiff",
+            ".btf",
         ),
-    )
+        *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".hif"),
+        *(".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c", ".tga", ".qoi", ".sgi", ".pcx", ".psd"),
+    }
 )
-"""Names taken for photographs in a folder; a file named on its own is read whatever its name."""
+"""Names taken for photographs in a folder, beside those of camera raw files where the extra `raw` is there; a
+file named on its own is read whatever its name."""
 
 _logger = logging.getLogger(__name__)
 
@@ -89,6 +91,16 @@ def claimed_pixels(path: PathLike) -> int:
             return header_pixels(stream, shown(path))
     except ImageError:
         return 0
+
+
+def is_whole(path: PathLike) -> bool:
+    """Tell whether there is an image file whose pixels can all be read."""
+    try:
+        with _opened(path) as stream:
+            check_whole(stream, shown(path))
+    except ImageError:
+        return False
+    return True
 
 
 def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
@@ -163,41 +175,35 @@ def check_output(path: PathLike) -> None:
         raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
 
 
-def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> None:
+def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> tuple[str, ...]:
     """Write a photo in the format of the name's suffix, completely or not at all.
 
     The file is written under a temporary name in the same folder and renamed, so a reader never sees half of
     it, and an existing file stays as it was until the new one is whole.
 
     Args:
-        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm (see `ENCODERS`). PNG and TIFF
-            keep 16 bits and all metadata; BMP and PPM keep neither EXIF nor profile.
+        path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm; `docs/formats.md` says what
+            each can hold.
         photo: What to write.
         quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
+
+    Returns:
+        Notes on what of the photo the format cannot hold and was left out.
 
     Raises:
         ImageError: It cannot be written there, or the format cannot hold the photo's transparency.
         UsageError: A quality that there is none of, or for a format without one.
     """
     check_output(path)
-    content = encode_photo(photo, Path(path).suffix.lower(), shown(path), quality)
+    suffix = Path(path).suffix.lower()
+    content = encode_photo(photo, suffix, shown(path), quality)
     try:
-        _replace_file(Path(path), content)
+        write_atomically(Path(path), content)
     except OSError as error:
         raise ImageError(
             f"expected to write {shown(path)}, but that failed ({_cause(error)}); choose another output"
         ) from error
-
-
-def _replace_file(target: Path, content: bytes) -> None:
-    """Put `content` where `target` is, through a temporary file that is removed when anything fails."""
-    temporary = target.parent / f".rlrestore-{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return fitted(photo, suffix)[1]
 
 
 def list_photos(folder: PathLike) -> list[Path]:
@@ -224,7 +230,9 @@ def _walk(folder: Path) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         _logger.warning("folder %s cannot be read (%s) and is left out", shown(error.filename), _cause(error))
 
+    listed = LISTED_SUFFIXES | RAW_SUFFIXES if can_develop() else LISTED_SUFFIXES
     seen: set[tuple[int, int]] = set()
+    left_out = 0
     for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -232,6 +240,14 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in LISTED_SUFFIXES:
+        shown_names = [name for name in names if not name.startswith(".")]
+        for name in shown_names:
+            if Path(name).suffix.lower() in listed:
                 yield Path(root) / name
+        left_out += sum(Path(name).suffix.lower() in RAW_SUFFIXES - listed for name in shown_names)
+    if left_out:
+        _logger.warning(
+            "%d camera raw files in %s are left out: develop them first, or install the extra raw",
+            left_out,
+            shown(folder),
+        )

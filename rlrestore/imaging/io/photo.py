@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rlrestore.imaging.io.colour import Colours
+
 BAND_ROWS = 256
 """Rows converted at a time, so that a large photo never exists twice in float."""
 
@@ -35,6 +37,9 @@ class Photo:
         exif: EXIF block from its TIFF header on, the orientation reset to upright, the thumbnail cut off.
         xmp: XMP packet, the orientation reset to upright.
         dpi: Pixels per inch, horizontal and vertical.
+        photoshop: Block of Photoshop's image resources, IPTC among them.
+        texts: Keyword and text of every comment; that of a file without keywords is `Comment`.
+        colours: What the file said of its colours beside or instead of a profile, None without a word.
         notes: What could not be kept as it was, for the user to read ("CMYK converted to RGB").
     """
 
@@ -46,6 +51,9 @@ class Photo:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    photoshop: bytes | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    colours: Colours | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -3,52 +3,63 @@
 Source: TIFF revision 6.0 (Adobe 1992); Adobe Photoshop TIFF technical notes (compression 8).
 """
 
-import io
 import zlib
-from typing import Any
 
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-from rlrestore.imaging.io.metadata import XMP_TAG, lasting_exif
+from rlrestore.imaging.io import ifd, tiff_samples
+from rlrestore.imaging.io.ifd import Entry, Tree, entry
+from rlrestore.imaging.io.metadata import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, exif_tree
 from rlrestore.imaging.io.photo import Photo
+from rlrestore.imaging.io.photoshop import iptc
 
-_ICC_TAG = 34675
+_XMP, _IPTC, _RESOURCES, _ICC = 700, 33723, 34377, 34675
+_DEFLATE, _INCH = 8, 2
+_HEADER_BYTES = 8
 
 
 def encode_tiff(photo: Photo) -> bytes:
-    """Write a photo as TIFF of its own depth, losslessly compressed, with profile, EXIF, XMP and resolution.
+    """Write a photo as TIFF of its own depth, losslessly compressed, with all that came with it but texts.
 
-    At 16 bits, greyscale with transparency is written as RGB with transparency: few programs read the former.
+    The bytes are in the order of the EXIF block, whose values are written as they are. At 16 bits, greyscale
+    with transparency is written as RGB with transparency: few programs read the former.
     """
+    order, tags = exif_tree(photo.exif)
     samples = photo.samples(photo.depth_bits)
     if photo.channels == 2 and photo.depth_bits == 16:
         samples = samples[..., [0, 0, 0, 1]]
-    strip = zlib.compress(samples.astype(samples.dtype.newbyteorder("<")).tobytes())
-    channels = samples.shape[2]
+    strip = zlib.compress(samples.astype(samples.dtype.newbyteorder(order), copy=False).tobytes())
+    tags |= _layout(photo, samples.shape[2], order, len(strip))
+    if photo.dpi:
+        tags[X_RESOLUTION] = entry(order, ifd.RATIONAL, photo.dpi[0])
+        tags[Y_RESOLUTION] = entry(order, ifd.RATIONAL, photo.dpi[1])
+        tags[RESOLUTION_UNIT] = entry(order, ifd.SHORT, _INCH)
+    blocks = {
+        _XMP: (ifd.BYTE, photo.xmp),
+        _IPTC: (ifd.UNDEFINED, iptc(photo.photoshop)),
+        _RESOURCES: (ifd.BYTE, photo.photoshop),
+        _ICC: (ifd.UNDEFINED, photo.icc_profile),
+    }
+    tags |= {tag: entry(order, kind, data) for tag, (kind, data) in blocks.items() if data}
+    start = _HEADER_BYTES + len(strip) + len(strip) % 2
+    return b"".join((ifd.header(order, start), strip, bytes(len(strip) % 2), ifd.pack(order, tags, start)))
+
+
+def _layout(photo: Photo, channels: int, order: ifd.Order, length: int) -> dict[int, Entry | Tree]:
+    """Return the tags of how the pixels lie: one strip behind the header."""
     colours = channels - (photo.alpha is not None)
-    tags: dict[int, Any] = {
-        256: photo.width,
-        257: photo.height,
-        258: (photo.depth_bits,) * channels,
-        259: 8,  # compressed by zlib
-        262: 1 if colours == 1 else 2,  # black is zero; RGB
-        273: (0,),  # the one strip follows the directory
-        277: channels,
-        278: photo.height,
-        279: (len(strip),),
+    shorts = {
+        tiff_samples.BITS: (photo.depth_bits,) * channels,
+        tiff_samples.COMPRESSION: (_DEFLATE,),
+        tiff_samples.PHOTOMETRIC: (tiff_samples.GREY if colours == 1 else tiff_samples.RGB,),
+        tiff_samples.CHANNELS: (channels,),
     }
     if photo.alpha is not None:
-        tags[338] = (2,)  # alpha that the colours are not multiplied with
-    if photo.dpi:
-        tags |= {282: photo.dpi[0], 283: photo.dpi[1], 296: 2}  # per inch
-    tags |= lasting_exif(photo.exif)
-    directory = ImageFileDirectory_v2(prefix=b"II")
-    for tag, value in ((XMP_TAG, photo.xmp), (_ICC_TAG, photo.icc_profile)):
-        if value:
-            directory.tagtype[tag] = 1 if tag == XMP_TAG else 7  # bytes
-            tags[tag] = value
-    for tag, value in tags.items():
-        directory[tag] = value
-    stream = io.BytesIO()
-    directory.save(stream)
-    return stream.getvalue() + strip
+        shorts[tiff_samples.EXTRA] = (tiff_samples.UNASSOCIATED,)
+    longs = {
+        tiff_samples.WIDTH: photo.width,
+        tiff_samples.HEIGHT: photo.height,
+        tiff_samples.STRIP_OFFSETS: _HEADER_BYTES,
+        tiff_samples.STRIP_ROWS: photo.height,
+        tiff_samples.STRIP_SIZES: length,
+    }
+    tags: dict[int, Entry | Tree] = {tag: entry(order, ifd.SHORT, *values) for tag, values in shorts.items()}
+    return tags | {tag: entry(order, ifd.LONG, value) for tag, value in longs.items()}

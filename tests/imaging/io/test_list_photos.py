@@ -54,3 +54,26 @@ def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "notes.txt", "sub/readme.md")
     with pytest.raises(DataError, match=r"expected photographs .* in the folder '.*', but it has none"):
         list_photos(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.HIF", "a.apng", "a.jpf", "a.psd", "a.btf"])
+def test_less_common_names_are_listed(tmp_path: Path, name: str) -> None:
+    _touch(tmp_path, name)
+    assert list_photos(tmp_path) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_raw_files_are_listed_or_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, installed: bool
+) -> None:
+    monkeypatch.setattr("rlrestore.imaging.io.files.can_develop", lambda: installed)
+    _touch(tmp_path, "a.png", "b.NEF", "c/d.dng")
+    listed = [path.name for path in list_photos(tmp_path)]
+    assert listed == (["a.png", "b.NEF", "d.dng"] if installed else ["a.png"])
+    assert [record.getMessage() for record in caplog.records] == (
+        []
+        if installed
+        else [
+            f"2 camera raw files in '{tmp_path}' are left out: develop them first, or install the extra raw"
+        ]
+    )

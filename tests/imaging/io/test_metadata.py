@@ -77,19 +77,16 @@ def test_orientation_is_applied_at_16_bits(tmp_path: Path, orientation: int, suf
     np.testing.assert_array_equal(read_photo(source).samples(16), upright)
 
 
-def _tag(entry: bytes) -> int:
-    return int.from_bytes(entry[:2], "little")
-
-
 def _add_orientation_tag(path: Path, orientation: int) -> None:
     """Make the rows-per-strip tag, which a file of one strip can do without, one of orientation."""
     content = bytearray(path.read_bytes())
-    (start,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, start)
+    order = "<" if content[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", content, 4)
+    (count,) = struct.unpack_from(f"{order}H", content, start)
     entries = [bytes(content[i : i + 12]) for i in range(start + 2, start + 2 + 12 * count, 12)]
-    kept: list[bytes] = [entry for entry in entries if entry[:2] != struct.pack("<H", 278)]
-    kept.append(struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0))
-    ordered: list[bytes] = sorted(kept, key=_tag)
+    kept: list[bytes] = [entry for entry in entries if entry[:2] != struct.pack(f"{order}H", 278)]
+    kept.append(struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0))
+    ordered = sorted(kept, key=lambda entry: struct.unpack_from(f"{order}H", entry))
     content[start + 2 : start + 2 + 12 * count] = b"".join(ordered)
     path.write_bytes(content)
 

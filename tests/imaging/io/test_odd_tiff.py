@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pytest
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from rlrestore.errors import ImageError
 from rlrestore.imaging.io.files import read_photo
 
 ROWS, COLUMNS = np.mgrid[:20, :30]
@@ -48,11 +47,6 @@ def test_white_may_be_zero(tmp_path: Path, photometric: int, stored: npt.NDArray
     photo = read_photo(write_raw(tmp_path / "a.tif", stored[..., :1], photometric))
     assert photo.depth_bits == 16
     np.testing.assert_allclose(photo.pixels[..., :1] * 65535, COLOURS[..., :1], atol=0.01)
-
-
-def test_separate_planes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="is a 16-bit TIFF of separate planes; convert it to PNG"):
-        read_photo(write_raw(tmp_path / "a.tif", COLOURS, 2, tag284=2))
 
 
 def test_that_deep_cmyk_loses_depth_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""What a lens does to a scene: the small blur of a sharp one, the disc of one out of focus."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_taps
+
+LARGEST_DISC_PX = RADIUS_PX - 0.5
+"""A wider disc does not fit the kernel of 21×21 pixels."""
+
+
+def disc_kernel(radius_px: Tensor) -> Tensor:
+    """Return what a point out of focus becomes: a disc whose edge is one pixel soft.
+
+    Args:
+        radius_px: `(B,)` from 0 to `LARGEST_DISC_PX`; 0 gives the unit impulse.
+
+    Returns:
+        `(B, 21, 21)`, of sum 1.
+    """
+    line = torch.arange(-RADIUS_PX, RADIUS_PX + 1, device=radius_px.device, dtype=radius_px.dtype)
+    distance = torch.hypot(line[:, None], line)
+    kernel = (radius_px[:, None, None] + 0.5 - distance).clamp(0, 1)
+    return kernel / kernel.sum(dim=(1, 2), keepdim=True)
+
+
+def gaussian_kernel(sigma_px: Tensor) -> Tensor:
+    """Return the Gaussians of standard deviations `(B,)` in pixels as kernels `(B, 21, 21)`, of sum 1."""
+    taps = gaussian_taps(sigma_px)
+    return taps[:, :, None] * taps[:, None, :]
+
+
+def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: int = 0) -> Tensor:
+    """Blur every image with its own Gaussian, or with its own disc where it has one; replicated border.
+
+    Args:
+        images: `(B, C, H, W)`.
+        sigma_px: `(B,)` standard deviations in pixels.
+        disc_radius_px: `(B,)` radii in pixels, 0 for the Gaussian.
+        margin: Pixels of the result that are left out on each side.
+
+    Returns:
+        `(B, C, H − 2·margin, W − 2·margin)`.
+    """
+    is_disc = (disc_radius_px > 0)[:, None, None]
+    kernels = torch.where(is_disc, disc_kernel(disc_radius_px), gaussian_kernel(sigma_px))
+    return convolve(images, kernels, margin)
+
+
+def convolve(images: Tensor, kernels: Tensor, margin: int = 0) -> Tensor:
+    """Filter every image with its own kernel `(B, 21, 21)`, replicated border; the rest as in `lens_blur`.
+
+    By Fourier transforms: a disc is not separable, and on pictures of a sensor's size even Gaussians are
+    faster so than by the matrices of `gaussian_blur`.
+    """
+    border = max(RADIUS_PX - margin, 0)
+    padded = F.pad(images, (border,) * 4, mode="replicate") if border else images
+    height, width = (_fast_length(side) for side in padded.shape[-2:])
+    # Nothing wraps around into what is kept: it lies a kernel's radius away from every side.
+    spectrum = torch.fft.rfft2(padded, s=(height, width))
+    spectrum *= torch.fft.rfft2(kernels, s=(height, width))[:, None]
+    filtered: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+    # The kernel's centre stands at (RADIUS_PX, RADIUS_PX), so that the result is shifted by as much.
+    first = RADIUS_PX + border + margin
+    rows, columns = (side - 2 * margin for side in images.shape[-2:])
+    return filtered[..., first : first + rows, first : first + columns]
+
+
+def _fast_length(length: int) -> int:
+    """Return the smallest length from this one on that has no prime factor above 5."""
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1
