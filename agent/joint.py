@@ -22,7 +22,8 @@ from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name, training_precision
-from rlrestore.envs.sources import PATCH, Recipe
+from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
+from rlrestore.envs.sources import PATCH
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
@@ -115,7 +116,7 @@ class JointTraining:
         toolbox: Toolbox,
         follower: AgentTraining | None,
         bank: PhotoBank,
-        recipe: Recipe,
+        recipe: Recipe | PairRecipe,
         settings: JointSettings,
         mixture: str = "paper",
     ) -> None:
@@ -168,14 +169,13 @@ class JointTraining:
         """
         settings, device = self.settings, self.bank.device
         generator = numbered_generator(device, settings.seed + (moment.attempt << 16), self.steps)
-        amounts = self.recipe.sample(settings.batch, generator)
-        degraded, clean = degraded_pairs(self.bank, amounts, PATCH, generator)
-        given = self._prescribe(amounts, generator)
+        drawn = draw_pairs(self.bank, self.recipe, settings.batch, PATCH, generator)
+        given = self._prescribe(drawn.amounts, generator)
         self.tools.zero_grad()
         parts = []
         for piece in torch.arange(settings.batch, device=device).split(self.piece):
             behaviour = prescribed(given[piece], self.greedy())
-            parts.append(self._backward(degraded[piece], clean[piece], behaviour))
+            parts.append(self._backward(drawn.degraded[piece], drawn.target[piece], behaviour))
         actions, losses, gains_db = (torch.cat(column) for column in zip(*parts, strict=True))
         chains = self._chains_of_tools(actions)
         if settings.own:

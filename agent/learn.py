@@ -18,10 +18,13 @@ from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
-from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
+from rlrestore.envs.recipes import Blend, Cameras, Films, PairRecipe, SingleDistortions, Untouched
+from rlrestore.envs.sources import PATCH, MixtureSource
 from rlrestore.errors import UsageError
+from rlrestore.imaging.degradation.camera import CameraRecipe
+from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
 from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
-from rlrestore.imaging.pairs import degraded_pairs
+from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
@@ -37,11 +40,21 @@ PRETRAINING_SHARE = 0.25
 """Of the minutes that it may take at most."""
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
-TRAINING_RECIPES: dict[str, Recipe] = {
+TRAINING_RECIPES: dict[str, PairRecipe] = {
     "paper": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
-    "any": Blend(((0.6, ANY), (0.3, SingleDistortions(light_share=0.5)), (0.1, Untouched()))),
+    "any": Blend(
+        (
+            (0.36, ANY),
+            (0.30, SingleDistortions(light_share=0.5)),
+            (0.07, Untouched()),
+            (0.20, Cameras(CameraRecipe())),
+            (0.05, Films(FILM)),
+            (0.02, Films(OLD_PRINT)),
+        )
+    ),
 }
-"""What is trained on: as in the paper, mild and severe mixtures unseen, or all from clean to severe.
+"""What is trained on: as in the paper, mild and severe mixtures unseen, or all from clean to severe, and what
+cameras and film do.
 
 Source: the authors' released code mixes the tools' single distortions about one to one into the moderate
 mixture; the clean photographs, on which the right first action is stop, are ours.
@@ -54,6 +67,11 @@ JOINT_EPISODES = AgentSettings(episodes=64, fits=32, capacity=4096, learning_rat
 """How the agent follows the tools in joint training: episodes on the tools as they were are soon dropped."""
 
 log = logging.getLogger(__name__)
+
+
+def smallest_side(mixture: str) -> int:
+    """Return the smallest side in pixels of photographs from which a recipe's patches can be made."""
+    return context_side(PATCH) if mixture == "paper" else camera_context_side(PATCH)
 
 
 def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:

@@ -16,8 +16,8 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
-from rlrestore.envs.sources import PATCH, Recipe
-from rlrestore.imaging.pairs import degraded_pairs
+from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
+from rlrestore.envs.sources import PATCH
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.specs import TOOLS
 
@@ -31,7 +31,12 @@ SEED = 1 << 20
 
 
 def pretrain_trunk(
-    policy: Policy, bank: PhotoBank, recipe: Recipe, rounds: int, seed: int, seconds: float = math.inf
+    policy: Policy,
+    bank: PhotoBank,
+    recipe: Recipe | PairRecipe,
+    rounds: int,
+    seed: int,
+    seconds: float = math.inf,
 ) -> float:
     """Fit an agent's trunk, with a layer that is then dropped, to the strengths of all distortions.
 
@@ -62,11 +67,12 @@ def pretrain_trunk(
         generator = numbered_generator(bank.device, seed + SEED, number)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - min(1.0, done))
-        amounts = recipe.sample(PATCHES, generator)
-        degraded, _ = degraded_pairs(bank, amounts, PATCH, generator)
-        observations = policy.observe(degraded)
+        drawn = draw_pairs(bank, recipe, PATCHES, PATCH, generator)
+        observations = policy.observe(drawn.degraded)
         policy.trunk.standardise(observations)
-        new = ReplayBuffer({"observations": observations.half(), "strengths": strengths(TOOLS, amounts)})
+        new = ReplayBuffer(
+            {"observations": observations.half(), "strengths": strengths(TOOLS, drawn.amounts)}
+        )
         with torch.no_grad():
             error = (head(policy.trunk(observations)) - new["strengths"]).abs().mean()
         kept = new if kept is None else kept.joined(new, rounds * PATCHES)

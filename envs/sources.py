@@ -7,21 +7,17 @@ instead.
 Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dropped.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.errors import DataError
-from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.distortions import light_amounts, own_mixture
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 PATCH = 63
 """Side of a patch in pixels."""
@@ -31,14 +27,6 @@ MAX_ROUNDS = 100
 
 PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """`source(count, generator)` returns degraded and clean `(count, 3, 63, 63)` RGB in [0, 1]."""
-
-
-class Recipe(Protocol):
-    """A distribution of degradations, such as `rlrestore.imaging.degradation.mixtures.Mixture`."""
-
-    def sample(self, count: int, generator: torch.Generator) -> Degradations:
-        """Draw the degradations of `count` images, on the generator's device."""
-        ...
 
 
 @runtime_checkable
@@ -86,7 +74,7 @@ class MixtureSource:
     """
 
     bank: PhotoBank
-    mixture: Recipe
+    mixture: Recipe | PairRecipe
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pairs; see `PairSource`."""
@@ -94,97 +82,6 @@ class MixtureSource:
 
     def candidates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw pairs and whether each is usable: below the limit, or untouched; see `CandidateSource`."""
-        amounts = self.mixture.sample(count, generator)
-        degraded, clean = degraded_pairs(self.bank, amounts, PATCH, generator)
-        return degraded, clean, amounts.untouched | (psnr_db(degraded, clean) <= LIMIT_DB)
-
-
-@dataclass(frozen=True)
-class SingleDistortions:
-    """A recipe: the distortion of one tool, tool and amount drawn uniformly.
-
-    Attributes:
-        specs: The tools whose distortions and ranges are used.
-        light_share: Share of the samples to which light noise and a light JPEG are added (`light_amounts`),
-            as in real files.
-    """
-
-    specs: tuple[ToolSpec, ...] = TOOLS
-    light_share: float = 0.0
-
-    def sample(self, count: int, generator: torch.Generator) -> Degradations:
-        """Draw the degradations of `count` images, on the generator's device."""
-        device = generator.device
-        ranges = _tool_ranges(self.specs, device)
-        which = torch.randint(len(self.specs), (count,), generator=generator, device=device)
-        low, high, own = ranges.low[which], ranges.high[which], ranges.kinds[:, which]
-        amount = low + (high - low) * torch.rand(count, generator=generator, device=device)
-        amounts = torch.where(own, amount, 0.0)
-        if self.light_share:
-            draws = torch.rand(5, count, generator=generator, device=device)
-            noise, quality = light_amounts(draws[1:])
-            light = (draws[0] < self.light_share) & ~own
-            amounts = torch.where(light, torch.stack((torch.zeros_like(noise), noise, quality)), amounts)
-        drawn = Degradations(*amounts)
-        for index, spec in enumerate(self.specs):
-            if spec.distortion == "mixture":
-                drawn = where(which == index, own_mixture(spec).sample(count, generator), drawn)
-        return drawn
-
-
-class _ToolRanges(NamedTuple):
-    """Ranges of N tools: `(N,)` their ends, `(3, N)` bool whether their kind is blur, noise, JPEG."""
-
-    low: Tensor
-    high: Tensor
-    kinds: Tensor
-
-
-@functools.cache
-def _tool_ranges(specs: tuple[ToolSpec, ...], device: torch.device) -> _ToolRanges:
-    """Return the ranges on the device; cached, because sending them there waits."""
-    kinds = [[spec.distortion == kind for spec in specs] for kind in ("blur", "noise", "jpeg")]
-    return _ToolRanges(
-        torch.tensor([spec.low for spec in specs], device=device),
-        torch.tensor([spec.high for spec in specs], device=device),
-        torch.tensor(kinds, device=device),
-    )
-
-
-@dataclass(frozen=True)
-class Untouched:
-    """A recipe: no degradation, so that the best first action is stop."""
-
-    def sample(self, count: int, generator: torch.Generator) -> Degradations:
-        """Return no degradations of `count` images, on the generator's device."""
-        return Degradations(*torch.zeros(3, count, device=generator.device))
-
-
-@dataclass(frozen=True)
-class Blend:
-    """A recipe: each sample comes from one of several recipes, chosen at random.
-
-    Attributes:
-        parts: Weights above zero and their recipes; a recipe's probability is its share of the weights' sum.
-    """
-
-    parts: tuple[tuple[float, Recipe], ...]
-
-    def __post_init__(self) -> None:
-        weights = [weight for weight, _ in self.parts]
-        if not weights or min(weights) <= 0:
-            raise ValueError(f"expected one or more recipes with weights above zero, got weights {weights}")
-
-    def sample(self, count: int, generator: torch.Generator) -> Degradations:
-        """Draw the degradations of `count` images, on the generator's device."""
-        weights = _on_device(tuple(float(weight) for weight, _ in self.parts), generator.device)
-        which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        drawn = self.parts[0][1].sample(count, generator)
-        for number, (_, recipe) in enumerate(self.parts[1:], start=1):
-            drawn = where(which == number, recipe.sample(count, generator), drawn)
-        return drawn
-
-
-@functools.cache
-def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(weights, device=device)
+        drawn = draw_pairs(self.bank, self.mixture, count, PATCH, generator)
+        usable = drawn.amounts.untouched | (psnr_db(drawn.degraded, drawn.target) <= LIMIT_DB)
+        return drawn.degraded, drawn.target, usable

@@ -18,16 +18,15 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from rlrestore.agent.joint import JointSettings, JointTraining
-from rlrestore.agent.learn import JOINT_EPISODES, TRAINING_RECIPES
+from rlrestore.agent.learn import JOINT_EPISODES, TRAINING_RECIPES, smallest_side
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.storage import load_agent
 from rlrestore.agent.training import AgentTraining
 from rlrestore.cli.arguments import natural, positive_float, positive_int
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import precision_name, resolve_device, training_precision
-from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.envs.sources import MixtureSource
 from rlrestore.evaluation.costs import tool_multiply_adds
-from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
 from rlrestore.toolbox.storage import load_toolbox
@@ -110,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, and print a line for each figure."""
     torch.set_num_threads(args.threads)
     device, folder = resolve_device(args.device), find_model(args.model)
-    bank = PhotoBank.from_folder(args.data, "train", smallest_side=context_side(PATCH), device=device)
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side("any"), device=device)
     toolbox = load_toolbox(folder, device)
     policy, recipe = load_agent(folder, toolbox, device), TRAINING_RECIPES["any"]
     source = MixtureSource(bank, recipe)

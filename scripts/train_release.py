@@ -25,6 +25,7 @@ from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
     BASE_MIXTURES,
     TRAINING_RECIPES,
+    smallest_side,
     train_agent,
     train_joint,
     untrained,
@@ -41,7 +42,6 @@ from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.restorer import find_model
 from rlrestore.toolbox.checkpoint import Checkpoint
@@ -239,7 +239,7 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, a checkpoint
             of another training, or one that diverged.
     """
-    device, side = resolve_device(args.device), context_side(64)
+    device, side = resolve_device(args.device), smallest_side(args.mixture)
     check_trainable(args.family)
     if args.test is not None:
         read_photos(args.test)

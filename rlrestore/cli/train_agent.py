@@ -82,11 +82,10 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
     _check(args)
+    from rlrestore.agent.learn import smallest_side
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
-    from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if args.start is not None:
         earlier += agent_records(read_card(find_model(args.start)))
     prepare_folder(args.out)
-    side = context_side(PATCH)
+    side = smallest_side(args.mixture)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     policy, report, more = _train(args, policy, toolbox, (bank, validation))

@@ -91,12 +91,10 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.joint import JointSettings
-    from rlrestore.agent.learn import train_joint
+    from rlrestore.agent.learn import smallest_side, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
-    from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
@@ -115,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         given["agent_every"] = 0
     settings = JointSettings(seed=args.seed, **given)
     prepare_folder(args.out)
-    side = context_side(PATCH)
+    side = smallest_side(args.mixture)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")

@@ -104,7 +104,7 @@ def camera_pairs(
         scale_shares: By how much photographs were scaled down after the camera, each with its share; in the
             batch they come in this order.
     """
-    counts = _split(count, list(scale_shares.values()), generator)
+    counts = split_count(count, list(scale_shares.values()), generator)
     parts = []
     for part, scale in zip(counts, scale_shares, strict=True):
         sensor_side = (_coded_side(size) + 2 * context_px(scale)) * scale
@@ -170,7 +170,7 @@ def join(parts: Sequence[PatchBatch]) -> PatchBatch:
     return PatchBatch(degraded, target, Degradations(*amounts))
 
 
-def _split(count: int, shares: Sequence[float], generator: torch.Generator) -> list[int]:
+def split_count(count: int, shares: Sequence[float], generator: torch.Generator) -> list[int]:
     """Divide a count at random, each of it going to a part by its share.
 
     The host must know the numbers, and to draw them on a GPU would cost a wait. A generator's state lies on

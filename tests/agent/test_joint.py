@@ -22,6 +22,7 @@ from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.pairs import PatchBatch
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox import optimisation, trainer
 from rlrestore.toolbox.checkpoint import Checkpoint
@@ -61,6 +62,17 @@ class Amounts:
         return Degradations(*map(torch.tensor, (self.blur, self.noise, self.jpeg)))
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A recipe of the same pairs every time."""
+
+    batch: PatchBatch
+
+    def pairs(self, *_: object) -> PatchBatch:
+        """Return them."""
+        return self.batch
+
+
 @pytest.fixture(scope="module")
 def bank() -> PhotoBank:
     return dead_leaves()
@@ -92,9 +104,9 @@ def test_a_tools_gradient_is_that_of_the_unrolled_chain_averaged_over_its_chains
 ) -> None:
     """Chains: deblur then denoise on a patch of 0.5, denoise alone on one of 0.25; the truth is 0.3."""
     degraded = torch.tensor([0.5, 0.25])[:, None, None, None].expand(2, 3, 63, 63)
-    monkeypatch.setattr(joint, "degraded_pairs", lambda *_: (degraded, torch.full_like(degraded, 0.3)))
     monkeypatch.setattr(optimisation, "CLIP_NORM", math.inf)
-    recipe = Amounts(blur=(4.0, 0.0), noise=(5.0, 5.0), jpeg=(0.0, 0.0))
+    amounts = Degradations(*map(torch.tensor, ([4.0, 0.0], [5.0, 5.0], [0.0, 0.0])))
+    recipe = Fixed(PatchBatch(degraded, torch.full_like(degraded, 0.3), amounts))
     settings = replace(TINY, batch=2, learning_rate=1e-3, earlier_weight=0.25)
     training = JointTraining(scales(), None, bank, recipe, settings)
     training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
@@ -186,10 +198,9 @@ def test_the_size_of_a_piece_changes_no_gradient(bank: PhotoBank, monkeypatch: p
 def test_patches_of_its_own_range_pull_every_tool(bank: PhotoBank, monkeypatch: pytest.MonkeyPatch) -> None:
     """No chain at all: what moves a tool is the mean slope on its own patches, by the weight it is given."""
     clean = torch.full((6, 3, 63, 63), 0.3)
-    drawn = iter([(clean[:1] * 0, clean[:1]), (torch.full_like(clean, 0.5), clean)])
-    monkeypatch.setattr(joint, "degraded_pairs", lambda *_: next(drawn))
+    monkeypatch.setattr(joint, "degraded_pairs", lambda *_: (torch.full_like(clean, 0.5), clean))
     monkeypatch.setattr(optimisation, "CLIP_NORM", math.inf)
-    recipe = Amounts(blur=(0.0,), noise=(0.0,), jpeg=(0.0,))
+    recipe = Fixed(PatchBatch(clean[:1], clean[:1], Degradations(*torch.zeros(3, 1))))
     settings = replace(TINY, batch=1, own=2, own_weight=0.5, learning_rate=1e-3)
     training = JointTraining(scales(), None, bank, recipe, settings)
     training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam

@@ -6,7 +6,7 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.teacher import strengths
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.sources import SingleDistortions
+from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.toolbox.specs import TOOLS
 
