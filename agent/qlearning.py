@@ -76,7 +76,7 @@ class TriedActions:
             random = torch.randint(toolbox.stop, (count,), generator=generator, device=device)
             explore = torch.rand(count, generator=generator, device=device) < self.exploration
             actions = torch.where(explore, random, values[:, :-1].argmax(dim=1))
-            tried = self._choose_tried(values[:, :-1], actions, generator)
+            tried = self.choose_tried(values[:, :-1], actions, generator)
             successors, psnr_db = expand(toolbox, state, tried)
             targets = psnr_db - state.psnr_db[:, None]  # (B, K)
             if self.discount and step + 1 < policy.max_steps:
@@ -90,7 +90,7 @@ class TriedActions:
         columns = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
         return ReplayBuffer(dict(zip(names, columns, strict=True))), count * policy.max_steps
 
-    def _choose_tried(self, values: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+    def choose_tried(self, values: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Return the tools to try in each state, `(B, K)`, the one that is played first.
 
         The others are drawn at random, those that the agent thinks nearly the best more often.

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.measure import measure_policy
+from rlrestore.agent.measure import HeldOut
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.agent.training import AgentSettings, AgentTrainer
+from rlrestore.agent.training import AgentSettings, AgentTraining
+from rlrestore.toolbox.trainer import Moment
 from tests.agent.test_ppo import CPU, stretched_grain, stretchers
 
 
@@ -45,10 +46,11 @@ def test_the_agent_learns_a_toy() -> None:
     toolbox = stretchers()
     torch.manual_seed(0)
     policy = Policy(2)
-    settings = AgentSettings(steps=4_000, episodes=64, fits=30, batch=32, learning_rate=2e-3)
-    trainer = AgentTrainer(policy, toolbox, stretched_grain, TakenActions(), settings, CPU)
-    while trainer.steps < 4_000:
-        metrics = trainer.round(trainer.steps / 4_000)
+    settings = AgentSettings(episodes=64, fits=30, batch=32, learning_rate=2e-3, precision=torch.float32)
+    training = AgentTraining(policy, toolbox, stretched_grain, TakenActions(), settings, CPU)
+    while training.steps < 4_000:
+        metrics = training.step(Moment(training.steps / 4_000))
         assert math.isfinite(metrics["loss"])
-    report = measure_policy(policy.eval(), toolbox, *stretched_grain(128, torch.Generator().manual_seed(9)))
+    pairs = stretched_grain(128, torch.Generator().manual_seed(9))
+    report = HeldOut.of(toolbox, *pairs, policy.max_steps).measure(policy)
     assert report.policy_db > 0.7 * report.oracle_db

@@ -2,29 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlrestore.agent import learn
-from rlrestore.agent.learn import CHECKPOINT, train_agent, untrained
-from rlrestore.agent.measure import PolicyReport, fixed_chain, measure_policy, oracle_return
+from rlrestore.agent.measure import HeldOut, PolicyReport, fixed_chain, oracle_return
 from rlrestore.agent.policy import Hidden, Policy
 from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.agent.training import AgentSettings, AgentTrainer
+from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start
-from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Moment
 
 SIDE = 31
 GRAIN = 0.05
@@ -97,15 +90,16 @@ def marked(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> Policy:
     torch.manual_seed(0)
     policy = Policy(toolbox.stop, SIDE, max_steps)
-    settings = AgentSettings(steps=steps, episodes=64, fits=30, learning_rate=2e-3)
-    trainer = AgentTrainer(policy, toolbox, source, TriedActions(), settings, CPU)
-    while trainer.steps < steps:
-        trainer.round(trainer.steps / steps)
+    settings = AgentSettings(episodes=64, fits=30, learning_rate=2e-3, precision=torch.float32)
+    training = AgentTraining(policy, toolbox, source, TriedActions(), settings, CPU)
+    while training.steps < steps:
+        training.step(Moment(training.steps / steps))
     return policy.eval()
 
 
 def measure(policy: Policy, toolbox: Toolbox, source: PairSource) -> PolicyReport:
-    return measure_policy(policy, toolbox, *source(256, torch.Generator().manual_seed(99)))
+    pairs = source(256, torch.Generator().manual_seed(99))
+    return HeldOut.of(toolbox, *pairs, policy.max_steps).measure(policy)
 
 
 def test_the_agent_learns_which_tool_undoes_what() -> None:
@@ -203,7 +197,7 @@ def test_what_was_not_tried_teaches_nothing() -> None:
 def test_tools_of_higher_value_are_tried_more_often() -> None:
     """By Gumbel's rule, one of two beside the played one: a tool e² times as often as one worth 1 dB less."""
     values = torch.tensor([5.0, 1.0, 0.0]).expand(4000, 3)
-    tried = TriedActions(tried=2)._choose_tried(
+    tried = TriedActions(tried=2).choose_tried(
         values, torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)
     )
     assert (tried[:, 0] == 0).all()
@@ -246,106 +240,3 @@ def test_values_along_kept_episodes_are_those_of_playing() -> None:
     observations = torch.stack((policy.observe(images), policy.observe(after)), dim=1).half()
     values = values_along(policy, observations, torch.tensor([[-1, 0]]))
     assert torch.allclose(values, torch.stack((first, second), dim=1), atol=1e-3)
-
-
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    """The checkpoint holds what came before the round that broke."""
-    toolbox = toy_toolbox([Lower(0)])
-    policy = Policy(1, SIDE)
-    settings = AgentSettings(steps=100, episodes=2, fits=1, batch=2)
-    trainer = AgentTrainer(policy, toolbox, raised_channels, TriedActions(), settings, CPU)
-
-    def break_down(steps: int, *_: object) -> None:
-        if steps == 12:
-            nn.init.constant_(policy.level.bias, float("nan"))
-
-    with pytest.raises(RlrestoreError, match="the agent's loss became nan after 12 steps"):
-        trainer.train(tmp_path / "agent.safetensors", break_down)
-    resumed = AgentTrainer(Policy(1, SIDE), toolbox, raised_channels, TriedActions(), settings, CPU)
-    resumed.resume(tmp_path / "agent.safetensors")
-    assert resumed.steps == 12
-
-
-def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """Ctrl-C in the third round of four; resumed, it ends with the very weights of one that ran through."""
-    toolbox = toy_toolbox([Lower(channel) for channel in range(3)])
-    settings = AgentSettings(steps=96, episodes=8, fits=3, batch=4, capacity=12)
-
-    def trainer() -> AgentTrainer:
-        policy = untrained(Policy, 3, seed=5)
-        small = Policy(3, SIDE)
-        small.memory.load_state_dict(policy.memory.state_dict())
-        torch.manual_seed(5)
-        for layer in (small.trunk.hidden, small.trunk.features, small.level, small.advantage):
-            layer.reset_parameters()
-        return AgentTrainer(small, toolbox, raised_channels, TriedActions(), settings, CPU)
-
-    through = trainer()
-    through.train(tmp_path / "through.safetensors", lambda *_: None)
-
-    interrupted = trainer()
-    rounds = iter(range(4))
-
-    class Interrupted(TriedActions):
-        def collect(self, *args: Any) -> tuple[ReplayBuffer, int]:
-            if next(rounds) == 2:
-                raise KeyboardInterrupt("by Ctrl-C")
-            return super().collect(*args)
-
-    interrupted.learning = Interrupted()
-    with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
-        interrupted.train(tmp_path / "agent.safetensors", lambda *_: None)
-    resumed = trainer()
-    resumed.resume(tmp_path / "agent.safetensors")
-    assert resumed.steps == 48
-    resumed.train(tmp_path / "agent.safetensors", lambda *_: None)
-    for name, weight in through.policy.state_dict().items():
-        assert torch.equal(resumed.policy.state_dict()[name], weight), name
-
-
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    """Tools in another order, and another way to learn: both descriptions are named."""
-    toolbox, path = toy_toolbox([Lower(0), Lower(1)]), tmp_path / "agent.safetensors"
-    settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
-    trainer = AgentTrainer(Policy(2, SIDE), toolbox, raised_channels, TriedActions(), settings, CPU)
-    trainer.train(path, lambda *_: None)
-    turned = Toolbox(toolbox.specs[::-1], family="toy", networks=[Lower(1), Lower(0)])
-    for other, learning in ((turned, TriedActions()), (toolbox, TriedActions(discount=0.5))):
-        stranger = AgentTrainer(Policy(2, SIDE), other, raised_channels, learning, settings, CPU)
-        with pytest.raises(ModelError, match=r"is of another training: expected .*tool-.* got .*tool-"):
-            stranger.resume(path)
-
-
-def test_before_the_first_round_there_is_nothing_to_keep(tmp_path: Path) -> None:
-    """Ctrl-C while the first episodes are played leaves no checkpoint that could not be resumed."""
-
-    class Interrupted(TriedActions):
-        def collect(self, *_: Any) -> tuple[ReplayBuffer, int]:
-            raise KeyboardInterrupt("by Ctrl-C")
-
-    settings = AgentSettings(steps=6, episodes=2, fits=1, batch=2)
-    trainer = AgentTrainer(
-        Policy(1, SIDE), toy_toolbox([Lower(0)]), raised_channels, Interrupted(), settings, CPU
-    )
-    with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):
-        trainer.train(tmp_path / "agent.safetensors", lambda *_: None)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_whole_training_leaves_a_log_and_a_report(
-    make_photograph: Callable[..., NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    bank = PhotoBank([make_photograph(128, 128, seed) for seed in range(2)])
-    toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
-    settings = AgentSettings(steps=12, episodes=4, fits=1, batch=4)
-    policy = untrained(Policy, 2, seed=0)
-    report = train_agent(policy, TriedActions(), bank, bank, toolbox, tmp_path, settings)
-    assert report.policy_db == report.oracle_db == 0  # untrained tools change nothing
-    assert (tmp_path / CHECKPOINT).exists()
-    assert list((tmp_path / "training" / "log").glob("events*"))
-
-
-def test_either_minutes_or_steps() -> None:
-    with pytest.raises(ValueError, match="either minutes or steps"):
-        AgentSettings(minutes=1, steps=1)

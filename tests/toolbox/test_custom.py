@@ -1,5 +1,6 @@
 """Tools of your own: the contract, both kinds on disk, joint training, and the page that explains them."""
 
+import copy
 import importlib.metadata
 import re
 import shlex
@@ -16,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rlrestore.agent import learn, training
-from rlrestore.agent.joint import JointSettings, JointTrainer
+from rlrestore.agent import joint, learn, training
+from rlrestore.agent.joint import JointSettings, JointTraining
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.main import main
 from rlrestore.errors import ModelError, UsageError
@@ -25,9 +26,11 @@ from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.chains import apply_locally_, apply_tool_
 from rlrestore.toolbox import custom
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.custom import add_onnx_tool, add_tool, custom_spec, register
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.trainer import Budget, Trainer
 from tests.toys import make_toolbox, save_toy
 
 
@@ -253,31 +256,29 @@ def test_a_damaged_entry_is_refused(tmp_path: Path, changes: dict[str, Any]) -> 
 
 
 def test_joint_training_leaves_tools_of_your_own_as_they_are(
-    make_photograph: Callable[..., npt.NDArray[np.uint8]], tmp_path: Path
+    make_photograph: Callable[..., npt.NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A module and an ONNX file among chains of tools that are trained, and a checkpoint of all."""
     path = write_smoothing(tmp_path / "smooth.onnx")
     toolbox = add_onnx_tool(with_halve(), custom_spec("smooth-1", "", 1), path)
     bank = PhotoBank([make_photograph(128, 128, 0)])
-    settings = JointSettings(steps=4, batch=4, planned=1.0, learning_rate=1e-2)
+    chains = torch.tensor([[0, 3, 1], [3, 0, 4], [4, 0, 3], [0, 4, 1]])
+    monkeypatch.setattr(joint, "teacher_chains", lambda *_: chains)
+    settings = JointSettings(batch=4, planned=1.0, own=1, learning_rate=1e-2)
 
-    def trainer() -> JointTrainer:
-        return JointTrainer(toolbox, None, bank, MODERATE, settings, {})
-
-    made = trainer()
-    made._prescribe = lambda *_: torch.tensor([[0, 3, 1], [3, 0, 4], [4, 0, 3], [0, 4, 1]])  # type: ignore[method-assign]
+    again = JointTraining(copy.deepcopy(toolbox), None, bank, MODERATE, settings)
+    made = JointTraining(toolbox, None, bank, MODERATE, settings)
     before = [weight.clone() for weight in toolbox.state_dict().values()]
-    made.train(tmp_path / "joint.safetensors", lambda _: None)
+    Trainer(made, Checkpoint(tmp_path / "joint")).run(Budget(steps=4))
     changed = {
         name.split(".")[1]
         for (name, weight), old in zip(toolbox.state_dict().items(), before, strict=True)
         if not torch.equal(weight, old)
     }
-    assert changed == {"0", "1"}
-    again = trainer()
-    again.about["begun"] = made.about["begun"]
-    again.resume(tmp_path / "joint.safetensors")
+    assert changed == {"0", "1", "2"}
+    Trainer(again, Checkpoint(tmp_path / "joint"), "resume")
     assert again.steps == 4
+    assert all(map(torch.equal, again.toolbox.state_dict().values(), toolbox.state_dict().values()))
 
 
 def test_the_page_does_what_it_says(
