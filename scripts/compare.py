@@ -29,7 +29,7 @@ from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import resolve_device
 from rlrestore.evaluation.testsets import read_photos
-from rlrestore.toolbox.storage import write_atomically
+from rlrestore.imaging.io.atomic import write_atomically
 
 RESULTS, PLOT = "results.md", "results.png"
 

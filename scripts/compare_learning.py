@@ -41,7 +41,7 @@ from rlrestore.envs.sources import PATCH, MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.restorer import find_model
+from rlrestore.model_folder import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 

@@ -24,9 +24,10 @@ from rlrestore.devices import resolve_device
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.files import list_photos
 from rlrestore.restorer import Restorer
-from rlrestore.toolbox.storage import load_toolbox, write_atomically
+from rlrestore.toolbox.storage import load_toolbox
 
 SINGLE, AUTHORS = "single network", "authors' model"
 

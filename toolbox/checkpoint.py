@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, write_atomically
+from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under
 
 
 def save_checkpoint(

@@ -6,9 +6,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-import torch
-
 from rlrestore.cli.planning import Job
+from rlrestore.runtime import Runtime
 
 PIXELS_HELD = 32_000_000
 """Of the images that are being read, restored or written: it bounds the memory. A larger one is alone."""
@@ -74,7 +73,7 @@ class Batch(Generic[T]):
 
 
 @contextmanager
-def batch(tell: Callable[[Job, Future[T]], None], workers: int) -> Iterator[Batch[T]]:
+def batch(tell: Callable[[Job, Future[T]], None], workers: int, runtime: Runtime) -> Iterator[Batch[T]]:
     """Work with so many threads, a core each, and at the end wait for all that was given out.
 
     After an error or an interruption nothing is begun any more, but what was begun is finished and told.
@@ -82,9 +81,10 @@ def batch(tell: Callable[[Job, Future[T]], None], workers: int) -> Iterator[Batc
     Args:
         tell: Told of every job when its work is done, or has failed.
         workers: How many threads do whole images, and as many the last part of one.
+        runtime: The model that they share.
     """
-    cores = torch.get_num_threads()
-    one_core = ThreadPoolExecutor(workers, "beside", initializer=torch.set_num_threads, initargs=(1,))
+    cores = runtime.threads
+    one_core = ThreadPoolExecutor(workers, "beside", initializer=runtime.set_threads, initargs=(1,))
     with one_core as beside, ThreadPoolExecutor(workers, "writer") as writers:
         work = Batch(tell, beside, writers, HELD_PER_WORKER * workers)
         try:
@@ -93,4 +93,4 @@ def batch(tell: Callable[[Job, Future[T]], None], workers: int) -> Iterator[Batc
         finally:
             beside.shutdown(cancel_futures=True)
             work.finish()
-            torch.set_num_threads(cores)  # for threads to come: what a thread sets, they begin with
+            runtime.set_threads(cores)  # for threads to come: what a thread sets, they begin with

@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from rlrestore.errors import ImageError, RlrestoreError, UsageError
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.files import check_output, shown
-from rlrestore.toolbox.storage import write_atomically
 
 
 def refuse_overwriting(output: Path, source: Path) -> None:

@@ -21,7 +21,7 @@ from rlrestore.evaluation.costs import Cost, mean_cost, measure_costs
 from rlrestore.evaluation.scores import BATCH, aligned, standard_error, to_images
 from rlrestore.evaluation.testsets import Grid, PatchPairs, generate
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.restorer import find_model
+from rlrestore.model_folder import find_model
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.errors import DataError, UsageError
-from rlrestore.toolbox.storage import write_atomically
+from rlrestore.imaging.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,14 +23,14 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import STOPPED
-from tests.toys import SHIFTS, make_restorer, make_single, make_toolbox, save_single, save_toy
+from tests.toys import SHIFTS, make_model, make_single, make_toolbox, save_single, save_toy
 
 TOY = 64 * 64 * 12_672
 """Multiply-adds of a toy's tool on a patch: a `fast` network of 3 layers on 64×64 pixels."""
 
 
 def test_a_model_follows_its_chain_on_patches_and_photographs() -> None:
-    toy = of_model(make_restorer([0, 1]), "toy")
+    toy = of_model(make_model([0, 1]), "toy")
     rollout = toy.play(torch.full((2, 3, 63, 63), 0.5))
     assert rollout.images.mean(dim=(2, 3, 4))[:, 0].tolist() == pytest.approx([0.5, 0.625, 0.5625, 0.5625])
     assert rollout.actions.tolist() == [[0, 1, 3]] * 2
@@ -65,7 +65,7 @@ def test_non_local_means_smooths_noise_and_keeps_colours() -> None:
 @pytest.mark.parametrize(
     "contender",
     [
-        of_model(make_restorer([0]), "toy"),
+        of_model(make_model([0]), "toy"),
         of_single(make_single(), "single", {}),
         non_local_means(torch.device("cpu")),
     ],
@@ -76,7 +76,7 @@ def test_the_whole_job_is_done_in_memory(contender: Contender) -> None:
 
 
 def test_costs_are_counted_as_worked_out_by_hand() -> None:
-    profile = of_model(make_restorer([0, 1]), "toy").profile
+    profile = of_model(make_model([0, 1]), "toy").profile
     actions = torch.tensor([[0, 1, 3], [0, 3, STOPPED], [0, 1, 2]])
     assert profile.tool_multiply_adds == (TOY,) * 3
     assert profile.executed(actions).tolist() == [[TOY, TOY, 0], [TOY, 0, 0], [TOY] * 3]

@@ -26,6 +26,7 @@ from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.chains import apply_locally_, apply_tool_
 from rlrestore.toolbox import custom
 from rlrestore.toolbox.custom import add_onnx_tool, add_tool, custom_spec, register
+from rlrestore.toolbox.specs import LARGEST_RADIUS
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.toys import make_toolbox, save_toy
@@ -220,14 +221,14 @@ def test_a_kind_that_cannot_be_made_is_said_so() -> None:
 @pytest.mark.parametrize("mode", ["global", "local"])
 def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
     """An average over 129×129 pixels, on a photograph of several tiles, is what it is on the whole."""
-    side = 2 * custom.LARGEST_RADIUS + 1
+    side = 2 * LARGEST_RADIUS + 1
 
     class Far(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
 
     register("far", Far)
-    toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", custom.LARGEST_RADIUS))
+    toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", LARGEST_RADIUS))
     image = torch.rand(1, 3, 300, 560, generator=torch.Generator().manual_seed(0))
     whole = Far()(image)
     if mode == "global":

@@ -1,0 +1,46 @@
+"""Files that are written whole or not at all, by however many processes at a time."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_ABANDONED_S = 3600
+"""Seconds after which a temporary file is of a process that was killed; a write takes far less."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename: a reader sees the old or the new, whole."""
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together under temporary names, and rename them only when all are whole.
+
+    The last one makes the others valid: it is away while they change, so that no old one describes new ones.
+    The temporary names are short and drawn at random: they fit wherever the file's own name does, and no two
+    processes share one.
+    """
+    for folder in {path.parent for path in files}:
+        _clear_abandoned(folder)
+    temporary = {path: path.with_name(f".rlrestore-{secrets.token_hex(8)}.tmp") for path in files}
+    *others, last = files
+    try:
+        for path, data in files.items():
+            temporary[path].write_bytes(data)
+        if others:
+            last.unlink(missing_ok=True)
+        for path, written in temporary.items():
+            written.replace(path)
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what killed processes left behind, and nothing that another process may be writing."""
+    for path in folder.glob(".rlrestore-*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
