@@ -20,8 +20,8 @@ class TraceStep:
     Attributes:
         tool: The tool that was applied, or `stop`. In local mode the tool that most regions chose; `stop`
             where all of them did.
-        expected_gain_db: Gain that the agent expected of this action, in dB; 0 for stop. In local mode the mean
-            over the regions, each by its own action. None of an agent whose values are not in dB (PPO).
+        expected_gain_db: Gain that the agent expected of this action, in dB; 0 for stop. In local mode the
+            mean over the regions, each by its own. None of an agent whose values are not in dB (PPO).
         runners_up: The two next best actions and their expected gains in dB; none of such an agent.
         time_ms: How long valuing the windows and applying the tools took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.

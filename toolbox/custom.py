@@ -37,7 +37,7 @@ _kinds: dict[str, Callable[[], nn.Module]] = {}
 def register(kind: str, make: Callable[[], nn.Module]) -> None:
     """Make a kind of network known, so that models with such a tool can be read.
 
-    A package does the same for whoever has it installed by an entry point `kind = "module:Class"` in the
+    A package that is installed does the same by an entry point `kind = "module:Class"` in the
     group `rlrestore.tools`. Nothing that a model folder says is ever imported.
 
     Args:

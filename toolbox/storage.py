@@ -1,5 +1,6 @@
 """A model's tools, from its folder to networks and back."""
 
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from rlrestore.model_folder import (
     Arrays,
     as_written,
     card_of,
+    find_model,
     read_toolbox,
     unusable_entry,
     write_model,
@@ -25,12 +27,17 @@ from rlrestore.toolbox.networks import build_network, channels_last
 from rlrestore.toolbox.toolbox import Toolbox
 
 
-def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
+def load_toolbox(name_or_folder: str | os.PathLike[str], device: torch.device | str = "cpu") -> Toolbox:
     """Read the tools of a model, ready for use.
 
+    Args:
+        name_or_folder: A model that comes with the package, or a model's folder.
+        device: Where to compute.
+
     Raises:
-        ModelError: The folder, its card or its weights are not what they should be.
+        ModelError: There is no such model, or its card or its weights are not what they should be.
     """
+    folder = find_model(name_or_folder)
     entry, arrays = read_toolbox(folder)
     tensors = to_tensors(arrays)
     try:
@@ -48,7 +55,7 @@ def load_toolbox(folder: Path, device: torch.device | str = "cpu") -> Toolbox:
     return toolbox.to(device).eval().requires_grad_(False)
 
 
-def save_toolbox(folder: Path, toolbox: Toolbox, card: ModelCard | None = None) -> None:
+def save_toolbox(folder: str | os.PathLike[str], toolbox: Toolbox, card: ModelCard | None = None) -> None:
     """Write a model that has tools and no agent.
 
     Args:
@@ -60,7 +67,7 @@ def save_toolbox(folder: Path, toolbox: Toolbox, card: ModelCard | None = None) 
         RlrestoreError: It cannot be written.
     """
     card = card or ModelCard()
-    write_model(folder, card, toolbox_entry(toolbox, card))
+    write_model(Path(folder), card, toolbox_entry(toolbox, card))
 
 
 def toolbox_entry(toolbox: Toolbox, card: ModelCard) -> tuple[ToolboxEntry, Arrays]:

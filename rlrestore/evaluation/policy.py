@@ -106,7 +106,7 @@ def compare_with_oracles(
         progress: Whether to show progress bars on stderr.
 
     Raises:
-        UsageError: The agent looks at patches of another size, or there are too many chains to play.
+        UsageError: The agent takes patches of another size, or there are too many chains to play.
     """
     check_size(model, pairs)
     check_chains(model, subset)

@@ -130,10 +130,10 @@ def apply_tiled_(
 ) -> Floats:
     """Apply a function to an image tile by tile, in place, with the result it has on the whole image.
 
-    Every tile is read with its surroundings, and only its middle is kept. Where the function's receptive field
-    reaches no farther than `overlap` pixels, and it pads the image's border by itself, the result is that of
-    `function(image)` but for the rounding of float sums. Beside the image, two bands of tiles and what the
-    function makes of one tile are in memory.
+    Every tile is read with its surroundings, and only its middle is kept. Where the receptive field of the
+    function reaches no farther than `overlap` pixels, and it pads the image's border by itself, the result is
+    that of `function(image)` but for the rounding of float sums. Beside the image, two bands of tiles and
+    what the function makes of one tile are in memory.
 
     Args:
         function: Maps `(B, C, h, w)` to the same shape, for any h and w.

@@ -140,4 +140,4 @@ def load_tools(name_or_folder: str | os.PathLike[str], device: str = "cpu") -> T
         UsageError: There is no such model or device, or the model is damaged.
     """
     place = resolve_device(device)
-    return TorchTools(load_toolbox(find_model(name_or_folder), place))
+    return TorchTools(load_toolbox(name_or_folder, place))

@@ -81,7 +81,7 @@ def patches(levels: Sequence[tuple[int, int]]) -> PatchPairs:
     return PatchPairs("levels", degraded, clean)
 
 
-def planned() -> tuple[Restorer, PatchPairs]:
+def planned() -> tuple[TorchRuntime, PatchPairs]:
     plans = {degraded: plan for (degraded, _), plan in PATCHES.items()}
     return make_model([-SHIFT, SHIFT], plans), patches(list(PATCHES))
 

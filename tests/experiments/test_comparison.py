@@ -43,6 +43,7 @@ from experiments.contenders import (
 from rlrestore.errors import DataError
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
+from rlrestore.model_folder.card import ModelCard
 from tests.toys import make_model, make_single, save_single, save_toy
 
 Pixels = npt.NDArray[np.uint8]
@@ -99,7 +100,7 @@ def test_contenders_take_turns_and_the_shortest_time_counts(monkeypatch: pytest.
     log: list[tuple[str, int]] = []
 
     def fake(name: str) -> Contender:
-        toy = of_single(make_single(), name, {})
+        toy = of_single(make_single(), name, ModelCard())
         return replace(
             toy,
             play=lambda images: log.append((name, len(images))),  # type: ignore[arg-type, return-value]  # is timed only
