@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import load_toolbox, read_card
+    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.storage import load_toolbox
 
     show_log()
     device = resolve_device(args.device)
@@ -100,13 +101,11 @@ def run(args: argparse.Namespace) -> int:
     side = context_side(PATCH)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
-    values: dict[str, str] = {}
     if args.algo == "ppo":
-        from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
+        from rlrestore.agent.ppo import PpoSettings, train_ppo
 
         settings = PpoSettings(args.minutes, args.steps, seed=args.seed)
         policy, report = train_ppo(bank, validation, toolbox, args.out, settings)
-        values = {"values": VALUES}
     else:
         from rlrestore.agent.learn import train_agent
         from rlrestore.agent.training import AgentSettings
@@ -126,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
         )
     record = training_record("agent", args, len(bank), mixture=args.mixture, validation=report.record())
     say(report.line())
-    save_model(args.out, toolbox, policy, {**values, "training": [*earlier, record]})
+    card = ModelCard(training=(*earlier, record), values_in_db=args.algo != "ppo")
+    save_model(args.out, toolbox, policy, card)
     say(f"wrote {args.out}")
     return 0
 
@@ -152,7 +152,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
     from rlrestore.envs.sources import PATCH
-    from rlrestore.restorer import find_model
+    from rlrestore.model_folder import find_model
 
     if args.start is None:
         return untrained(POLICIES[args.network], toolbox.stop, args.seed)

@@ -2,13 +2,13 @@
 
 import argparse
 import copy
+from dataclasses import replace
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_training_arguments,
     lasting_card,
-    model_records,
     positive_float,
     positive_int,
     share,
@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import load_toolbox, read_card
+    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.toolbox.storage import load_toolbox
 
     show_log()
     device = resolve_device(args.device)
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     if args.blend < 1:
         begun.blend(toolbox, args.blend)
         toolbox = begun
-    records = [*model_records(card), record]
-    save_model(args.out, toolbox, policy, {**lasting_card(card), "training": records})
+    records = (*card.training, record)
+    save_model(args.out, toolbox, policy, replace(lasting_card(card), training=records))
     say(f"wrote {args.out}")
     return 0

@@ -1,6 +1,7 @@
 """`rlrestore train-tools`: train the tools on a folder of photographs."""
 
 import argparse
+from dataclasses import replace
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_training_arguments, lasting_card, training_record
@@ -41,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, save_toolbox
+    from rlrestore.model_folder import find_model, has_model, read_card
+    from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
     from rlrestore.toolbox.training import TrainingSettings, train_tools
 
     show_log()
@@ -61,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
             f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
         )
     prepare_folder(args.out)
-    card = lasting_card(read_card(origin)) if (origin / CARD).exists() else {"training": []}
+    card = lasting_card(read_card(origin)) if has_model(origin) else ModelCard()
     toolbox, reports = train_tools(bank, validation, args.out, specs, settings, args.resume, start)
     networks = [report.record() for report in reports]
     record = training_record("tools", args, len(bank), networks=networks)
-    save_toolbox(args.out, toolbox, {**card, "training": [*card["training"], record]})
+    save_toolbox(args.out, toolbox, replace(card, training=(*card.training, record)))
     say(f"wrote {args.out}")
     return 0

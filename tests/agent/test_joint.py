@@ -16,13 +16,12 @@ from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTrainer
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.specs import NO_ACTION, TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.training import ERROR_FLOOR, WARM_UP
 from tests.toys import make_policy, make_toolbox
