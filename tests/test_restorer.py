@@ -370,5 +370,3 @@ def test_pixels_of_negative_strides_are_taken(steps: tuple[int, int, int], in_pl
     expected = model.restore(Photo(np.ascontiguousarray(view))).photo.pixels
     found = model.restore(Photo(view), in_place=in_place).photo.pixels
     np.testing.assert_allclose(found, expected, atol=1e-6)
-        model.restore(Photo(view), in_place=in_place).photo.pixels, expected, atol=1e-6
-    )
