@@ -24,7 +24,6 @@ from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name, training_precision
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.envs.sources import PATCH
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
@@ -39,6 +38,7 @@ from rlrestore.toolbox.optimisation import (
     rate_factor,
     restoration_losses,
 )
+from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.storage import checksum
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Moment

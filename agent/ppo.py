@@ -3,7 +3,7 @@
 The actor is the same network as everywhere: spectrum, trunk, LSTM of 50, one linear output per action. PPO
 fits logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a
 tool's number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card
-says so by `"values": "preference"`.
+says so: `ModelCard.values_in_db`.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347); the network from the paper's section 3.2.
 """
@@ -44,8 +44,6 @@ from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
 
-VALUES = "preference"
-"""What a card says of this policy's values, which are not in dB."""
 UNTIL_THE_MINUTES_ARE_OVER = 10**12
 
 log = logging.getLogger(__name__)

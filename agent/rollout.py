@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy, Hidden, best_action
-from rlrestore.envs.transition import NO_ACTION
+from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Tools
 
 Behaviour = Callable[[Tensor, Tensor], Tensor]
@@ -67,7 +67,7 @@ def greedy(
         policy: The agent.
         remembers: Whether it keeps its memory and knows the last action; without it every look is its first.
         may_stop: Whether it chooses among the tools and stop, or among the tools alone.
-        with_margin: Whether it stops where no tool is expected to gain more than its caution.
+        with_margin: Whether it stops where no tool is expected to gain more than its stop margin.
         allowed: `(N,)` bool, on the agent's device: the tools that it may choose; all of them without it.
 
     Raises:

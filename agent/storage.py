@@ -1,52 +1,17 @@
-"""The agent's part of a model folder."""
+"""A model's agent, from its folder to a network and back."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from rlrestore.agent.policy import POLICIES, AnyPolicy, PaperPolicy, Policy, PolicySizes
+from rlrestore.agent.policy import AnyPolicy, PaperPolicy, Policy, PolicySizes
 from rlrestore.errors import ModelError
+from rlrestore.model_folder import Arrays, as_written, card_of, read_agent, write_model
+from rlrestore.model_folder.card import AgentEntry, ModelCard
 from rlrestore.toolbox.networks import channels_last
-from rlrestore.toolbox.storage import (
-    CARD,
-    as_written,
-    describe_toolbox,
-    fit_weights,
-    read_card,
-    read_part,
-    toolbox_weights,
-    write_model,
-)
+from rlrestore.toolbox.storage import load_weights, to_arrays, to_tensors, toolbox_entry, weights_of
 from rlrestore.toolbox.toolbox import Toolbox
-
-LARGEST_SIZE = 4096
-"""Beyond it a card is taken for damaged, before the memory for its agent is asked for."""
-
-
-def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: Mapping[str, Any]) -> None:
-    """Write a whole model: tools, agent and card.
-
-    Args:
-        folder: The model's folder.
-        toolbox: The tools.
-        policy: The agent that was trained on these tools.
-        card: What is said about them; its `precision` is that of the weights on disk, float16 without it.
-    """
-    agent: dict[str, Any] = {
-        "family": policy.family,
-        "tools": list(toolbox.names),
-        "patch_size": policy.patch_size,
-        "max_steps": policy.max_steps,
-        "caution_db": policy.stop_margin_db,
-    }
-    if isinstance(policy, Policy):
-        agent["sizes"] = asdict(policy.sizes)
-    parts = {"toolbox": toolbox_weights(toolbox, card), "agent": as_written(policy.state_dict(), card)}
-    write_model(folder, {**card, "toolbox": describe_toolbox(toolbox), "agent": agent}, parts)
 
 
 def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu") -> AnyPolicy:
@@ -56,48 +21,47 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
         ModelError: The folder, its card or its weights are not what they should be, or the agent was trained
             on other tools.
     """
-    card = read_card(folder)
-    tensors = read_part(folder, card, "agent")
-    entry = card["agent"]
-    if entry.get("tools") != list(toolbox.names):
+    entry, arrays = read_agent(folder)
+    if entry.tools != toolbox.names:
         raise ModelError(
-            f"{folder / CARD}: the agent chooses among {entry.get('tools')}, "
+            f"{card_of(folder)}: the agent chooses among {list(entry.tools)}, "
             f"the toolbox holds {list(toolbox.names)}; train the agent on this toolbox"
         )
-    sizes = entry.get("patch_size"), entry.get("max_steps")
-    if not all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
-        raise ModelError(f"{folder / CARD}: expected patch_size and max_steps as whole numbers, got {sizes}")
-    stop_margin_db = entry.get("caution_db", 0.0)
-    if not isinstance(stop_margin_db, int | float) or not 0 <= stop_margin_db < math.inf:
-        raise ModelError(f"{folder / CARD}: expected caution_db as a number from 0, got {stop_margin_db!r}")
-    family = entry.get("family")
-    if not isinstance(family, str) or family not in POLICIES:
-        raise ModelError(
-            f"{folder / CARD}: expected an agent of family {' or '.join(POLICIES)}, got {family!r}; "
-            "train the agent anew on these tools, or update rlrestore"
-        )
+    lengths = len(entry.tools), entry.patch_size, entry.max_steps, entry.stop_margin_db
     policy: AnyPolicy = (
-        PaperPolicy(len(toolbox.names), *sizes, stop_margin_db)
-        if family == PaperPolicy.family
-        else Policy(len(toolbox.names), *sizes, stop_margin_db, _policy_sizes(folder, entry))
+        PaperPolicy(*lengths)
+        if entry.family == PaperPolicy.family
+        else Policy(*lengths, PolicySizes(**entry.sizes))
     )
-    fit_weights(policy, tensors, folder, "agent")
+    load_weights(policy, to_tensors(arrays), weights_of(folder, "agent"))
     channels_last(policy)
     return policy.to(device).eval().requires_grad_(False)
 
 
-def _policy_sizes(folder: Path, entry: Mapping[str, Any]) -> PolicySizes:
-    """Return how large a card says that its agent is.
+def save_model(folder: Path, toolbox: Toolbox, policy: AnyPolicy, card: ModelCard | None = None) -> None:
+    """Write a whole model: tools, agent and card.
+
+    Args:
+        folder: The model's folder; made when it does not exist.
+        toolbox: The tools.
+        policy: The agent that was trained on these tools.
+        card: What is said of them, and the precision of the weights on disk.
 
     Raises:
-        ModelError: It does not say so, or something senseless.
+        RlrestoreError: It cannot be written.
     """
-    sizes, names = entry.get("sizes"), [field.name for field in fields(PolicySizes)]
-    given = dict(sizes) if isinstance(sizes, dict) else {}
-    whole = all(isinstance(size, int) and 1 <= size <= LARGEST_SIZE for size in given.values())
-    if sorted(given) != sorted(names) or not whole:
-        raise ModelError(
-            f"{folder / CARD}: expected the agent's sizes, {', '.join(names)}, as whole numbers from 1 to "
-            f"{LARGEST_SIZE}, got {sizes!r}; copy the model again"
-        )
-    return PolicySizes(**given)
+    card = card or ModelCard()
+    write_model(folder, card, toolbox_entry(toolbox, card), agent_entry(toolbox, policy, card))
+
+
+def agent_entry(toolbox: Toolbox, policy: AnyPolicy, card: ModelCard) -> tuple[AgentEntry, Arrays]:
+    """Return what a model folder holds of an agent that was trained on a toolbox."""
+    entry = AgentEntry(
+        policy.family,
+        toolbox.names,
+        policy.patch_size,
+        policy.max_steps,
+        policy.stop_margin_db,
+        asdict(policy.sizes) if isinstance(policy, Policy) else {},
+    )
+    return entry, as_written(to_arrays(policy.state_dict()), card.precision)

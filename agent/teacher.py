@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.rollout import Behaviour
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.degradation.protocol import Degradations
-from rlrestore.toolbox.specs import Distortion, ToolSpec
+from rlrestore.toolbox.specs import NO_ACTION, Distortion, ToolSpec
 
 
 def strengths(specs: Sequence[ToolSpec], amounts: Degradations) -> Tensor:

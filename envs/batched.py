@@ -20,7 +20,8 @@ from rlrestore.envs.setup import (
     torch_generator,
 )
 from rlrestore.envs.sources import PATCH, PairSource
-from rlrestore.envs.transition import NO_ACTION, EpisodeState, start, transition
+from rlrestore.envs.transition import EpisodeState, start, transition
+from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Toolbox
 
 Observation = dict[str, Tensor]

@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.metrics import psnr_db
+from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Tools
-
-NO_ACTION = -1
-"""`last_action` before the first action."""
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,50 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.files import Photo
+    from rlrestore.model_folder import find_model, shipped_models
+    from rlrestore.model_folder.card import ModelCard
     from rlrestore.restorer import Restoration, Restorer, restore
+    from rlrestore.toolbox.custom import add_tool, custom_spec
+    from rlrestore.toolbox.specs import ToolSpec
+    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
+    from rlrestore.toolbox.toolbox import Toolbox
     from rlrestore.trace import Trace
 
 __version__ = "0.1.0"
 
-__all__ = ["Photo", "Restoration", "Restorer", "Trace", "__version__", "restore"]
+__all__ = [
+    "ModelCard",
+    "Photo",
+    "Restoration",
+    "Restorer",
+    "ToolSpec",
+    "Toolbox",
+    "Trace",
+    "__version__",
+    "add_tool",
+    "custom_spec",
+    "find_model",
+    "load_toolbox",
+    "restore",
+    "save_toolbox",
+    "shipped_models",
+]
 
 _HOMES = {
+    "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
     "Restoration": "rlrestore.restorer",
     "Restorer": "rlrestore.restorer",
+    "ToolSpec": "rlrestore.toolbox.specs",
+    "Toolbox": "rlrestore.toolbox.toolbox",
     "Trace": "rlrestore.trace",
+    "add_tool": "rlrestore.toolbox.custom",
+    "custom_spec": "rlrestore.toolbox.custom",
+    "find_model": "rlrestore.model_folder",
+    "load_toolbox": "rlrestore.toolbox.storage",
     "restore": "rlrestore.restorer",
+    "save_toolbox": "rlrestore.toolbox.storage",
+    "shipped_models": "rlrestore.model_folder",
 }
 
 # In a checkout, installed or not, the subpackages toolbox, envs and agent stand beside this folder.

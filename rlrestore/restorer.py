@@ -2,33 +2,25 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from rlrestore.agent.policy import AnyPolicy
-from rlrestore.agent.rollout import Rollout, greedy, roll_out
-from rlrestore.agent.storage import load_agent, save_model
-from rlrestore.devices import resolve_device
 from rlrestore.errors import ModelError, UsageError
-from rlrestore.imaging.io.files import is_folder, write_photo
+from rlrestore.imaging.io.files import write_photo
 from rlrestore.imaging.io.photo import Photo
-from rlrestore.imaging.io.transparency import cover_hidden
-from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.io.transparency import cover_hidden_
+from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import Chain, apply_tool_, global_chain, local_chain
-from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_tensor, with_tensor
-from rlrestore.toolbox.storage import load_toolbox, read_card
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
+from rlrestore.model_folder.card import ModelCard
+from rlrestore.runtime import Floats, Runtime, Tools
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
-
-SHIPPED = Path(__file__).parent / "weights"
-"""The models that come with the package, a folder each."""
 
 CHAINS = {"global": global_chain, "local": local_chain}
 
@@ -73,73 +65,53 @@ class Restoration:
 
 
 class Restorer:
-    """A toolbox and the agent that chooses from it, ready to restore photographs, from any number of threads.
+    """A model that restores photographs, from any number of threads.
+
+    They take turns where the model is not `concurrent`: on other devices than the processor, and with custom
+    tools.
 
     Attributes:
-        concurrent: Whether threads restore at the same time. They take turns on other devices than the
-            processor, and with tools of your own, which may remember something between their layers.
+        runtime: The model.
     """
 
-    def __init__(
-        self,
-        toolbox: Toolbox,
-        policy: AnyPolicy,
-        name: str = "custom",
-        card: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Put a model together.
-
-        Args:
-            toolbox: The tools.
-            policy: The agent, trained on these tools, on the same device.
-            name: What the trace calls the model.
-            card: What is known about it.
-
-        Raises:
-            ModelError: The agent chooses among another number of tools.
-        """
-        if policy.tools != toolbox.stop:
-            raise ModelError(
-                f"expected an agent and a toolbox that fit, got an agent of {policy.tools} tools beside "
-                f"{', '.join(toolbox.names)}; train the agent on this toolbox"
-            )
-        self.toolbox = toolbox.eval()
-        self.policy = policy.eval()
-        self.name = name
-        self.card = dict(card or {})
-        self.concurrent = self.device.type == "cpu" and not any(spec.custom for spec in toolbox.specs)
-        self._turn = nullcontext() if self.concurrent else Lock()
+    def __init__(self, runtime: Runtime) -> None:
+        """Restore by a model, such as a `rlrestore.runtime.torch_runtime.TorchRuntime`."""
+        self.runtime = runtime
+        self._turn = nullcontext() if runtime.concurrent else Lock()
 
     @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return next(self.policy.parameters()).device
+    def name(self) -> str:
+        """What traces call the model."""
+        return self.runtime.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What is known of the model."""
+        return self.runtime.card
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | os.PathLike[str] = "default", device: str = "cpu") -> Self:
         """Read a model.
 
         Args:
-            name_or_folder: A model that comes with the package, or the folder of one of your own.
+            name_or_folder: A model that comes with the package, or a model's folder.
             device: Where to compute, such as `cpu`, `cuda`, `cuda:1` or `mps`.
 
         Raises:
             UsageError: There is no such model or device, or the model is damaged.
         """
-        place = resolve_device(device)
-        name = os.fspath(name_or_folder)
-        folder = find_model(name)
-        toolbox = load_toolbox(folder, place)
-        return cls(toolbox, load_agent(folder, toolbox, place), name, read_card(folder))
+        from rlrestore.runtime.torch_runtime import TorchRuntime
+
+        return cls(TorchRuntime.load(name_or_folder, device))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model into a folder, which is made if need be."""
-        save_model(Path(folder), self.toolbox, self.policy, self.card)
+        self.runtime.save(Path(folder))
 
     def restore(
         self,
         photo: PhotoLike,
-        reference: PhotoLike | None = None,
+        reference: "PhotoLike | None" = None,
         mode: str = "global",
         max_steps: int | None = None,
         keep_steps: bool = True,
@@ -150,8 +122,9 @@ class Restorer:
 
         In memory is the photograph once, 12 bytes a pixel, changed in place; reading and writing a file take
         8 bytes a pixel more for a while. Beside it stand half a gigabyte, the steps that are kept, a
-        reference, and what was handed in. With transparency it takes twice as much: wholly transparent pixels
-        are given the colours around them for the while, so that theirs do not bleed into what is seen.
+        reference, and what was handed in. With transparency it takes up to twice as much: pixels of a
+        transparency below 8 of 255 are given the colours around them for the while, so that theirs do not
+        bleed into what is seen, and keep their own in the result.
 
         Args:
             photo: A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor
@@ -175,7 +148,7 @@ class Restorer:
         source = as_photo(photo)
         if mode not in CHAINS:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
-        limit = self.policy.max_steps if max_steps is None else max_steps
+        limit = self.runtime.agent.max_steps if max_steps is None else max_steps
         if limit < 1:
             raise UsageError(f"expected max_steps of at least 1, got {limit}")
         truth = None if reference is None else as_photo(reference)
@@ -184,41 +157,34 @@ class Restorer:
                 f"expected a reference of the image's size, {source.width}×{source.height} pixels, "
                 f"got {truth.width}×{truth.height}"
             )
-        with self._turn, torch.inference_mode():
-            image = to_tensor(source, self.device)
-            if source is photo and not in_place:
-                image = image.clone()
-            image, put_back = cover_hidden(image, source.alpha)
-            chain = CHAINS[mode](self.toolbox, self.policy, image, limit, progress)
-            clean = None if truth is None else cover_hidden(to_tensor(truth, self.device), source.alpha)[0]
-            in_db = "values" not in self.card  # PPO's preferences are marked
-            trace = Trace(mode, self.name, source.width, source.height, steps=(), values_in_db=in_db)
-            image, trace = _follow(chain, image, clean, trace, keep_steps)
-            gains_db = [step.expected_gain_db for step in trace.steps]
-            put_back(image)
-            extremes = map(float, image.permute(0, 2, 3, 1).aminmax())  # as it lies in memory: no copy
-            if not all(map(math.isfinite, (*extremes, *gains_db))):
+        # A damaged model's weights may overflow: that is found at the end.
+        with self._turn, np.errstate(over="ignore", invalid="ignore"):
+            image = _to_change(source, copied=source is photo and not in_place)
+            put_back = cover_hidden_(image, source.alpha)
+            clean = None if truth is None else to_planes(truth)
+            if clean is not None and source.alpha is not None:
+                clean = clean.copy(order="K")
+                cover_hidden_(clean, source.alpha)
+            chain = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, progress)
+            trace = Trace(mode, self.name, source.width, source.height, steps=())
+            trace = _follow(chain, image, clean, trace, keep_steps)
+            put_back()
+            gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
+            if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
                 raise ModelError(
                     f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
                     "use another model"
                 )
-            return Restoration(with_tensor(source, image), trace, as_given(photo))
-
-    @torch.inference_mode()
-    def restore_patches(self, images: Tensor, max_steps: int | None = None) -> Rollout:
-        """Restore a batch of patches of the agent's own size, each by its own chain.
-
-        Args:
-            images: `(B, 3, patch, patch)` RGB in [0, 1]; moved to the model's device.
-            max_steps: Tools to apply at most; the model's own limit without it.
-        """
-        limit = self.policy.max_steps if max_steps is None else max_steps
-        return roll_out(self.toolbox, images.to(self.device), greedy(self.policy), limit)
+            return Restoration(with_planes(source, image), trace, as_given(photo))
 
 
-def _follow(
-    chain: Chain, image: Tensor, clean: Tensor | None, trace: Trace, keep_steps: bool
-) -> tuple[Tensor, Trace]:
+def _to_change(photo: Photo, copied: bool) -> Floats:
+    """Return the pixels as `(1, 3, H, W)` that may be changed, copied where that is asked for or needed."""
+    planes = to_planes(photo)
+    return planes.copy(order="K") if copied or not planes.flags.writeable else planes
+
+
+def _follow(chain: Chain, image: Floats, clean: Floats | None, trace: Trace, keep_steps: bool) -> Trace:
     """Run a chain to its end.
 
     Args:
@@ -229,86 +195,69 @@ def _follow(
         keep_steps: Whether the trace keeps the photograph after every step.
 
     Returns:
-        The result, not clipped, and the trace with all that was done.
+        The trace with all steps.
     """
 
-    def measured(current: Tensor) -> float | None:
-        return None if clean is None else float(psnr_db(current, clean))
+    def measured() -> float | None:
+        return None if clean is None else photo_psnr_db(image, clean)
 
-    start_psnr_db = measured(image)
+    start_psnr_db = measured()
     frames = [to_frame(image)] if keep_steps else []
     steps: list[TraceStep] = []
-    for after, step in chain:
-        image = after
-        steps.append(replace(step, psnr_db=measured(image)))
+    for _, step in chain:
+        steps.append(replace(step, psnr_db=measured()))
         if keep_steps and step.tool != STOP_NAME:
             frames.append(to_frame(image))
-    done = replace(
+    return replace(
         trace,
         steps=tuple(steps),
         start_psnr_db=start_psnr_db,
         frames=tuple(frames),
         reference=to_frame(clean) if keep_steps and clean is not None else None,
     )
-    return image, done
 
 
-def check_tool(toolbox: Toolbox, name: str) -> None:
-    """Make sure that a toolbox has a tool.
-
-    Raises:
-        UsageError: It has no such tool.
-    """
-    if name not in toolbox.names:
-        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(toolbox.names)}")
-
-
-@torch.inference_mode()
-def apply_by_hand(toolbox: Toolbox, name: str, photo: Photo) -> Photo:
-    """Apply one tool to a whole photograph, whatever the agent would think of it.
+def check_tool(tools: Tools, name: str) -> None:
+    """Make sure that a model has a tool.
 
     Raises:
-        UsageError: The toolbox has no such tool.
+        UsageError: There is no such tool.
     """
-    check_tool(toolbox, name)
-    device = toolbox.device
-    image = to_tensor(photo, device).clone()
-    return with_tensor(photo, apply_tool_(toolbox, toolbox.names.index(name), image))
+    if name not in tools.names:
+        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(tools.names)}")
 
 
-def shipped_models() -> tuple[str, ...]:
-    """Return the names of the models that come with the package."""
-    return tuple(sorted(card.parent.name for card in SHIPPED.glob("*/card.json")))
+def apply_by_hand(tools: Tools, name: str, photo: PhotoLike) -> Photo:
+    """Apply one tool to a whole photograph, whose transparent pixels are covered as in a restoration.
 
-
-def find_model(name_or_folder: str) -> Path:
-    """Return the folder of a model, given its name or the folder itself.
+    Args:
+        tools: The tools of a model.
+        name: The tool to apply.
+        photo: As in `Restorer.restore`.
 
     Raises:
-        ModelError: There is neither.
+        UsageError: There is no such tool.
     """
-    if name_or_folder in shipped_models():
-        return SHIPPED / name_or_folder
-    folder = Path(name_or_folder)
-    if not name_or_folder or not is_folder(folder):
-        shipped: Iterable[str] = shipped_models() or ("none",)
-        raise ModelError(
-            f"no model {name_or_folder!r}: expected a model's folder or the name of a shipped model "
-            f"({', '.join(shipped)})"
-        )
-    return folder
+    check_tool(tools, name)
+    source = as_photo(photo)
+    image = _to_change(source, copied=source is photo)
+    put_back = cover_hidden_(image, source.alpha)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apply_tool_(tools, tools.names.index(name), image)
+    put_back()
+    return with_planes(source, image)
 
 
 def restore(
     photo: PhotoLike,
-    reference: PhotoLike | None = None,
+    reference: "PhotoLike | None" = None,
     *,
     mode: str = "global",
     max_steps: int | None = None,
     model: str | os.PathLike[str] = "default",
     device: str = "cpu",
 ) -> Restoration:
-    """Restore one photograph with a shipped model or your own.
+    """Restore one photograph with a shipped model or another one.
 
     For many photographs make one `Restorer` and call its `restore`: this reads the model each time.
 

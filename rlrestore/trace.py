@@ -1,4 +1,4 @@
-"""What was done to a photograph and why: a table, JSON, and a picture."""
+"""The chain of a photograph and the values behind it: a table, JSON, and a picture."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,21 +15,21 @@ STOP_NAME = "stop"
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One look of the agent, and what followed from it.
+    """One step of a chain.
 
     Attributes:
         tool: The tool that was applied, or `stop`. In local mode the tool that most regions chose; `stop`
             where all of them did.
-        expected_gain_db: What the agent expected to gain by this choice, in dB; 0 for stop. In local mode the
-            mean over the regions, each by its own choice.
-        runners_up: The two next best choices and what the agent expected of them, in dB.
-        time_ms: How long looking and applying took.
+        expected_gain_db: Gain that the agent expected of this action, in dB; 0 for stop. In local mode the
+            mean over the regions, each by its own. None of an agent whose values are not in dB (PPO).
+        runners_up: The two next best actions and their expected gains in dB; none of such an agent.
+        time_ms: How long valuing the windows and applying the tools took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.
-        shares: Every choice and the share of the regions that made it, in (0, 1], largest first.
+        shares: Every action and its share of the regions, in (0, 1], largest first.
     """
 
     tool: str
-    expected_gain_db: float
+    expected_gain_db: float | None
     runners_up: tuple[tuple[str, float], ...]
     time_ms: float
     psnr_db: float | None = None
@@ -52,11 +52,9 @@ class Trace:
         model: Name of the model that restored it.
         width: Pixels across.
         height: Pixels down.
-        steps: Every look in order. A chain that the agent ended has a last step named `stop`; one that met
+        steps: Every step in order. A chain that the agent ended has a last step named `stop`; one that met
             the limit has none.
         start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
-        values_in_db: Whether the agent's values are gains in dB; those of an agent trained by PPO only rank
-            the choices.
         frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
         reference: The reference like a frame, None without one or if frames were not kept.
     """
@@ -67,7 +65,6 @@ class Trace:
     height: int
     steps: tuple[TraceStep, ...]
     start_psnr_db: float | None = None
-    values_in_db: bool = True
     frames: tuple[NDArray[np.uint8], ...] = ()
     reference: NDArray[np.uint8] | None = None
 
@@ -87,9 +84,10 @@ class Trace:
         return tuple(step.tool for step in self.applied)
 
     @property
-    def expected_gain_db(self) -> float:
-        """What the agent expected of the steps together, in dB."""
-        return sum(step.expected_gain_db for step in self.steps)
+    def expected_gain_db(self) -> float | None:
+        """The gain that the agent expected of all steps together, in dB; None if its values are not in dB."""
+        gains_db = [step.expected_gain_db for step in self.steps if step.expected_gain_db is not None]
+        return sum(gains_db) if len(gains_db) == len(self.steps) else None
 
     @property
     def psnr_db(self) -> float | None:
@@ -104,10 +102,6 @@ class Trace:
             for start, step in zip(before, self.steps, strict=False)
         )
 
-    def value_text(self, value: float) -> str:
-        """Return one of the agent's values with its unit."""
-        return f"{value:+.2f} dB" if self.values_in_db else f"{value:+.2f}"
-
     def _numbered(self) -> list[tuple[int, TraceStep, float | None]]:
         """Return every step with its number, from 1, and its measured gain."""
         return list(zip(range(1, len(self.steps) + 1), self.steps, self.gains_db(), strict=True))
@@ -115,8 +109,7 @@ class Trace:
     def table(self) -> str:
         """Return the chain as a table for a terminal, one line a step."""
         measured = self.start_psnr_db is not None
-        value = "expected gain" if self.values_in_db else "preference"
-        head = ["step", "tool", value, "runner-up", "second runner-up", "time"]
+        head = ["step", "tool", "expected gain", "runner-up", "second runner-up", "time"]
         rows = [[*head, "PSNR", "measured gain"] if measured else head]
         if self.start_psnr_db is not None:
             rows.append(["0", "(input)", "", "", "", "", f"{self.start_psnr_db:.2f} dB", ""])
@@ -137,8 +130,7 @@ class Trace:
             "height": self.height,
             "tools": list(self.tools),
             "stopped": self.stopped,
-            "values_in_db": self.values_in_db,
-            "expected_gain_db": round(self.expected_gain_db, 4),
+            "expected_gain_db": _rounded(self.expected_gain_db),
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
             "time_ms": round(sum(step.time_ms for step in self.steps), 1),
@@ -173,12 +165,12 @@ class Trace:
         return (size,) if self.start_psnr_db is None else (size, f"PSNR {self.start_psnr_db:.2f} dB")
 
     def _row(self, number: int, step: TraceStep, gain_db: float | None) -> list[str]:
-        runners_up = [f"{name} {self.value_text(value)}" for name, value in step.runners_up[:2]]
+        runners_up = [f"{name} {db_text(value)}" for name, value in step.runners_up[:2]]
         runners_up += [""] * (2 - len(runners_up))
         cells = [
             str(number),
             step.label,
-            self.value_text(step.expected_gain_db),
+            db_text(step.expected_gain_db),
             *runners_up,
             f"{step.time_ms:.0f} ms",
         ]
@@ -187,9 +179,13 @@ class Trace:
         return [*cells, f"{step.psnr_db:.2f} dB", f"{gain_db:+.2f} dB"]
 
     def _caption(self, step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
-        word = "expected" if self.values_in_db else "preference"
-        expected = f"{word} {self.value_text(step.expected_gain_db)}"
-        return (expected,) if gain_db is None else (expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+        expected = () if step.expected_gain_db is None else (f"expected {db_text(step.expected_gain_db)}",)
+        return expected if gain_db is None else (*expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+
+
+def db_text(gain_db: float | None) -> str:
+    """Return a gain with its sign and unit; nothing of None."""
+    return "" if gain_db is None else f"{gain_db:+.2f} dB"
 
 
 def _rounded(value: float | None) -> float | None:
@@ -200,7 +196,7 @@ def _step_json(number: int, step: TraceStep, gain_db: float | None) -> dict[str,
     return {
         "step": number,
         "tool": step.tool,
-        "expected_gain_db": round(step.expected_gain_db, 4),
+        "expected_gain_db": _rounded(step.expected_gain_db),
         "runners_up": [
             {"tool": name, "expected_gain_db": round(value_db, 4)} for name, value_db in step.runners_up
         ],

@@ -23,7 +23,7 @@ from rlrestore.errors import RlrestoreError
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MIXTURES
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 
 ABLATIONS = "ablations.md"
 
@@ -50,12 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_separate(name: str | None, device: str) -> tuple[Restorer | None, str | None]:
+def read_separate(name: str | None, device: str) -> tuple[TorchRuntime | None, str | None]:
     """Return the model trained without joint training, or why there is none."""
     if name is None:
         return None, "no --separate was given"
     try:
-        return Restorer.from_pretrained(name, device), None
+        return TorchRuntime.load(name, device), None
     except RlrestoreError as error:
         return None, str(error).replace(name, Path(name).name)
 
@@ -67,19 +67,19 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: The model or a photograph cannot be read.
     """
     torch.set_num_threads(args.threads)
-    restorer = Restorer.from_pretrained(args.model, args.device)
+    model = TorchRuntime.load(args.model, args.device)
     separate, absent = read_separate(args.separate, args.device)
     if absent:
         log.warning("left out: without joint training: %s", absent)
     photos = read_photos(args.data)
     prepare_folder(args.out)
     sets = [generate(photos, mixture, args.patches, args.seed) for mixture in MIXTURES.values()]
-    rows = ablate(restorer, sets, separate, progress=sys.stderr.isatty())
+    rows = ablate(model, sets, separate, progress=sys.stderr.isatty())
     how = (
         f"{args.patches} patches of each mixture from {args.data.name}, JPEG grid at any phase, seed "
-        f"{args.seed}; {describe_machine(restorer.device)}."
+        f"{args.seed}; {describe_machine(model.place)}."
     )
-    page = ablation_page(rows, shown_command(sys.argv), how, absent, restorer.policy.max_steps)
+    page = ablation_page(rows, shown_command(sys.argv), how, absent, model.policy.max_steps)
     write_atomically(args.out / ABLATIONS, page.encode())
 
 

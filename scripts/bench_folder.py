@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from experiments.comparison_sets import Pixels, degraded_photos
 from rlrestore.cli.arguments import positive_int
@@ -34,8 +33,9 @@ from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.io.files import read_photo, write_photo
 from rlrestore.inference.chains import apply_tool_
-from rlrestore.inference.photos import as_photo, to_tensor
+from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.restorer import Restorer
+from rlrestore.runtime import Floats
 
 SIDE = 256
 
@@ -79,7 +79,7 @@ def time_folder(folder: Path, out: Path, args: argparse.Namespace) -> tuple[floa
 
 
 def time_networks(
-    restorer: Restorer, images: Sequence[Tensor], chains: Sequence[Sequence[str]], workers: int
+    restorer: Restorer, images: Sequence[Floats], chains: Sequence[Sequence[str]], workers: int
 ) -> float:
     """Apply to each image `(1, 3, H, W)` its own tools and nothing else; return the seconds.
 
@@ -89,18 +89,16 @@ def time_networks(
         chains: The tools of each image.
         workers: Threads that share the images, a core each; 0 for one image after another by all cores.
     """
+    tools = restorer.runtime.tools
 
-    @torch.inference_mode()
-    def apply(image: Tensor, chain: Sequence[str]) -> None:
+    def apply(image: Floats, chain: Sequence[str]) -> None:
         for tool in chain:
-            apply_tool_(restorer.toolbox, restorer.toolbox.names.index(tool), image)
+            apply_tool_(tools, tools.names.index(tool), image)
 
-    copies = [image.clone() for image in images]
+    copies = [image.copy(order="K") for image in images]
     with ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         began = time.perf_counter()
         deque((pool.map if workers else map)(apply, copies, chains), maxlen=0)
-        if restorer.device.type == "cuda":
-            torch.cuda.synchronize(restorer.device)
         return time.perf_counter() - began
 
 
@@ -117,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         folder = Path(name) / "in"
         folder.mkdir()
         write_damaged(photos, args.count, folder)
-        images = [to_tensor(read_photo(path), restorer.device) for path in sorted(folder.iterdir())]
+        images = [to_planes(read_photo(path)) for path in sorted(folder.iterdir())]
         whole, alone, beside = [], [], []
         for number in range(args.rounds):
             seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)

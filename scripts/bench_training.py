@@ -28,7 +28,7 @@ from rlrestore.devices import precision_name, resolve_device, training_precision
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.evaluation.costs import tool_multiply_adds
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.restorer import find_model
+from rlrestore.model_folder import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.trainer import Moment
 

@@ -42,7 +42,6 @@ from rlrestore.envs.sources import PATCH, MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.restorer import find_model
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -131,7 +130,7 @@ class Arena:
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools."""
-        return load_toolbox(find_model(self.tools), self.device)
+        return load_toolbox(self.tools, self.device)
 
     @cached_property
     def bank(self) -> PhotoBank:

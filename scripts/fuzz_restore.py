@@ -38,7 +38,8 @@ from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.imaging.io.encoding import ENCODERS
 from rlrestore.imaging.io.files import claimed_pixels, read_photo
-from rlrestore.restorer import Restorer
+from rlrestore.model_folder.card import ModelCard
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -58,7 +59,8 @@ def save_model(folder: Path) -> None:
     torch.manual_seed(0)
     toolbox, policy = Toolbox(TOOLS[:2], widths={3: [8]}), Policy(2, max_steps=1)
     torch.nn.init.constant_(policy.level.bias, 3.0)
-    Restorer(toolbox, policy, card={"about": "untrained, to be fuzzed"}).save_pretrained(folder)
+    card = ModelCard(facts={"about": "untrained, to be fuzzed"})
+    TorchRuntime(toolbox, policy, card=card).save(folder)
 
 
 @cache

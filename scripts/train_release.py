@@ -43,11 +43,12 @@ from rlrestore.errors import UsageError
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.restorer import find_model
+from rlrestore.model_folder import add_facts, find_model, read_card
+from rlrestore.model_folder.card import ModelCard, Record
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
-from rlrestore.toolbox.storage import CARD, load_toolbox, read_card
+from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import ToolSettings, ToolTraining
@@ -99,9 +100,9 @@ class Release:
             **more,
         }
 
-    def bases(self) -> tuple[Toolbox, list[dict[str, Any]]]:
+    def bases(self) -> tuple[Toolbox, list[Record]]:
         """Train a network of each depth on mixtures; return tools that all begin with theirs."""
-        toolbox, records = Toolbox(TOOLS, self.args.family), []
+        toolbox, records = Toolbox(TOOLS, self.args.family), list[Record]()
         mixture = BASE_MIXTURES[self.args.mixture]
         for depth in DEPTHS:
             part = f"base-{depth}"
@@ -194,9 +195,7 @@ def add_scores(folder: Path, photographs: Path, device: str) -> None:
     options = ["--data", str(photographs), "--model", str(folder), "--json", str(scores), "--device", device]
     if rlrestore(["evaluate", *options]):
         raise SystemExit("the model is written, but it could not be measured")
-    card = read_card(folder) | {"scores": summary(json.loads(scores.read_text("utf-8")))}
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / CARD, text.encode(errors="backslashreplace"))
+    add_facts(folder, {"scores": summary(json.loads(scores.read_text("utf-8")))})
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -246,14 +245,14 @@ def run(args: argparse.Namespace) -> None:
     start = None if args.start is None else find_model(args.start)
     if start is not None and start.resolve() == args.out.resolve():
         raise UsageError(f"{args.out} is the model to begin with: choose another --out")
-    before = {} if start is None else read_card(start)
+    before = ModelCard() if start is None else read_card(start)
     prepare_folder(args.out)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")
     )
-    pieces = [*before.get("pieces", []), *log_piece(args)]
-    records = list(before.get("training", []))
+    pieces = (*before.pieces, *log_piece(args))
+    records: list[Record] = list(before.training)
     release = Release(args, bank, validation, parts_of(start is not None, args.minutes), len(records))
     if start is None:
         toolbox, records = release.bases()
@@ -265,8 +264,9 @@ def run(args: argparse.Namespace) -> None:
         policy = load_agent(start, toolbox, device)
     records.append(release.along_chains("joint", toolbox, policy))
     records.append(release.choosing("agent-again", toolbox, policy))
-    name, data = args.name or args.out.name, args.data_name or before.get("data", "")
-    save_model(args.out, toolbox, policy, {"name": name, "data": data, "training": records, "pieces": pieces})
+    name, data = args.name or args.out.name, args.data_name or before.facts.get("data", "")
+    card = ModelCard(name, training=tuple(records), pieces=pieces, facts={"data": data})
+    save_model(args.out, toolbox, policy, card)
     log.info("wrote %s", args.out)
     if args.test is not None:
         add_scores(args.out, args.test, args.device)

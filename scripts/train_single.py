@@ -15,17 +15,19 @@ import sys
 from pathlib import Path
 
 from rlrestore.agent.learn import BASE_MIXTURES
-from rlrestore.cli.arguments import model_records, positive_float, positive_int
+from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.model_folder import read_card
+from rlrestore.model_folder.card import LARGEST_WIDTH, ModelCard, Record
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import ToolSpec
-from rlrestore.toolbox.storage import LARGEST_WIDTH, load_toolbox, read_card, save_toolbox
+from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import TRAINING_FOLDER, ToolSettings, ToolTraining
@@ -76,9 +78,9 @@ def run(args: argparse.Namespace) -> None:
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
     training = ToolTraining(spec, settings, bank)
     trainer = Trainer(training, Checkpoint(args.out / TRAINING_FOLDER / spec.name), "either")
-    records = []
+    records: tuple[Record, ...] = ()
     if args.start is not None:
-        records = model_records(read_card(args.start))
+        records = read_card(args.start).training
         begun = load_toolbox(args.start, device)
         if begun.stop != 1:
             raise UsageError(f"expected a model of one tool to begin with, {args.start} has {begun.stop}")
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         "networks": [report.record()],
     }
     toolbox = Toolbox([spec], networks=[training.average], widths={DEPTH: args.widths})
-    save_toolbox(args.out, toolbox, {"name": args.out.name, "training": [*records, record]})
+    save_toolbox(args.out, toolbox, ModelCard(args.out.name, training=(*records, record)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 LAYERS = (
     ("rlrestore.errors", "rlrestore.devices", "rlrestore.__version__"),
     ("rlrestore.imaging",),
-    ("rlrestore.toolbox",),
+    ("rlrestore.toolbox", "rlrestore.model_folder"),
     ("rlrestore.envs",),
     ("rlrestore.agent",),
     ("rlrestore",),

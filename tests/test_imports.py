@@ -35,6 +35,36 @@ def test_nothing_heavy_is_loaded(code: str, tmp_path: Path) -> None:
     assert loaded_by(code, tmp_path) == set()
 
 
+MODULES = """
+import rlrestore.cli.batch, rlrestore.imaging.io.files, rlrestore.imaging.io.transparency
+import rlrestore.inference.chains, rlrestore.inference.photos, rlrestore.inference.windows
+import rlrestore.model_folder, rlrestore.picture, rlrestore.restorer, rlrestore.runtime, rlrestore.trace
+rlrestore.model_folder.read_agent(rlrestore.find_model("default"))
+"""
+RESTORE = """
+import numpy as np, rlrestore
+restorer = rlrestore.Restorer.from_pretrained()
+for mode in ("global", "local"):
+    restored = restorer.restore(np.full((40, 50, 3), 99, np.uint8), mode=mode)
+assert restored.image.shape == (40, 50, 3)
+"""
+TOOLS = """
+from rlrestore.cli.main import main
+assert main(["tools", "--model", "default"]) == 0
+"""
+
+
+def test_the_path_of_a_restoration_needs_no_torch(tmp_path: Path) -> None:
+    assert not loaded_by(MODULES, tmp_path) & {"torch", "gymnasium"}
+    assert "torch" not in loaded_by(TOOLS, tmp_path)
+
+
+def test_a_restoration_needs_no_library_of_reinforcement_learning(tmp_path: Path) -> None:
+    loaded = loaded_by(RESTORE, tmp_path)
+    assert "torch" in loaded  # the one runtime there is
+    assert not loaded & {"gymnasium", "stable_baselines3", "sb3_contrib"}
+
+
 def test_the_measurement_sees_a_heavy_library(tmp_path: Path) -> None:
     assert loaded_by("import cv2", tmp_path) == {"cv2"}
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from rlrestore.agent.policy import Policy, PolicySizes
 from rlrestore.agent.storage import save_model
 from rlrestore.cli.main import main
+from rlrestore.model_folder import CARD
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
-from rlrestore.toolbox.storage import CARD
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = PolicySizes(hidden=64, features=32, memory=50)
@@ -67,7 +68,7 @@ def older(tmp_path: Path) -> Path:
 
 def test_an_older_model_restores_to_the_same_pixels(older: Path, tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (90, 101, 3), np.uint8)
-    expected = Restorer(*random_model()).restore(photo)
+    expected = Restorer(TorchRuntime(*random_model())).restore(photo)
     loaded = Restorer.from_pretrained(older)
     restored = loaded.restore(photo)
     assert [step.tool for step in restored.trace.steps] == [step.tool for step in expected.trace.steps]
@@ -82,7 +83,7 @@ def test_an_older_model_restores_to_the_same_pixels(older: Path, tmp_path: Path)
 
 def test_float16_on_disk_costs_less_than_a_hundredth_of_a_db(older: Path, tmp_path: Path) -> None:
     toolbox, policy = random_model()
-    save_model(tmp_path / "half", toolbox, policy, {})
+    save_model(tmp_path / "half", toolbox, policy)
     sizes = [
         sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         for folder in (older, tmp_path / "half")

@@ -18,9 +18,10 @@ from PIL import Image
 from rlrestore.agent import joint, learn, training
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.training import AgentSettings
+from rlrestore.model_folder import read_card
 from rlrestore.restorer import Restorer
 from rlrestore.toolbox import training as tool_training
-from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.toolbox.storage import load_toolbox
 from tests.toys import save_toy
 
 
@@ -146,17 +147,17 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
         run(root, "train_release.py", [*common, "--out", str(first), "--mixture", "paper"], monkeypatch)
     card = read_card(first)
     parts = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
-    assert [record["part"] for record in card["training"]] == parts
-    assert {record["mixture"] for record in card["training"]} == {"paper"}
-    assert len(card["pieces"]) == 2
+    assert [record["part"] for record in card.training] == parts
+    assert {record["mixture"] for record in card.training} == {"paper"}
+    assert len(card.pieces) == 2
 
     run(root, "train_release.py", [*common, "--out", str(first), "--start", str(first)], monkeypatch)
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
     run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
     again = read_card(second)
-    assert [record["part"] for record in again["training"]] == [*parts, "joint", "agent-again"]
-    assert again["training"][-1]["mixture"] == "any"
-    assert again["name"] == "second"
+    assert [record["part"] for record in again.training] == [*parts, "joint", "agent-again"]
+    assert again.training[-1]["mixture"] == "any"
+    assert again.name == "second"
     assert len(Restorer.from_pretrained(second).restore(str(photos / "0.png")).trace.steps) > 0
 
 

@@ -59,12 +59,22 @@ def test_a_toolbox_of_one_tool_has_one_runner_up() -> None:
     )
 
 
-def test_preferences_of_a_ppo_agent_have_no_unit() -> None:
-    chain = replace(trace(step("denoise-3")), values_in_db=False)
-    table = chain.table()
-    assert "preference" in table.splitlines()[0]
-    assert "dB" not in table
-    assert chain.to_json()["values_in_db"] is False
+def test_an_agent_whose_values_are_not_in_db_expects_nothing() -> None:
+    chain = trace(*(TraceStep(tool, None, (), 12.4, shares=((tool, 1.0),)) for tool in ("denoise-3", "stop")))
+    expected = """\
+step  tool       expected gain  runner-up  second runner-up  time
+----  ---------  -------------  ---------  ----------------  -----
+1     denoise-3                                              12 ms
+2     stop                                                   12 ms"""
+
+    assert chain.table() == expected
+    assert chain.expected_gain_db is None
+    record = json.loads(json.dumps(chain.to_json()))
+    assert record["expected_gain_db"] is None
+    assert record["steps"][0]["expected_gain_db"] is None
+    assert record["steps"][0]["runners_up"] == []
+    framed = replace(chain, frames=(plain(RED), plain(BLUE)))
+    assert framed.picture().width > 0
 
 
 def test_where_regions_differ_the_largest_shares_are_named() -> None:

@@ -9,7 +9,9 @@ from torch import nn
 
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.networks import Folded
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import save_toolbox
@@ -62,13 +64,18 @@ def make_policy(chain: Sequence[int], max_steps: int = 3) -> Policy:
 
 
 def make_restorer(chain: Sequence[int], max_steps: int = 3) -> Restorer:
+    """A restorer with the toy model that follows one chain."""
+    return Restorer(make_model(chain, max_steps))
+
+
+def make_model(chain: Sequence[int], max_steps: int = 3) -> TorchRuntime:
     """The toy model that follows one chain."""
-    return Restorer(make_toolbox(), make_policy(chain, max_steps), name="toy")
+    return TorchRuntime(make_toolbox(), make_policy(chain, max_steps), name="toy")
 
 
 def save_toy(folder: Path, chain: Sequence[int]) -> Path:
     """Write the toy model that follows one chain; returns its folder."""
-    save_model(folder, make_toolbox(), make_policy(chain), {"name": "toy"})
+    save_model(folder, make_toolbox(), make_policy(chain), ModelCard("toy"))
     return folder
 
 
@@ -80,5 +87,5 @@ def make_single() -> Toolbox:
 
 def save_single(folder: Path) -> Path:
     """Write the toolbox of one tool, without an agent; returns its folder."""
-    save_toolbox(folder, make_single(), {"name": "single"})
+    save_toolbox(folder, make_single(), ModelCard("single"))
     return folder

@@ -1,4 +1,4 @@
-"""Tools of your own beside the twelve: any module that maps an image to one of its size, or an ONNX file.
+"""Custom tools beside the twelve: any module that maps an image to one of its size, or an ONNX file.
 
 The agent learns to choose them like any other; joint training leaves them as they are. `docs/own-tools.md`
 shows both kinds.
@@ -18,16 +18,12 @@ from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.tiling import ALIGN
-from rlrestore.toolbox.specs import ToolSpec, check_name
+from rlrestore.toolbox.specs import ANY_MIXTURE, LARGEST_RADIUS, ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
 ENTRY_POINTS = "rlrestore.tools"
 """The group of entry points by which an installed package makes its kinds of network known."""
 ONNX = "onnx"
-LARGEST_RADIUS = 64
-"""Beyond it the tiles of a photograph would have hardly a middle."""
-WHATEVER = (1, 28)
-"""The range of a tool for mixtures of any strength."""
 TOLERANCE = 1e-3
 """By how much a tool may differ from itself, a quarter of a level of 255."""
 REASON_CHARACTERS = 200
@@ -41,7 +37,7 @@ _kinds: dict[str, Callable[[], nn.Module]] = {}
 def register(kind: str, make: Callable[[], nn.Module]) -> None:
     """Make a kind of network known, so that models with such a tool can be read.
 
-    A package does the same for whoever has it installed by an entry point `kind = "module:Class"` in the
+    A package that is installed does the same by an entry point `kind = "module:Class"` in the
     group `rlrestore.tools`. Nothing that a model folder says is ever imported.
 
     Args:
@@ -101,7 +97,7 @@ class OnnxTool(nn.Module):
 
 
 def custom_spec(name: str, kind: str, radius: int) -> ToolSpec:
-    """Describe a tool of your own, for whatever degradation.
+    """Describe a custom tool, for whatever degradation.
 
     Args:
         name: What people call it, see `check_name`.
@@ -114,14 +110,14 @@ def custom_spec(name: str, kind: str, radius: int) -> ToolSpec:
     check_name(name)
     if not 0 <= radius <= LARGEST_RADIUS:
         raise UsageError(f"expected a radius from 0 to {LARGEST_RADIUS} pixels, got {radius}")
-    return ToolSpec(name, "mixture", *WHATEVER, custom=kind, radius=radius)
+    return ToolSpec(name, "mixture", *ANY_MIXTURE, custom=kind, radius=radius)
 
 
 def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Make the network of a tool of your own, whose weights are still to be read.
+    """Make the network of a custom tool, whose weights are still to be read.
 
     Args:
-        spec: The tool; its `own` says of which kind.
+        spec: The tool; its `custom` says of which kind.
         tensors: Its weights, by their names in its module.
 
     Raises:
@@ -137,7 +133,7 @@ def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
             for point in entry_points(group=ENTRY_POINTS, name=spec.custom):
                 _kinds[spec.custom] = point.load()
         made = _kinds[spec.custom]() if spec.custom in _kinds else None
-    except Exception as error:  # whatever the code of somebody else trips over
+    except Exception as error:  # foreign code: any exception
         raise UsageError(f"the kind of network {spec.custom!r} cannot be made: {error}") from error
     if made is None:
         raise UsageError(
@@ -152,7 +148,7 @@ def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None)
 
     Args:
         toolbox: The others.
-        spec: The new tool: `own` names its kind, a registered one or `onnx`, and `radius` says how far it
+        spec: The new tool: `custom` names its kind, a registered one or `onnx`, and `radius` says how far it
             looks, in pixels.
         network: Its network, which is copied; one made by the registered kind without it.
 
@@ -243,7 +239,7 @@ def _apply(network: nn.Module, name: str, images: Tensor) -> Tensor:
     before = images.clone()
     try:
         restored: Any = network(images)
-    except Exception as error:  # whatever a network of somebody else trips over
+    except Exception as error:  # a foreign network: any exception
         raise UsageError(
             f"{name}: expected a network that takes {tuple(images.shape)}, but it fails: {error}"
         ) from error

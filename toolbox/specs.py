@@ -11,6 +11,12 @@ from typing import Literal
 from rlrestore.errors import UsageError
 
 Distortion = Literal["blur", "noise", "jpeg", "mixture"]
+NO_ACTION = -1
+"""The last action of an episode before its first."""
+LARGEST_RADIUS = 64
+"""Of a custom tool, in pixels: beyond it the tiles of a photograph would have hardly a middle."""
+ANY_MIXTURE = (1, 28)
+"""The range of a tool for mixtures of any strength: from the lowest to the highest sum of levels."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class ToolSpec:
         high: Where its range ends, same unit, above `low`.
         depth: Convolution layers of its network, 3 or 8; 0 for a custom tool.
         custom: The kind of network of a custom tool (`toolbox.custom`); empty for one of the family.
-        radius: How far such a tool looks, in pixels.
+        radius: Its receptive field in pixels to each side, of a custom tool; 0 for one of the family.
     """
 
     name: str

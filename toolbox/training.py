@@ -24,6 +24,7 @@ from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.model_folder import has_model
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
@@ -31,7 +32,7 @@ from rlrestore.toolbox.networks import Widths, build_network, channels_last, che
 from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
-from rlrestore.toolbox.storage import CARD, load_toolbox, load_weights
+from rlrestore.toolbox.storage import load_toolbox, load_weights
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Moment, Start, Trainer, check_start
 
@@ -144,7 +145,7 @@ def present_toolbox(out: Path, family: str) -> Toolbox:
         UsageError: They are of another family or width, or not the tools of the table.
     """
     expected = Toolbox(TOOLS, family)
-    if (out / CARD).exists():
+    if has_model(out):
         toolbox = load_toolbox(out)
         if (toolbox.family, toolbox.names, toolbox.widths) != (family, TOOL_NAMES, expected.widths):
             raise UsageError(

@@ -1,6 +1,7 @@
 """`rlrestore add-tool`: a network of your own, in an ONNX file, as one tool more."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from rlrestore.cli import Subparsers
@@ -37,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The model cannot be read or written.
     """
     from rlrestore.cli.outputs import prepare_folder
-    from rlrestore.restorer import find_model
+    from rlrestore.model_folder import find_model, read_card
     from rlrestore.toolbox.custom import ONNX, add_onnx_tool, custom_spec
-    from rlrestore.toolbox.storage import load_toolbox, read_card, save_toolbox
+    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 
     model = find_model(args.model)
     if model.resolve() == args.out.resolve():
@@ -47,6 +48,6 @@ def run(args: argparse.Namespace) -> int:
     toolbox = add_onnx_tool(load_toolbox(model), custom_spec(args.name, ONNX, args.radius), args.file)
     prepare_folder(args.out)
     card = read_card(model)
-    save_toolbox(args.out, toolbox, {**lasting_card(card), "precision": card["precision"]})
-    say(f"wrote {args.out}; train its agent: rlrestore train-agent --tools {args.out} --out {args.out} ...")
+    save_toolbox(args.out, toolbox, replace(lasting_card(card), precision=card.precision))
+    say(f"wrote {args.out}; train its agent: rlrestore train-agent --toolbox {args.out} --out {args.out} ...")
     return 0

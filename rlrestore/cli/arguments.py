@@ -3,11 +3,12 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlrestore.model_folder.card import ModelCard, Record
     from rlrestore.toolbox.trainer import Start
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -145,23 +146,19 @@ def add_renamed_argument(parser: argparse.ArgumentParser, old: str, new: str) ->
     )
 
 
-def model_records(card: Mapping[str, Any]) -> list[Any]:
-    """Return what a card says of all the trainings that its model went through."""
-    return list(card.get("training", []))
-
-
-def tool_records(card: Mapping[str, Any]) -> list[Any]:
+def tool_records(card: "ModelCard") -> tuple["Record", ...]:
     """Return what a card says of the training of its tools: all that stays true of another agent's model."""
-    return [record for record in model_records(card) if record.get("stage") != "agent"]
+    return tuple(record for record in card.training if record.get("stage") != "agent")
 
 
-def agent_records(card: Mapping[str, Any]) -> list[Any]:
+def agent_records(card: "ModelCard") -> tuple["Record", ...]:
     """Return what a card says of the training of its agent alone."""
-    return [record for record in model_records(card) if record.get("stage") == "agent"]
+    return tuple(record for record in card.training if record.get("stage") == "agent")
 
 
-def lasting_card(card: Mapping[str, Any]) -> dict[str, Any]:
+def lasting_card(card: "ModelCard") -> "ModelCard":
     """Return what a card says that stays true when tools are trained on: its origin, its tools' training."""
-    lost = ("agent", "format_version", "note", "precision", "scores", "toolbox", "values")
-    kept = {key: value for key, value in card.items() if key not in lost}
-    return {**kept, "training": tool_records(card)}
+    from rlrestore.model_folder.card import ModelCard
+
+    facts = {key: value for key, value in card.facts.items() if key not in ("note", "scores")}
+    return ModelCard(card.name, training=tool_records(card), pieces=card.pieces, facts=facts)

@@ -1,4 +1,4 @@
-"""Many images in one call: worked on side by side, told of in their order."""
+"""Many images in one call: worked on side by side, reported in their order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -6,9 +6,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-import torch
-
 from rlrestore.cli.planning import Job
+from rlrestore.runtime import Runtime
 
 PIXELS_HELD = 32_000_000
 """Of the images that are being read, restored or written: it bounds the memory. A larger one is alone."""
@@ -19,20 +18,20 @@ T = TypeVar("T")
 
 
 class Batch(Generic[T]):
-    """Work on many images, told of in the order in which it was given out."""
+    """Work on many images, reported in the order in which it was submitted."""
 
     def __init__(
-        self, tell: Callable[[Job, Future[T]], None], beside: Executor, writers: Executor, most: int
+        self, report: Callable[[Job, Future[T]], None], beside: Executor, writers: Executor, most: int
     ) -> None:
         """Begin with nothing.
 
         Args:
-            tell: Told of every job when its work is done, or has failed.
-            beside: Who does the whole work on an image.
-            writers: Who does the last part of it.
+            report: Called with every job when its work is done, or has failed.
+            beside: Threads for the whole work on an image.
+            writers: Threads for the last part of it.
             most: Images that are in hand at a time.
         """
-        self._tell, self._beside, self._writers, self._most = tell, beside, writers, most
+        self._report, self._beside, self._writers, self._most = report, beside, writers, most
         self._waiting: deque[tuple[Job, int, Future[T]]] = deque()
 
     def submit(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
@@ -45,52 +44,53 @@ class Batch(Generic[T]):
         self._make_room(pixels)
         try:
             done = self._writers.submit(work())
-        except Exception as error:  # noqa: BLE001  # it is told in its turn
+        except Exception as error:  # noqa: BLE001  # it is reported in its turn
             done = Future()
             done.set_exception(error)
         self._waiting.append((job, pixels, done))
 
     def finish(self) -> None:
-        """Wait until all is done and told; work that was cancelled is not told."""
+        """Wait until all is done and reported; work that was cancelled is not reported."""
         while self._waiting:
-            self._tell_first()
+            self._report_first()
 
     def _make_room(self, pixels: int) -> None:
-        """Tell of what is done, and wait while an image of so many pixels would be too much."""
+        """Report what is done, and wait while an image of so many pixels would be too much."""
         while self._waiting and (
             self._waiting[0][2].done()
             or len(self._waiting) >= self._most
             or sum(held for _, held, _ in self._waiting) + pixels > PIXELS_HELD
         ):
-            self._tell_first()
+            self._report_first()
 
-    def _tell_first(self) -> None:
+    def _report_first(self) -> None:
         job, _, work = self._waiting[0]
         if not work.cancelled():
             work.exception()  # which waits, and may be interrupted
         self._waiting.popleft()
         if not work.cancelled():
-            self._tell(job, work)
+            self._report(job, work)
 
 
 @contextmanager
-def batch(tell: Callable[[Job, Future[T]], None], workers: int) -> Iterator[Batch[T]]:
-    """Work with so many threads, a core each, and at the end wait for all that was given out.
+def batch(report: Callable[[Job, Future[T]], None], workers: int, runtime: Runtime) -> Iterator[Batch[T]]:
+    """Work with so many threads, a core each, and at the end wait for all that was submitted.
 
-    After an error or an interruption nothing is begun any more, but what was begun is finished and told.
+    After an error or an interruption nothing is begun any more, but what was begun is finished and reported.
 
     Args:
-        tell: Told of every job when its work is done, or has failed.
+        report: Called with every job when its work is done, or has failed.
         workers: How many threads do whole images, and as many the last part of one.
+        runtime: The model that they share.
     """
-    cores = torch.get_num_threads()
-    one_core = ThreadPoolExecutor(workers, "beside", initializer=torch.set_num_threads, initargs=(1,))
+    cores = runtime.threads
+    one_core = ThreadPoolExecutor(workers, "beside", initializer=runtime.set_threads, initargs=(1,))
     with one_core as beside, ThreadPoolExecutor(workers, "writer") as writers:
-        work = Batch(tell, beside, writers, HELD_PER_WORKER * workers)
+        work = Batch(report, beside, writers, HELD_PER_WORKER * workers)
         try:
             yield work
             work.finish()
         finally:
             beside.shutdown(cancel_futures=True)
             work.finish()
-            torch.set_num_threads(cores)  # for threads to come: what a thread sets, they begin with
+            runtime.set_threads(cores)  # for threads to come: what a thread sets, they begin with

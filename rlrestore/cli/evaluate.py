@@ -14,7 +14,7 @@ from rlrestore.errors import RlrestoreError, UsageError
 if TYPE_CHECKING:
     from rlrestore.evaluation.scores import Report, Scores
     from rlrestore.evaluation.testsets import PatchPairs
-    from rlrestore.restorer import Restorer
+    from rlrestore.runtime.torch_runtime import TorchRuntime
 
 DESCRIPTION = """\
 Measure how well a model restores a test set: PSNR and SSIM at the input and after each step, each the mean
@@ -130,33 +130,33 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
 def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
     """Print a table for each set; returns what the JSON file holds."""
     from rlrestore.evaluation.policy import check_chains, compare_with_oracles
-    from rlrestore.restorer import Restorer
+    from rlrestore.runtime.torch_runtime import TorchRuntime
 
-    restorer = Restorer.from_pretrained(args.model, device=args.device)
+    model = TorchRuntime.load(args.model, args.device)
     subset = SUBSET if args.subset is None else args.subset
-    check_chains(restorer, subset)
+    check_chains(model, subset)
     made, sets = _made(args), {}
     for pairs in _patches(args):
-        report = compare_with_oracles(restorer, pairs, subset, made["seed"], progress=sys.stderr.isatty())
+        report = compare_with_oracles(model, pairs, subset, made["seed"], progress=sys.stderr.isatty())
         print(report.table(), end="\n\n")
         sets[report.name] = report.to_json()
     settings = {"npz": str(args.npz)} if args.data is None else {"data": str(args.data), **made}
-    return {"model": restorer.name, **settings, "subset": subset, "sets": sets}
+    return {"model": model.name, **settings, "subset": subset, "sets": sets}
 
 
 def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
     """Print a table for each set; returns what the JSON file holds."""
     from rlrestore.evaluation.scores import merge, summarise
-    from rlrestore.restorer import Restorer
+    from rlrestore.runtime.torch_runtime import TorchRuntime
 
-    restorer = Restorer.from_pretrained(args.model, device=args.device)
+    model = TorchRuntime.load(args.model, args.device)
     all_scores, reports = [], []
-    for scores in _measure(restorer, args):
+    for scores in _measure(model, args):
         all_scores.append(scores)
         reports.append(summarise(scores))
         print(reports[-1].table(), end="\n\n")
     whole = reports[0] if len(reports) == 1 else summarise(merge(all_scores, "all"))
-    return _content(args, restorer.name, whole, reports)
+    return _content(args, model.name, whole, reports)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -218,19 +218,17 @@ def _check_output(path: Path, npz: Path | None) -> None:
         refuse_overwriting(path, npz)
 
 
-def _measure(restorer: "Restorer", args: argparse.Namespace) -> Iterator["Scores"]:
+def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Scores"]:
     from rlrestore.evaluation.scores import measure_files, measure_patches
     from rlrestore.evaluation.testsets import pair_files
 
     progress = sys.stderr.isatty()
     if args.pairs is not None:
         degraded, clean = args.pairs
-        yield measure_files(
-            restorer, pair_files(degraded, clean), degraded.name or "pairs", progress=progress
-        )
+        yield measure_files(model, pair_files(degraded, clean), degraded.name or "pairs", progress=progress)
     else:
         for pairs in _patches(args):
-            yield measure_patches(restorer, pairs, progress=progress)
+            yield measure_patches(model, pairs, progress=progress)
 
 
 def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":

@@ -173,7 +173,7 @@ class Tally:
     """What became of the images of one call.
 
     Attributes:
-        expected_db: The gain that the agent expected, of each image restored; not of one trained by PPO.
+        expected_db: The gain that the agent expected, of each image restored; none if it is not in dB.
         tools: How often each tool was applied; `UNCHANGED` counts images that none was.
         restored: Images.
         skipped: Images.
@@ -190,7 +190,7 @@ class Tally:
         """Count an image that was restored."""
         self.restored += 1
         self.tools.update(trace.tools or (UNCHANGED,))
-        if trace.values_in_db:
+        if trace.expected_gain_db is not None:
             self.expected_db.append(trace.expected_gain_db)
 
     def summary(self, total: int) -> str:
@@ -208,7 +208,6 @@ class Tally:
 
 def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
     """Restore every image: small ones side by side, others while the one before is written."""
-    import torch
     from tqdm import tqdm
 
     from rlrestore.cli.batch import batch
@@ -225,10 +224,10 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
         bar.update()
 
     largest = largest_beside(restorer) if len(jobs) > 1 else 0
-    workers = args.workers or max(2, torch.get_num_threads())
+    workers = args.workers or max(2, restorer.runtime.threads)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
-    with bar, batch(settle, workers) as work:
+    with bar, batch(settle, workers, restorer.runtime) as work:
         for job in jobs:
             pixels = claimed_pixels(job.source)
             if pixels <= largest:
@@ -245,9 +244,9 @@ def largest_beside(restorer: "Restorer") -> int:
     """
     from rlrestore.cli.batch import PIXELS_HELD
 
-    if restorer.device.type != "cpu":
+    if restorer.runtime.device != "cpu":
         return PIXELS_HELD
-    return SMALL_PIXELS if restorer.concurrent else 0
+    return SMALL_PIXELS if restorer.runtime.concurrent else 0
 
 
 def _restored(
@@ -322,7 +321,8 @@ def _summary(restoration: "Restoration") -> str:
         done = "unchanged, no tool would help"
     else:
         chain = " > ".join(step.label for step in trace.applied)
-        expected = f" (expected {trace.value_text(trace.expected_gain_db)})" if trace.values_in_db else ""
+        expected_db = trace.expected_gain_db
+        expected = "" if expected_db is None else f" (expected {expected_db:+.2f} dB)"
         done = f"{chain}{expected}"
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done

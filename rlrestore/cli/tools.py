@@ -55,12 +55,14 @@ def run(args: argparse.Namespace) -> int:
 def _listing(model: str | None) -> str:
     if model is None:
         return table(TOOLS)
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import load_toolbox
+    from rlrestore.model_folder import find_model, read_toolbox
 
-    toolbox = load_toolbox(find_model(model))
-    parameters = [sum(weight.numel() for weight in network.parameters()) for network in toolbox.networks]
-    return table(toolbox.specs, parameters)
+    entry, weights = read_toolbox(find_model(model))
+    parameters = [0] * len(entry.tools)
+    for name, array in weights.items():
+        if array.dtype.kind == "f":  # an ONNX file is bytes
+            parameters[int(name.split(".")[0])] += array.size
+    return table(entry.tools, parameters)
 
 
 def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) -> str:
@@ -79,21 +81,20 @@ def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) ->
 def _apply(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_output, refuse_overwriting
     from rlrestore.cli.reporting import say_notes
-    from rlrestore.devices import resolve_device
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
-    from rlrestore.restorer import apply_by_hand, check_tool, find_model
-    from rlrestore.toolbox.storage import load_toolbox
+    from rlrestore.restorer import apply_by_hand, check_tool
+    from rlrestore.runtime.torch_runtime import load_tools
 
     source = Path(args.image)
-    toolbox = load_toolbox(find_model(args.model or "default"), resolve_device(args.device))
-    check_tool(toolbox, args.tool)
+    tools = load_tools(args.model or "default", args.device)
+    check_tool(tools, args.tool)
     photo = read_photo(source)
     output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
     refuse_overwriting(output, source)
     prepare_output(output)
     check_holds(photo, output.suffix.lower(), shown(output))
-    lost = write_photo(output, apply_by_hand(toolbox, args.tool, photo))
+    lost = write_photo(output, apply_by_hand(tools, args.tool, photo))
     say_notes(source, (*photo.notes, *lost))
     print(f"{shown(source)} -> {shown(output)}: {args.tool}")
     return 0

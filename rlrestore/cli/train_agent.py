@@ -87,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import load_toolbox, read_card
+    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.storage import load_toolbox
 
     show_log()
     device = resolve_device(args.device)
@@ -103,13 +104,12 @@ def run(args: argparse.Namespace) -> int:
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     policy, report, more = _train(args, policy, toolbox, (bank, validation))
-    values = more.pop("values", None)
     record = training_record(
         "agent", args, len(bank), **more, mixture=args.mixture, validation=report.record()
     )
     say(report.line())
-    marked = {} if values is None else {"values": values}
-    save_model(args.out, toolbox, policy, {**marked, "training": [*earlier, record]})
+    card = ModelCard(training=(*earlier, record), values_in_db=args.algo != "ppo")
+    save_model(args.out, toolbox, policy, card)
     say(f"wrote {args.out}")
     return 0
 
@@ -123,7 +123,7 @@ def _train(
     budget = Budget(args.minutes, args.steps)
     if args.algo == "ppo":
         from rlrestore.agent.policy import Policy
-        from rlrestore.agent.ppo import VALUES, PpoSettings, train_ppo
+        from rlrestore.agent.ppo import PpoSettings, train_ppo
 
         actor = Policy(toolbox.stop).to(toolbox.device)
         report, spent = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
@@ -162,7 +162,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
     from rlrestore.envs.sources import PATCH
-    from rlrestore.restorer import find_model
+    from rlrestore.model_folder import find_model
 
     if args.start is None:
         return untrained(POLICIES[args.network], toolbox.stop, args.seed)

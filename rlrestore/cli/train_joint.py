@@ -2,13 +2,13 @@
 
 import argparse
 import copy
+from dataclasses import replace
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_training_arguments,
     lasting_card,
-    model_records,
     natural,
     positive_float,
     positive_int,
@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import load_toolbox, read_card
+    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.toolbox.storage import load_toolbox
     from rlrestore.toolbox.trainer import Budget
 
     show_log()
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     if args.blend < 1:
         begun.blend(toolbox, args.blend)
         toolbox = begun
-    records = [*model_records(card), record]
-    save_model(args.out, toolbox, policy, {**lasting_card(card), "training": records})
+    records = (*card.training, record)
+    save_model(args.out, toolbox, policy, replace(lasting_card(card), training=records))
     say(f"wrote {args.out}")
     return 0

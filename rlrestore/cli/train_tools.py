@@ -1,6 +1,7 @@
 """`rlrestore train-tools`: train the tools on a folder of photographs."""
 
 import argparse
+from dataclasses import replace
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_training_arguments, lasting_card, start_of, training_record
@@ -41,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.devices import precision_name, resolve_device, training_precision
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
-    from rlrestore.restorer import find_model
-    from rlrestore.toolbox.storage import CARD, load_toolbox, read_card, save_toolbox
+    from rlrestore.model_folder import find_model, has_model, read_card
+    from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
     from rlrestore.toolbox.trainer import Budget
     from rlrestore.toolbox.training import ToolSettings, train_tools
 
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
         )
     prepare_folder(args.out)
-    card = lasting_card(read_card(origin)) if (origin / CARD).exists() else {"training": []}
+    card = lasting_card(read_card(origin)) if has_model(origin) else ModelCard()
     toolbox, reports = train_tools(
         bank, validation, args.out, specs, budget, settings, start_of(args), begin_with
     )
@@ -75,6 +77,6 @@ def run(args: argparse.Namespace) -> int:
         precision=precision_name(training_precision(device)),
         networks=[report.record() for report in reports],
     )
-    save_toolbox(args.out, toolbox, {**card, "training": [*card["training"], record]})
+    save_toolbox(args.out, toolbox, replace(card, training=(*card.training, record)))
     say(f"wrote {args.out}")
     return 0

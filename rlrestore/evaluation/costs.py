@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from rlrestore.evaluation.testsets import PATCH
 from rlrestore.inference.chains import apply_tool_
+from rlrestore.runtime import Floats
+from rlrestore.runtime.torch_runtime import TorchTools
 from rlrestore.toolbox.toolbox import Toolbox
 
 BATCH = 64
@@ -93,25 +95,26 @@ def _first_alike(toolbox: Toolbox) -> list[int]:
     return [layers.index(own) for own in layers]
 
 
-def _inputs(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _inputs(device: torch.device) -> tuple[Tensor, Tensor, Floats]:
     """Return a patch, a batch of patches and a photograph, laid out as `restore` lays out images."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((1, 3, PATCH, PATCH), (BATCH, 3, PATCH, PATCH), (1, 3, PHOTO_SIDE, PHOTO_SIDE))
     alone, batch, photo = (
-        torch.rand(shape, generator=generator).to(device).contiguous(memory_format=torch.channels_last)
+        torch.rand(shape, generator=generator).contiguous(memory_format=torch.channels_last)
         for shape in shapes
     )
-    return alone, batch, photo
+    return alone.to(device), batch.to(device), photo.numpy()
 
 
 def _runs(
-    toolbox: Toolbox, index: int, inputs: tuple[Tensor, Tensor, Tensor]
+    toolbox: Toolbox, index: int, inputs: tuple[Tensor, Tensor, Floats]
 ) -> tuple[Callable[[], object], ...]:
     alone, batch, photo = inputs
+    tools = TorchTools(toolbox)
     return (
         lambda: toolbox.apply_tool(index, alone),
         lambda: toolbox.apply_tool(index, batch),
-        lambda: apply_tool_(toolbox, index, photo.clone()),
+        lambda: apply_tool_(tools, index, photo.copy(order="K")),
     )
 
 

@@ -35,7 +35,7 @@ from rlrestore.evaluation.oracle_report import (
 from rlrestore.evaluation.scores import BATCH, action_names, check_size, standard_error, to_images
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 
 MOST_CHAINS = 20_000
 """Longest chains that are played on a patch; twelve tools and three steps make 1,728."""
@@ -92,32 +92,32 @@ class Looks:
 
 @torch.inference_mode()
 def compare_with_oracles(
-    restorer: Restorer, pairs: PatchPairs, subset: int = 100, seed: int = 0, progress: bool = False
+    model: TorchRuntime, pairs: PatchPairs, subset: int = 100, seed: int = 0, progress: bool = False
 ) -> OracleReport:
     """Measure an agent beside oracles and other ways of choosing, with as many steps as it has.
 
     The best fixed chain is built on these same patches, which flatters it.
 
     Args:
-        restorer: The model.
+        model: The model.
         pairs: The test set, at least one pair of the model's patch size.
         subset: On how many patches, the first of the set, every chain is played; 0 for none.
         seed: Of the random choices.
         progress: Whether to show progress bars on stderr.
 
     Raises:
-        UsageError: The agent looks at patches of another size, or there are too many chains to play.
+        UsageError: The agent takes patches of another size, or there are too many chains to play.
     """
-    check_size(restorer, pairs)
-    check_chains(restorer, subset)
-    names = action_names(restorer)
-    looks = _watch(restorer, pairs, progress)
-    clean = to_images(pairs.clean).to(restorer.device)
-    state = start(to_images(pairs.degraded).to(restorer.device), clean)
-    _, chain = fixed_chain(restorer.toolbox, state, restorer.policy.max_steps, BATCH)
+    check_size(model, pairs)
+    check_chains(model, subset)
+    names = action_names(model)
+    looks = _watch(model, pairs, progress)
+    clean = to_images(pairs.clean).to(model.place)
+    state = start(to_images(pairs.degraded).to(model.place), clean)
+    _, chain = fixed_chain(model.toolbox, state, model.policy.max_steps, BATCH)
     outcomes = {AGENT: looks.outcome()}
-    for name, way in _ways(restorer, chain, seed).items():
-        outcomes[name] = _outcome(restorer, pairs, way, name, progress)
+    for name, way in _ways(model, chain, seed).items():
+        outcomes[name] = _outcome(model, pairs, way, name, progress)
     lead_db = outcomes[AGENT].gain_db - outcomes[FIXED].gain_db
     return OracleReport(
         name=pairs.name,
@@ -127,42 +127,42 @@ def compare_with_oracles(
         fixed_chain=tuple(names[tool] for tool in chain),
         fixed_lead_db=lead_db.mean().item(),
         fixed_lead_standard_error_db=standard_error(lead_db),
-        exhaustive=_exhaust(restorer, pairs, subset, outcomes, progress) if subset else None,
+        exhaustive=_exhaust(model, pairs, subset, outcomes, progress) if subset else None,
         steps=step_scores(looks),
         stops=stop_errors(looks),
         first=first_choice(looks, names),
     )
 
 
-def check_chains(restorer: Restorer, subset: int) -> None:
+def check_chains(model: TorchRuntime, subset: int) -> None:
     """Refuse to play every chain where there are absurdly many.
 
     Raises:
         UsageError: There are more than `MOST_CHAINS` of the greatest length.
     """
-    tools, steps = restorer.toolbox.stop, restorer.policy.max_steps
+    tools, steps = model.toolbox.stop, model.policy.max_steps
     if subset and tools**steps > MOST_CHAINS:
         raise UsageError(
-            f"expected at most {MOST_CHAINS:,} chains to be played on each patch, model {restorer.name} has "
+            f"expected at most {MOST_CHAINS:,} chains to be played on each patch, model {model.name} has "
             f"{tools}^{steps} = {tools**steps:,}; leave them out with --subset 0"
         )
 
 
 def _batches(
-    restorer: Restorer, pairs: PatchPairs, label: str, progress: bool
+    model: TorchRuntime, pairs: PatchPairs, label: str, progress: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield degraded and clean images `(B, 3, H, W)` on the model's device."""
     begins = range(0, len(pairs), BATCH)
     for begin in tqdm(begins, f"{pairs.name}, {label}", unit="batch", leave=False, disable=not progress):
         sides = (pairs.degraded, pairs.clean)
-        degraded, clean = (to_images(side[begin : begin + BATCH]).to(restorer.device) for side in sides)
+        degraded, clean = (to_images(side[begin : begin + BATCH]).to(model.place) for side in sides)
         yield degraded, clean
 
 
-def _watch(restorer: Restorer, pairs: PatchPairs, progress: bool) -> Looks:
+def _watch(model: TorchRuntime, pairs: PatchPairs, progress: bool) -> Looks:
     """Let the agent play, and try every tool wherever it looks."""
-    toolbox, policy, parts = restorer.toolbox, restorer.policy, []
-    for degraded, clean in _batches(restorer, pairs, AGENT, progress):
+    toolbox, policy, parts = model.toolbox, model.policy, []
+    for degraded, clean in _batches(model, pairs, AGENT, progress):
         rollout = roll_out(toolbox, degraded, greedy(policy), policy.max_steps)
         value_db = torch.stack([psnr_db(images, clean) for images in rollout.images], dim=1)  # (B, T + 1)
         tried_db = [tool_gains_db(toolbox, images, clean) for images in rollout.images[:-1]]
@@ -170,9 +170,9 @@ def _watch(restorer: Restorer, pairs: PatchPairs, progress: bool) -> Looks:
     return Looks(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _ways(restorer: Restorer, chain: tuple[int, ...], seed: int) -> dict[str, Way]:
+def _ways(model: TorchRuntime, chain: tuple[int, ...], seed: int) -> dict[str, Way]:
     """All ways of choosing but the agent's own."""
-    toolbox, policy = restorer.toolbox, restorer.policy
+    toolbox, policy = model.toolbox, model.policy
     generator = torch.Generator().manual_seed(seed)
     return {
         "agent, memory emptied": lambda _: greedy(policy, remembers=False),
@@ -184,25 +184,25 @@ def _ways(restorer: Restorer, chain: tuple[int, ...], seed: int) -> dict[str, Wa
     }
 
 
-def _outcome(restorer: Restorer, pairs: PatchPairs, way: Way, label: str, progress: bool) -> Outcome:
-    toolbox, parts = restorer.toolbox, []
-    for degraded, clean in _batches(restorer, pairs, label, progress):
-        rollout = roll_out(toolbox, degraded, way(clean), restorer.policy.max_steps)
+def _outcome(model: TorchRuntime, pairs: PatchPairs, way: Way, label: str, progress: bool) -> Outcome:
+    toolbox, parts = model.toolbox, []
+    for degraded, clean in _batches(model, pairs, label, progress):
+        rollout = roll_out(toolbox, degraded, way(clean), model.policy.max_steps)
         gain_db = psnr_db(rollout.images[-1], clean) - psnr_db(degraded, clean)
         parts.append((gain_db.double().cpu(), (rollout.actions != toolbox.stop).sum(dim=1).cpu()))
     return Outcome(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 def _exhaust(
-    restorer: Restorer, pairs: PatchPairs, subset: int, outcomes: dict[str, Outcome], progress: bool
+    model: TorchRuntime, pairs: PatchPairs, subset: int, outcomes: dict[str, Outcome], progress: bool
 ) -> ExhaustiveReport:
     """Play every chain on the first patches."""
-    toolbox, steps, names = restorer.toolbox, restorer.policy.max_steps, action_names(restorer)
+    toolbox, steps, names = model.toolbox, model.policy.max_steps, action_names(model)
     few = PatchPairs(pairs.name, pairs.degraded[:subset], pairs.clean[:subset])
     count = sum(toolbox.stop**length for length in range(steps + 1))
     chains: list[tuple[int, ...]] = []
     parts = []
-    for degraded, clean in _batches(restorer, few, EXHAUSTIVE, progress):
+    for degraded, clean in _batches(model, few, EXHAUSTIVE, progress):
         bar = tqdm(total=count, desc="chains", unit="chain", leave=False, disable=not progress)
         chains, left_db = [], []
         for chain, value_db in every_chain(toolbox, degraded, clean, steps):

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.rollout import Rollout
+from rlrestore.agent.rollout import Rollout, greedy, roll_out
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, read_pair
 from rlrestore.imaging.metrics import psnr_db, ssim
 from rlrestore.inference.chains import global_chain
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.trace import STOP_NAME
 
 BATCH = 64
@@ -138,27 +138,39 @@ def aligned(rows: list[list[str]]) -> list[str]:
 
 
 def measure_patches(
-    restorer: Restorer, pairs: PatchPairs, batch: int = BATCH, progress: bool = False
+    model: TorchRuntime, pairs: PatchPairs, batch: int = BATCH, progress: bool = False
 ) -> Scores:
     """Restore the patches of a test set and measure every step.
 
     Args:
-        restorer: The model.
+        model: The model.
         pairs: The test set, at least one pair of the model's patch size.
         batch: How many patches are restored at once.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        UsageError: The agent looks at patches of another size.
+        UsageError: The agent takes patches of another size.
     """
-    check_size(restorer, pairs)
-    names, device = action_names(restorer), restorer.device
-    return measure_rollouts(_by(restorer), pairs, names, device, batch, progress)
+    check_size(model, pairs)
+    names, device = action_names(model), model.place
+    return measure_rollouts(_by(model), pairs, names, device, batch, progress)
 
 
-def _by(restorer: Restorer) -> PatchRestorer:
-    """Return a model as one of those who restore patches."""
-    return lambda images, _: restorer.restore_patches(images)
+def _by(model: TorchRuntime) -> PatchRestorer:
+    """Return a model as a `PatchRestorer`."""
+    return lambda images, _: restore_patches(model, images)
+
+
+@torch.inference_mode()
+def restore_patches(model: TorchRuntime, images: Tensor) -> Rollout:
+    """Restore a batch of patches of the agent's own size, each by its own chain.
+
+    Args:
+        model: The model.
+        images: `(B, 3, patch, patch)` RGB in [0, 1]; moved to the model's device.
+    """
+    policy = model.policy
+    return roll_out(model.toolbox, images.to(model.place), greedy(policy), policy.max_steps)
 
 
 def measure_rollouts(
@@ -169,10 +181,10 @@ def measure_rollouts(
     batch: int = BATCH,
     progress: bool = False,
 ) -> Scores:
-    """Measure every step of whoever restores the patches of a test set.
+    """Measure every step of a restorer of patches on a test set.
 
     Args:
-        restore: Who does.
+        restore: The restorer.
         pairs: The test set, at least one pair.
         names: What its actions are called, stop last.
         device: Where it computes.
@@ -188,16 +200,16 @@ def measure_rollouts(
     return join_scores(parts, pairs.name, names)
 
 
-def check_size(restorer: Restorer, pairs: PatchPairs) -> None:
+def check_size(model: TorchRuntime, pairs: PatchPairs) -> None:
     """Refuse patches of another size than the agent's.
 
     Raises:
         UsageError: They are.
     """
-    size = restorer.policy.patch_size
+    size = model.policy.patch_size
     if pairs.clean.shape[1:3] != (size, size):
         height, width = pairs.clean.shape[1:3]
-        raise UsageError(f"expected patches of {size}×{size} for model {restorer.name}, got {width}×{height}")
+        raise UsageError(f"expected patches of {size}×{size} for model {model.name}, got {width}×{height}")
 
 
 @torch.inference_mode()
@@ -217,14 +229,16 @@ def to_images(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(usable).permute(0, 3, 1, 2).float().div(255)
 
 
-def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, progress: bool = False) -> Scores:
+def measure_files(
+    model: TorchRuntime, pairs: Sequence[FilePair], name: str, progress: bool = False
+) -> Scores:
     """Restore pairs of image files and measure every step.
 
     An image of exactly the patch size is restored as the agent sees patches; any other as `rlrestore restore`
     does in its global mode, one chain for the whole image.
 
     Args:
-        restorer: The model.
+        model: The model.
         pairs: The files, at least one pair.
         name: What to call the set.
         progress: Whether to show a progress bar on stderr.
@@ -232,22 +246,22 @@ def measure_files(restorer: Restorer, pairs: Sequence[FilePair], name: str, prog
     Raises:
         ImageError: A file cannot be read, or the sizes of a pair differ.
     """
-    parts, size, steps = [], restorer.policy.patch_size, restorer.policy.max_steps
+    parts, size, steps = [], model.policy.patch_size, model.policy.max_steps
     for pair in tqdm(pairs, desc=name, unit="image", disable=not progress):
         degraded, clean = read_pair(pair)
         if clean.shape[:2] == (size, size):
-            parts.append(_measure_batch(_by(restorer), restorer.device, degraded[None], clean[None]))
+            parts.append(_measure_batch(_by(model), model.place, degraded[None], clean[None]))
         else:
-            image, target = (to_images(pixels[None]).to(restorer.device) for pixels in (degraded, clean))
-            parts.append(measure_chain(photo_chain(restorer, image), image, target, steps))
-    return join_scores(parts, name, action_names(restorer))
+            image, target = (to_images(pixels[None]).to(model.place) for pixels in (degraded, clean))
+            parts.append(measure_chain(photo_chain(model, image), image, target, steps))
+    return join_scores(parts, name, action_names(model))
 
 
-def photo_chain(restorer: Restorer, image: Tensor) -> PhotoChain:
-    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it; it is changed."""
-    names = action_names(restorer)
-    for restored, step in global_chain(restorer.toolbox, restorer.policy, image, restorer.policy.max_steps):
-        yield restored, names.index(step.tool)
+def photo_chain(model: TorchRuntime, image: Tensor) -> PhotoChain:
+    """Restore a photograph `(1, 3, H, W)` in global mode, one chain for all of it; it may be changed."""
+    names, pixels = action_names(model), image.cpu().numpy()
+    for restored, step in global_chain(model.tools, model.agent, pixels, model.agent.max_steps):
+        yield torch.from_numpy(restored).to(image.device), names.index(step.tool)
 
 
 @torch.inference_mode()
@@ -272,9 +286,9 @@ def measure_chain(chain: PhotoChain, image: Tensor, target: Tensor, steps: int) 
     return torch.stack(psnr, dim=1).cpu(), torch.stack(similarity, dim=1).cpu(), torch.tensor([actions])
 
 
-def action_names(restorer: Restorer) -> tuple[str, ...]:
+def action_names(model: TorchRuntime) -> tuple[str, ...]:
     """What each action of a model is called, stop being the last."""
-    return (*restorer.toolbox.names, STOP_NAME)
+    return (*model.toolbox.names, STOP_NAME)
 
 
 def join_scores(parts: Iterable[Measured], name: str, names: tuple[str, ...]) -> Scores:

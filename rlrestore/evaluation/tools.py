@@ -21,7 +21,6 @@ from rlrestore.evaluation.costs import Cost, mean_cost, measure_costs
 from rlrestore.evaluation.scores import BATCH, aligned, standard_error, to_images
 from rlrestore.evaluation.testsets import Grid, PatchPairs, generate
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.restorer import find_model
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -44,7 +43,7 @@ class ComparedToolbox:
             UsageError: There is no such model or device, or the model is damaged.
         """
         place = resolve_device(device)
-        return cls(name_or_folder, load_toolbox(find_model(name_or_folder), place))
+        return cls(name_or_folder, load_toolbox(name_or_folder, place))
 
 
 @dataclass(frozen=True)

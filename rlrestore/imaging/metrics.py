@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlrestore.imaging.psnr import SMALLEST_MSE
+
 WINDOW = 11
 WINDOW_SIGMA_PX = 1.5
 K1 = 0.01
@@ -26,7 +28,7 @@ def psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
         ValueError: The shapes differ or are not those of a batch of images.
     """
     _check_shapes(restored, clean)
-    return -10 * torch.log10((restored - clean).square().mean(dim=(1, 2, 3)) + 1e-10)
+    return -10 * torch.log10((restored - clean).square().mean(dim=(1, 2, 3)) + SMALLEST_MSE)
 
 
 def ssim(restored: Tensor, clean: Tensor) -> Tensor:

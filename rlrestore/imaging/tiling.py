@@ -1,11 +1,12 @@
-"""Images larger than a network should see at once: overlapping tiles, and windows for an agent to look at."""
+"""Images larger than a network should see at once: overlapping tiles for tools, and windows for an agent."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import TypeAlias
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from rlrestore.imaging.progress import progress_bar
 
@@ -13,7 +14,9 @@ ALIGN = 4
 """Tiles begin at multiples of it, for networks that fold squares of 2×2 or 4×4 pixels."""
 
 Region: TypeAlias = tuple[EllipsisType, slice, slice]
-"""Rows and columns, as an index of a tensor `(..., H, W)`."""
+"""Rows and columns, as an index of an array `(..., H, W)`."""
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def tiles(height: int, width: int, tile: int, overlap: int, align: int = ALIGN) 
         height: Rows of the image.
         width: Columns of the image.
         tile: Most rows and columns that are read at once, in pixels; an image not larger is one tile.
-        overlap: How far a function looks, in pixels; rounded up to a multiple of `align`.
+        overlap: Receptive field radius of a function, in pixels; rounded up to a multiple of `align`.
         align: The corner of all that is read is a multiple of it, for functions that fold the image: 4 where
             a network folds 4×4 pixels into channels.
 
@@ -76,8 +79,8 @@ def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[sli
 
 
 def read_tiles(
-    image: Tensor, tile: int, overlap: int, align: int = ALIGN, title: str | None = None
-) -> Iterator[tuple[Tile, Tensor]]:
+    image: Floats, tile: int, overlap: int, align: int = ALIGN, title: str | None = None
+) -> Iterator[tuple[Tile, Floats]]:
     """Yield every tile with its surroundings as they were, whatever is written into the image meanwhile.
 
     So an image can be changed in place: `image[tile.kept]` is written once the tile was yielded. Beside the
@@ -86,7 +89,7 @@ def read_tiles(
     Args:
         image: `(B, C, H, W)` of any size.
         tile: As in `tiles`, like `overlap` and `align`.
-        overlap: How far is looked beyond a tile, in pixels.
+        overlap: What is read beyond a tile on each side, in pixels.
         align: What is folded, in pixels.
         title: Name of a progress bar; None for no bar.
 
@@ -98,42 +101,42 @@ def read_tiles(
     """
     height, width = image.shape[-2:]
     down = height >= width  # the bands follow each other along the longer side
-    along, across = (-2, -1) if down else (-1, -2)
 
     def turned(region: Region) -> tuple[slice, slice]:
         _, rows, columns = region
         return (rows, columns) if down else (columns, rows)
 
     plan = sorted(tiles(height, width, tile, overlap, align), key=lambda one: turned(one.kept)[0].start)
-    band, held = image.narrow(along, 0, 0), slice(0, 0)
+    upright = image if down else image.swapaxes(-2, -1)  # a view whose rows the bands follow
+    band, held = upright[..., :0, :], slice(0, 0)
     for one in progress_bar(plan, title, "tile"):
         wanted, part = turned(one.read)
         if wanted != held:
-            fresh = image.narrow(along, wanted.start, wanted.stop - wanted.start).clone()
-            known = max(0, held.stop - wanted.start)  # of which some was written already
-            fresh.narrow(along, 0, known).copy_(band.narrow(along, band.shape[along] - known, known))
+            fresh = upright[..., wanted, :].copy(order="K")
+            known = max(0, held.stop - wanted.start)  # rows of which some were written already
+            fresh[..., :known, :] = band[..., band.shape[-2] - known :, :]
             band, held = fresh, wanted
-        yield one, band.narrow(across, part.start, part.stop - part.start)
+        read = band[..., part]
+        yield one, read if down else read.swapaxes(-2, -1)
 
 
 def apply_tiled_(
-    function: Callable[[Tensor], Tensor],
-    image: Tensor,
+    function: Callable[[Floats], Floats],
+    image: Floats,
     tile: int,
     overlap: int,
     align: int = ALIGN,
     title: str | None = None,
-) -> Tensor:
+) -> Floats:
     """Apply a function to an image tile by tile, in place, with the result it has on the whole image.
 
-    Every tile is read with its surroundings, and only its middle is kept. Where the function looks no farther
-    than `overlap` pixels, and pads the image's border by itself, the result is that of `function(image)` but
-    for the rounding of float sums. Beside the image, two bands of tiles and what the function makes of one
-    tile are in memory.
+    Every tile is read with its surroundings, and only its middle is kept. Where the receptive field of the
+    function reaches no farther than `overlap` pixels, and it pads the image's border by itself, the result is
+    that of `function(image)` but for the rounding of float sums. Beside the image, two bands of tiles and
+    what the function makes of one tile are in memory.
 
     Args:
-        function: Maps `(B, C, h, w)` to the same shape, for any h and w. It may move the tile to another
-            device: the result is gathered on the image's.
+        function: Maps `(B, C, h, w)` to the same shape, for any h and w.
         image: `(B, C, H, W)` of any size; it is changed.
         tile: As in `tiles`, like `overlap` and `align`.
         overlap: Receptive field radius of the function, in pixels.

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from rlrestore.agent.policy import AnyPolicy, best_action
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
-from rlrestore.inference.windows import View, WindowGrid
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.inference.windows import WindowedAgent, WindowGrid
+from rlrestore.runtime import Agent, Floats, Tools
+from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.trace import STOP_NAME, TraceStep
 
 GLOBAL_STRIDE = 48
@@ -30,20 +28,18 @@ TILE = 512
 LOCAL_TILE = 256
 """The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
 
-Chain = Iterator[tuple[Tensor, TraceStep]]
-"""The photograph `(1, 3, H, W)` after each step, the same tensor changed in place, and what was done."""
+Chain = Iterator[tuple[Floats, TraceStep]]
+"""The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
 
 
-def global_chain(
-    toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int, progress: bool = False
-) -> Chain:
+def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
     """Apply one tool at a time to the whole photograph.
 
     Every window is valued by itself; the mean value over the windows decides.
 
     Args:
-        toolbox: The tools.
-        policy: Who chooses.
+        tools: The tools.
+        agent: The agent that chooses.
         image: `(1, 3, H, W)` RGB in [0, 1]; it is changed.
         max_steps: Tools to apply at most.
         progress: Show bars on stderr for what takes long.
@@ -52,59 +48,68 @@ def global_chain(
     """
     height, width = image.shape[-2:]
     fewest, most = GLOBAL_WINDOWS
-    limit = min(max(height * width // policy.patch_size**2, fewest), most)
-    grid = WindowGrid.cover(height, width, policy.patch_size, GLOBAL_STRIDE, limit)
-    view = View(policy, grid)
-    actions = torch.full((len(grid),), NO_ACTION, device=image.device)
+    limit = min(max(height * width // agent.patch_size**2, fewest), most)
+    grid = WindowGrid.cover(height, width, agent.patch_size, GLOBAL_STRIDE, limit)
+    windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
-        values = view.look(image, actions, title).mean(dim=0)
-        actions = best_action(values, policy.stop_margin_db).expand(len(grid))
-        action = int(actions[0])
-        if action != toolbox.stop:
-            apply_tool_(toolbox, action, image, title)
-        all_of_it = torch.eye(len(values))[action].tolist()
-        step = _step(toolbox, values.tolist(), all_of_it, float(values[action]), _elapsed_ms(started, image))
+        last_actions = np.full(len(grid), action, np.int64)
+        values = windowed.values(image, last_actions, title).mean(axis=0, dtype=np.float64)
+        action = best_action(values, agent.stop_margin_db)
+        if action != stop:
+            apply_tool_(tools, action, image, title)
+        step = _step(tools, agent, values, np.eye(stop + 1)[action], float(values[action]), started)
         yield image, step
-        if action == toolbox.stop:
+        if action == stop:
             return
 
 
-def local_chain(
-    toolbox: Toolbox, policy: AnyPolicy, image: Tensor, max_steps: int, progress: bool = False
-) -> Chain:
+def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
     """Let every region follow its own chain, and blend the regions.
 
     The values of neighbouring windows are smoothed before each chooses, so that neighbours seldom differ
     without cause. Each window is then shared out among its best tools (`share_out`), and what the tools make
     of it fades into its neighbours' by weights that fall off from its middle like a raised cosine.
-    A region that stopped is left as it is from then on. The memory of a window is told its best choice.
+    A region that stopped is left as it is from then on. The last action of a window is its best one.
 
     Args: as in `global_chain`.
     """
     height, width = image.shape[-2:]
-    grid = WindowGrid.cover(height, width, policy.patch_size, LOCAL_STRIDE)
+    grid = WindowGrid.cover(height, width, agent.patch_size, LOCAL_STRIDE)
     rows, columns = len(grid.tops), len(grid.lefts)
-    view = View(policy, grid)
-    down = blending_weights(height, grid.tops, grid.size).to(image.device)
-    across = blending_weights(width, grid.lefts, grid.size).to(image.device)
-    actions = torch.full((len(grid),), NO_ACTION, device=image.device)
+    down, across = (
+        blending_weights(height, grid.tops, grid.size),
+        blending_weights(width, grid.lefts, grid.size),
+    )
+    windowed, stop = WindowedAgent(agent, grid), len(tools.names)
+    actions = np.full(len(grid), NO_ACTION, np.int64)
     for number in range(1, max_steps + 1):
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
-        active = actions != toolbox.stop
-        values = smooth(view.look(image, actions, title), active, rows, columns)
-        shares = share_out(values, active, policy.stop_margin_db)
-        actions = shares.argmax(dim=1)
-        apply_locally_(toolbox, shares.view(rows, columns, -1), image, down, across, title)
-        expected_db = float((shares * values)[active].sum(dim=1).mean())
-        means, spread = values[active].mean(dim=0).tolist(), shares.mean(dim=0).tolist()
-        yield image, _step(toolbox, means, spread, expected_db, _elapsed_ms(started, image))
-        if bool((actions == toolbox.stop).all()):
+        active = actions != stop
+        values = smooth(windowed.values(image, actions, title), active, rows, columns)
+        shares = share_out(values, active, agent.stop_margin_db)
+        actions = shares.argmax(axis=1)
+        apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, title)
+        expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
+        means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
+        yield image, _step(tools, agent, means, spread, expected_db, started)
+        if (actions == stop).all():
             return
 
 
-def share_out(values: Tensor, active: Tensor, stop_margin_db: float) -> Tensor:
-    """Decide how much each choice counts in each window.
+def best_action(values: NDArray[np.floating], stop_margin_db: float) -> int:
+    """Return the action of an agent with these values: `(N + 1,)`, stop last.
+
+    Args:
+        values: Of every action, stop's being 0.
+        stop_margin_db: A tool's value must be higher than this; else the action is stop.
+    """
+    tool = int(values[:-1].argmax())
+    return tool if values[tool] > stop_margin_db else len(values) - 1
+
+
+def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) -> Floats:
+    """Decide how much each action counts in each window.
 
     A window of whose tools none is expected to gain enough is left alone. In any other the best two that are
     share it: the second counts less by a factor e for every `SHARING_DB` that it is behind. The values are
@@ -114,62 +119,63 @@ def share_out(values: Tensor, active: Tensor, stop_margin_db: float) -> Tensor:
 
     Args:
         values: `(windows, tools + 1)` expected gains in dB, stop last.
-        active: `(windows,)` bool; a window that has stopped stays alone.
+        active: `(windows,)`; a window that has stopped stays alone.
         stop_margin_db: What is enough, in dB.
 
     Returns:
         `(windows, tools + 1)` weights in [0, 1]; every row sums to 1.
     """
-    best = values[:, :-1].topk(min(SHARING, values.shape[1] - 1), dim=1)
-    behind_db = best.values[:, :1] - best.values
-    weights = torch.exp(-behind_db / SHARING_DB) * ((best.values > stop_margin_db) & active[:, None])
-    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)  # the best alone weighs 1
-    shares = torch.zeros_like(values).scatter(1, best.indices, weights)
-    shares[:, -1] = (weights.sum(dim=1) == 0).to(shares.dtype)
+    best = np.argsort(-values[:, :-1], axis=1, kind="stable")[:, :SHARING]
+    gains_db = np.take_along_axis(values, best, axis=1)
+    weights = np.exp((gains_db - gains_db[:, :1]) / SHARING_DB)
+    weights = weights * ((gains_db > stop_margin_db) & active[:, None])
+    weights /= weights.sum(axis=1, keepdims=True).clip(min=1)  # the best alone weighs 1
+    shares = np.zeros_like(values)
+    np.put_along_axis(shares, best, weights, axis=1)
+    shares[:, -1] = weights.sum(axis=1) == 0
     return shares
 
 
-def apply_tool_(toolbox: Toolbox, action: int, image: Tensor, title: str | None = None) -> Tensor:
+def apply_tool_(tools: Tools, action: int, image: Floats, title: str | None = None) -> Floats:
     """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go.
 
     Args:
-        toolbox: The tools.
+        tools: The tools.
         action: The tool.
         image: `(1, 3, H, W)`; it is changed, and returned.
         title: Name of a progress bar; None for no bar.
     """
-    return apply_tiled_(
-        lambda part: toolbox.apply_tool(action, part), image, TILE, toolbox.radius(action), title=title
-    )
+    return apply_tiled_(lambda part: tools.apply(action, part), image, TILE, tools.radii[action], title=title)
 
 
 def apply_locally_(
-    toolbox: Toolbox, shares: Tensor, image: Tensor, down: Tensor, across: Tensor, title: str | None = None
-) -> Tensor:
+    tools: Tools, shares: Floats, image: Floats, down: Floats, across: Floats, title: str | None = None
+) -> Floats:
     """Apply to each region its own tools, and blend: the image plus every tool's weighted correction.
 
     In each tile only those tools run that have a weight in it.
 
     Args:
-        toolbox: The tools.
-        shares: `(rows, columns, tools + 1)` how much each choice counts in each window.
+        tools: The tools.
+        shares: `(rows, columns, tools + 1)` how much each action counts in each window.
         image: `(1, 3, H, W)`; it is changed, and returned.
         down: `(H, rows)` blending weights.
         across: `(W, columns)` blending weights.
         title: Name of a progress bar; None for no bar.
     """
-    used = [action for action in range(toolbox.stop) if bool(shares[..., action].any())]
-    for tile, part in read_tiles(image, LOCAL_TILE, toolbox.receptive_field, title=title):
+    used = [action for action in range(len(tools.names)) if shares[..., action].any()]
+    for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), title=title):
         _, rows, columns = tile.kept
         for action in used:
             weights = down[rows] @ shares[..., action] @ across[columns].T  # (h, w)
-            if bool(weights.any()):
-                correction = (toolbox.apply_tool(action, part) - part)[tile.inner]
-                image[tile.kept] += weights * correction
+            if weights.any():
+                correction = (tools.apply(action, part) - part)[tile.inner]
+                correction *= weights
+                image[tile.kept] += correction
     return image
 
 
-def blending_weights(length: int, starts: Sequence[int], size: int) -> Tensor:
+def blending_weights(length: int, starts: Sequence[int], size: int) -> Floats:
     """Return along one axis how much each window counts at each pixel.
 
     A raised cosine over each window, divided by the sum over all windows.
@@ -182,54 +188,57 @@ def blending_weights(length: int, starts: Sequence[int], size: int) -> Tensor:
     Returns:
         `(length, windows)` weights in [0, 1]; every row sums to 1.
     """
-    inside = torch.arange(length)[:, None] - torch.tensor(starts)[None, :]  # (length, windows)
-    bumps = torch.sin((inside + 0.5) * torch.pi / size).square() * ((inside >= 0) & (inside < size))
-    return bumps / bumps.sum(dim=1, keepdim=True)
+    inside = np.arange(length)[:, None] - np.array(starts)[None, :]  # (length, windows)
+    bumps = np.square(np.sin((inside + 0.5) * np.pi / size)) * ((inside >= 0) & (inside < size))
+    weights: Floats = (bumps / bumps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
 
 
-def smooth(values: Tensor, active: Tensor, rows: int, columns: int) -> Tensor:
+def smooth(values: Floats, active: NDArray[np.bool_], rows: int, columns: int) -> Floats:
     """Average each window's values with its eight neighbours', weighted 1-2-1 down and across.
 
     Args:
-        values: `(rows * columns, choices)` in reading order.
-        active: `(rows * columns,)` bool; a window that has stopped does not count.
+        values: `(rows * columns, actions)` in reading order.
+        active: `(rows * columns,)`; a window that has stopped does not count.
         rows: Rows of windows.
         columns: Columns of windows.
 
     Returns:
         The same shape, 0 where no window near counts; beyond the border the outermost windows repeat.
     """
-    choices = values.shape[1]
-    weighted = torch.cat((values, torch.ones_like(values[:, :1])), dim=1) * active[:, None]
-    grid = weighted.T.reshape(choices + 1, 1, rows, columns)
-    padded = F.pad(grid, (1, 1, 1, 1), mode="replicate")
-    line = torch.tensor([0.25, 0.5, 0.25], device=values.device)
-    sums = F.conv2d(padded, torch.outer(line, line)[None, None]).reshape(choices + 1, rows * columns).T
-    return sums[:, :-1] / sums[:, -1:].clamp(min=1 / 16)
-
-
-def _elapsed_ms(started: float, image: Tensor) -> float:
-    if image.is_cuda:
-        torch.cuda.synchronize(image.device)
-    return 1000 * (time.perf_counter() - started)
+    counted = np.concatenate((values, np.ones_like(values[:, :1])), axis=1) * active[:, None]
+    grid = np.pad(counted.reshape(rows, columns, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    down = (grid[:-2] + 2 * grid[1:-1] + grid[2:]) / 4
+    sums = ((down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]) / 4).reshape(rows * columns, -1)
+    averages: Floats = sums[:, :-1] / sums[:, -1:].clip(min=1 / 16)
+    return averages
 
 
 def _step(
-    toolbox: Toolbox, values: Sequence[float], shares: Sequence[float], expected_db: float, time_ms: float
+    tools: Tools,
+    agent: Agent,
+    values: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    expected_db: float,
+    started: float,
 ) -> TraceStep:
-    """Say what was chosen, by whom, and what came next.
+    """Return the record of a step.
 
     Args:
-        toolbox: The tools.
-        values: Expected gain of every choice in dB.
-        shares: How much of the photograph went to every choice.
-        expected_db: Expected gain of what was chosen.
-        time_ms: How long it took.
+        tools: The tools.
+        agent: The agent.
+        values: `(tools + 1,)` expected gain of every action in dB, stop last.
+        shares: `(tools + 1,)` how much of the photograph went to every action.
+        expected_db: Expected gain of the actions taken.
+        started: When the step began, by `time.perf_counter`.
     """
-    names = (*toolbox.names, STOP_NAME)
+    names, stop = (*tools.names, STOP_NAME), len(tools.names)
     used = sorted((action for action in range(len(names)) if shares[action]), key=lambda one: -shares[one])
-    chosen = next((action for action in used if action != toolbox.stop), toolbox.stop)
+    chosen = next((action for action in used if action != stop), stop)
     order = sorted(range(len(names)), key=lambda action: -values[action])
-    runners_up = [(names[action], values[action]) for action in order if action != chosen][:2]
-    spread = tuple((names[action], shares[action]) for action in used)
-    return TraceStep(names[chosen], expected_db, tuple(runners_up), time_ms, shares=spread)
+    runners_up = tuple((names[action], float(values[action])) for action in order if action != chosen)[:2]
+    spread = tuple((names[action], float(shares[action])) for action in used)
+    time_ms = 1000 * (time.perf_counter() - started)
+    if not agent.values_in_db:
+        return TraceStep(names[chosen], None, (), time_ms, shares=spread)
+    return TraceStep(names[chosen], expected_db, runners_up, time_ms, shares=spread)

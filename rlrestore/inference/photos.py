@@ -1,22 +1,25 @@
-"""Between photographs and tensors: what Python code may hand in, and what the tools work on."""
+"""Between photographs and arrays: what Python code may hand in, and what the tools take."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.io.decoding import from_image
 from rlrestore.imaging.io.files import read_photo
-from rlrestore.imaging.io.photo import BAND_ROWS, Photo, luma, to_floats
+from rlrestore.imaging.io.photo import BAND_ROWS, Floats, Photo, luma, to_floats, to_integers
 
-PhotoLike = str | os.PathLike[str] | Photo | Image.Image | NDArray[Any] | Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PhotoLike: TypeAlias = "str | os.PathLike[str] | Photo | Image.Image | NDArray[Any] | Tensor"
 """A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor `(3, H, W)` or
 `(1, 3, H, W)`."""
 
@@ -39,11 +42,11 @@ def as_photo(source: PhotoLike) -> Photo:
         return read_photo(source)
     if isinstance(source, Image.Image):
         return from_image(source)
-    if isinstance(source, Tensor):
+    if is_tensor(source):
         planes = source[0] if source.ndim == 4 and len(source) == 1 else source
         if planes.ndim != 3 or planes.shape[0] != 3:
             raise UsageError(f"expected a tensor (3, H, W) or (1, 3, H, W), got {tuple(source.shape)}")
-        known = planes.float() if planes.dtype in (torch.bfloat16, torch.float16) else planes
+        known = planes.float() if planes.is_floating_point() and planes.itemsize < 4 else planes
         return _from_array(known.detach().permute(1, 2, 0).cpu().numpy())
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -58,7 +61,7 @@ def as_given(source: PhotoLike) -> Callable[[Photo], Any]:
     An array or a tensor comes back with its own shape, type and device; anything else as a Pillow image of 8
     bits.
     """
-    if isinstance(source, Tensor):
+    if is_tensor(source):
         return AsTensor(source.dtype, source.device, batched=source.ndim == 4)
     if isinstance(source, np.ndarray):
         return AsArray(source.dtype, flat=source.ndim == 2)
@@ -82,16 +85,24 @@ class AsArray:
 class AsTensor:
     """Makes of a `Photo` a tensor of a type on a device, `(1, 3, H, W)` where it is batched."""
 
-    dtype: torch.dtype
-    device: torch.device
+    dtype: "torch.dtype"
+    device: "torch.device"
     batched: bool
 
-    def __call__(self, photo: Photo) -> Tensor:
+    def __call__(self, photo: Photo) -> "Tensor":
         """Return the samples of a photo."""
+        import torch
+
         known = torch.float32 if self.dtype.is_floating_point else self.dtype
         sample = torch.empty(0, dtype=known).numpy().dtype
         planes = torch.from_numpy(_to_array(photo, sample)).permute(2, 0, 1).to(self.device, self.dtype)
         return planes[None] if self.batched else planes
+
+
+def is_tensor(source: object) -> TypeGuard["Tensor"]:
+    """Return whether this is a torch tensor, without loading torch: where it is not loaded, there is none."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.Tensor)
 
 
 def _to_array(photo: Photo, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -126,22 +137,21 @@ def _from_array(array: NDArray[Any]) -> Photo:
     return Photo(np.array(samples, dtype=np.float32), greyscale=greyscale)
 
 
-def to_tensor(photo: Photo, device: torch.device) -> Tensor:
-    """Return the pixels as `(1, 3, H, W)` on a device; those that torch cannot share are copied."""
-    shared = photo.pixels.flags.writeable and min(photo.pixels.strides) >= 0
-    pixels = photo.pixels if shared else photo.pixels.copy()
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+def to_planes(photo: Photo) -> Floats:
+    """Return the pixels as `(1, 3, H, W)`, sharing their memory."""
+    return photo.pixels.transpose(2, 0, 1)[None]
 
 
-def with_tensor(photo: Photo, image: Tensor) -> Photo:
+def with_planes(photo: Photo, image: Floats) -> Photo:
     """Return the photo with the pixels of `(1, 3, H, W)`, which are clipped to [0, 1] in place."""
-    return photo.with_pixels(np.ascontiguousarray(image.clamp_(0, 1)[0].permute(1, 2, 0).cpu().numpy()))
+    np.clip(image, 0, 1, out=image)
+    return photo.with_pixels(np.ascontiguousarray(image[0].transpose(1, 2, 0)))
 
 
-def to_frame(image: Tensor) -> NDArray[np.uint8]:
+def to_frame(image: Floats) -> NDArray[np.uint8]:
     """Return `(1, 3, H, W)` clipped and rounded to `(H, W, 3)` uint8."""
-    frame = np.empty((*image.shape[-2:], 3), np.uint8)
+    pixels = image[0].transpose(1, 2, 0)
+    frame = np.empty(pixels.shape, np.uint8)
     for top in range(0, len(frame), BAND_ROWS):  # so that no second copy in floats is made
-        rows = slice(top, top + BAND_ROWS)
-        frame[rows] = image[0, :, rows].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().cpu().numpy()
+        frame[top : top + BAND_ROWS] = to_integers(pixels[top : top + BAND_ROWS])
     return frame

@@ -1,18 +1,16 @@
-"""How the agent looks at a whole photograph: a grid of overlapping windows, one memory for each."""
+"""The agent on a whole photograph: a grid of overlapping windows, one memory for each."""
 
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from rlrestore.agent.policy import AnyPolicy
 from rlrestore.imaging.progress import progress_bar
 from rlrestore.imaging.tiling import windows
+from rlrestore.runtime import Actions, Agent, Floats
 
 BATCH = 256
-"""Windows the agent looks at in one go; bounds the memory (15 MB of pixels)."""
+"""Windows that the agent takes at a time; bounds the memory (12 MB of pixels)."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,15 @@ class WindowGrid:
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
-    def patches(self, image: Tensor, first: int, last: int) -> Tensor:
+    def patches(self, image: Floats, first: int, last: int) -> Floats:
         """Cut out windows number `first` to `last - 1` of `(1, 3, H, W)`: `(last - first, 3, size, size)`."""
-        corners = [divmod(number, len(self.lefts)) for number in range(first, last)]
         size = self.size
-        return torch.cat(
-            [
-                image[
-                    ...,
-                    self.tops[row] : self.tops[row] + size,
-                    self.lefts[column] : self.lefts[column] + size,
-                ]
-                for row, column in corners
-            ]
-        )
+        cut = np.empty((last - first, size, size, 3), np.float32).transpose(0, 3, 1, 2)
+        for number in range(first, last):
+            row, column = divmod(number, len(self.lefts))
+            top, left = self.tops[row], self.lefts[column]
+            cut[number - first] = image[0, :, top : top + size, left : left + size]
+        return cut
 
 
 def _even_subset(values: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -77,49 +70,46 @@ def _even_subset(values: tuple[int, ...], count: int) -> tuple[int, ...]:
     return tuple(values[int(index)] for index in chosen)
 
 
-class View:
-    """One photograph through the agent's eyes. It remembers, window by window, what it has seen before."""
+class WindowedAgent:
+    """The agent on the windows of one photograph, with a memory of the steps before for each window."""
 
-    def __init__(self, policy: AnyPolicy, grid: WindowGrid) -> None:
-        self._policy = policy
+    def __init__(self, agent: Agent, grid: WindowGrid) -> None:
+        self._agent = agent
         self._grid = grid
         self._starts = range(0, len(grid), BATCH)
-        # Copies, for both parts may be one tensor, and they are written to.
-        first, second = policy.initial_state(len(grid))
-        self._memory = first.clone(), second.clone()
+        self._memory = agent.empty_memory(len(grid))
 
-    def look(self, image: Tensor, last_actions: Tensor, title: str | None = None) -> Tensor:
-        """Look at every window of the photograph as it is now.
+    def values(self, image: Floats, last_actions: Actions, title: str | None = None) -> Floats:
+        """Value every action in every window of the photograph as it is now.
 
         Args:
-            image: `(1, 3, H, W)`, not clipped; the agent sees it clipped, as in its training.
-            last_actions: `(windows,)` int64, -1 before the first action.
+            image: `(1, 3, H, W)`, not clipped; the agent's windows are clipped, as in its training.
+            last_actions: `(windows,)`, `NO_ACTION` before the first action.
             title: Name of a progress bar; None for no bar.
 
         Returns:
-            `(windows, tools + 1)`: what the agent expects to gain by each choice, in dB.
+            `(windows, tools + 1)`: the gain that the agent expects of each action, in dB.
         """
         image = _mirrored(image, self._grid.size)
-        values = image.new_empty(len(self._grid), self._policy.tools + 1)
+        values = np.empty((len(self._grid), self._agent.actions), np.float32)
         # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
         # fitting in, and the memory would grow with the photograph.
         for start in progress_bar(self._starts, title, "batch of windows"):
             part = slice(start, min(start + BATCH, len(self._grid)))
-            patches = self._grid.patches(image, part.start, part.stop).clamp_(0, 1)
+            patches = self._grid.patches(image, part.start, part.stop)
+            np.clip(patches, 0, 1, out=patches)
             before = (self._memory[0][part], self._memory[1][part])
-            values[part], after = self._policy(patches, last_actions[part], before)
+            values[part], after = self._agent.values(patches, last_actions[part], before)
             for kept, new in zip(self._memory, after, strict=True):
                 kept[part] = new
         return values
 
 
-def _mirrored(image: Tensor, size: int) -> Tensor:
+def _mirrored(image: Floats, size: int) -> Floats:
     """Continue an image shorter than `size` pixels by its mirror image, as often as it takes."""
     height, width = image.shape[-2:]
     if min(height, width) >= size:
         return image
     rows = np.pad(np.arange(height), (0, max(0, size - height)), mode="reflect")
     columns = np.pad(np.arange(width), (0, max(0, size - width)), mode="reflect")
-    return image[
-        ..., torch.from_numpy(rows)[:, None].to(image.device), torch.from_numpy(columns).to(image.device)
-    ]
+    return image[..., rows[:, None], columns]

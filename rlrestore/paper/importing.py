@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from rlrestore.agent.policy import PAPER_FEATURES, PAPER_MEMORY, PaperPolicy
 from rlrestore.errors import ModelError
 from rlrestore.imaging.io.files import is_folder
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.paper.tensor_bundle import read_bundle
 from rlrestore.toolbox.networks import build_network
 from rlrestore.toolbox.specs import ACTION_NAMES, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
-CARD: dict[str, Any] = {
-    "name": "paper",
+_FACTS: dict[str, Any] = {
     "about": "The authors' released toolbox and agent, imported from their TensorFlow checkpoints.",
     "source": "Yu, Dong, Lin, Loy: Crafting a Toolchain for Image Restoration by Deep Reinforcement "
     "Learning, CVPR 2018, arXiv 1804.03312; https://github.com/yuke93/RL-Restore",
@@ -37,8 +37,8 @@ CARD: dict[str, Any] = {
     "are transposed instead, so this model takes images as they are. The authors' whole-image mode, which "
     "feeds the networks untransposed images, equals this model on transposed images.",
     "actions": list(ACTION_NAMES),
-    "precision": "float32",
 }
+CARD = ModelCard("paper", "float32", facts=_FACTS)
 """What a model card says of the import; the actions are numbered from 0, the authors' tools from 1."""
 
 LAYERS = {

@@ -20,7 +20,7 @@ from rlrestore.evaluation.costs import executed, tool_multiply_adds
 from rlrestore.evaluation.policy import Way
 from rlrestore.evaluation.scores import Scores, check_size, measure_rollouts
 from rlrestore.evaluation.testsets import PatchPairs
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.trace import STOP_NAME
@@ -101,7 +101,7 @@ def parts(specs: Sequence[ToolSpec]) -> dict[str, tuple[bool, ...]]:
     return {name: allowed for name, allowed in kept.items() if any(allowed) and not all(allowed)}
 
 
-def variants(restorer: Restorer, separate: Restorer | None = None) -> Iterator[Variant]:
+def variants(restorer: TorchRuntime, separate: TorchRuntime | None = None) -> Iterator[Variant]:
     """Yield the model and what is left of it without one thing or another.
 
     Args:
@@ -118,7 +118,7 @@ def variants(restorer: Restorer, separate: Restorer | None = None) -> Iterator[V
         if steps != most:
             yield Variant(f"{steps} step{'s' * (steps > 1)}", toolbox, lambda _: greedy(policy), steps)
     for name, kept in parts(toolbox.specs).items():
-        allowed = torch.tensor(kept, device=restorer.device)
+        allowed = torch.tensor(kept, device=restorer.place)
         yield Variant(name, toolbox, _choosing_among(policy, allowed), most)
     everything = {"all tools": (True,) * toolbox.stop}
     for name, kept in (everything | parts(toolbox.specs)).items():
@@ -142,9 +142,9 @@ def _subset(toolbox: Toolbox, kept: Sequence[bool]) -> Toolbox:
 
 
 def ablate(
-    restorer: Restorer,
+    restorer: TorchRuntime,
     sets: Sequence[PatchPairs],
-    separate: Restorer | None = None,
+    separate: TorchRuntime | None = None,
     progress: bool = False,
 ) -> list[Row]:
     """Measure every variant of a model on the same patches.
@@ -158,9 +158,9 @@ def ablate(
     Raises:
         UsageError: An agent looks at patches of another size.
     """
-    for model in (restorer, separate):
-        if model is not None:
-            check_size(model, sets[0])
+    for each in (restorer, separate):
+        if each is not None:
+            check_size(each, sets[0])
     rows: list[Row] = []
     full: dict[str, Tensor] = {}
     for variant in tqdm(list(variants(restorer, separate)), unit="variant", disable=not progress):

@@ -22,16 +22,26 @@ from torch import Tensor, nn
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.rollout import Rollout, fixed, roll_out
 from rlrestore.devices import resolve_device
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.evaluation.costs import count_multiply_adds, executed, tool_multiply_adds
-from rlrestore.evaluation.scores import STOPPED, PhotoChain, action_names, photo_chain, to_images
+from rlrestore.evaluation.scores import (
+    STOPPED,
+    PhotoChain,
+    action_names,
+    photo_chain,
+    restore_patches,
+    to_images,
+)
 from rlrestore.evaluation.testsets import PATCH
 from rlrestore.evaluation.tools import short_names
 from rlrestore.inference.chains import apply_tool_
-from rlrestore.inference.photos import as_photo, to_frame
-from rlrestore.restorer import Restorer, apply_by_hand, find_model
-from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.inference.photos import to_frame
+from rlrestore.model_folder import find_model, read_card
+from rlrestore.model_folder.card import ModelCard
+from rlrestore.restorer import Restorer, apply_by_hand
+from rlrestore.runtime.torch_runtime import TorchRuntime, TorchTools
+from rlrestore.toolbox.specs import NO_ACTION
+from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.trace import STOP_NAME
 
@@ -191,36 +201,37 @@ def _filled(singles: Sequence[str], count: int) -> list[str]:
 
 
 def _model(name: str, source: str, device: str) -> Contender:
-    return of_model(Restorer.from_pretrained(source, device), name)
+    return of_model(TorchRuntime.load(source, device), name)
 
 
-def of_model(restorer: Restorer, name: str) -> Contender:
+def of_model(model: TorchRuntime, name: str) -> Contender:
     """Let a model take part.
 
     Raises:
-        UsageError: Its agent looks at patches of another size than the test sets have.
+        UsageError: Its agent takes patches of another size than the test sets have.
     """
-    policy, toolbox = restorer.policy, restorer.toolbox
+    policy, toolbox, restorer = model.policy, model.toolbox, Restorer(model)
     if policy.patch_size != PATCH:
         raise UsageError(f"expected an agent that sees {PATCH}×{PATCH} pixels, got {policy.patch_size}")
-    records = restorer.card.get("training", ())
     family = f"{len(toolbox.names)} tools of family `{toolbox.family}`, an agent of family `{policy.family}`"
     profile = Profile(
         name=name,
-        about=(family, *training_lines(restorer.card)),
-        action_names=action_names(restorer),
+        about=(family, *training_lines(model.card)),
+        action_names=action_names(model),
         tool_parameters=_parameters(toolbox),
         agent_parameters=_parameters(policy),
         tool_multiply_adds=tool_multiply_adds(toolbox),
         look_multiply_adds=count_multiply_adds(lambda: _look(policy)),
-        mixtures=tuple(sorted({str(record["mixture"]) for record in records if "mixture" in record})),
+        mixtures=tuple(
+            sorted({str(record["mixture"]) for record in model.card.training if "mixture" in record})
+        ),
     )
     return Contender(
         profile,
-        restorer.device,
+        model.place,
         policy.max_steps,
-        play=restorer.restore_patches,
-        chain=lambda image: photo_chain(restorer, image),
+        play=lambda images: restore_patches(model, images),
+        chain=lambda image: photo_chain(model, image),
         restore=lambda pixels: restorer.restore(pixels, keep_steps=False),
     )
 
@@ -230,7 +241,7 @@ def _single(name: str, source: str, device: str) -> Contender:
     return of_single(load_toolbox(folder, place), name, read_card(folder))
 
 
-def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender:
+def of_single(toolbox: Toolbox, name: str, card: ModelCard) -> Contender:
     """Let a single network take part: a toolbox of one tool, applied once to everything.
 
     Raises:
@@ -252,8 +263,10 @@ def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender
         look_multiply_adds=0,
     )
 
+    tools = TorchTools(toolbox)
+
     def chain(image: Tensor) -> Iterator[tuple[Tensor, int]]:
-        yield apply_tool_(toolbox, 0, image), 0
+        yield torch.from_numpy(apply_tool_(tools, 0, image.cpu().numpy())).to(image.device), 0
 
     return Contender(
         profile,
@@ -261,7 +274,7 @@ def of_single(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Contender
         1,
         play=lambda images: roll_out(toolbox, images, fixed((0,), toolbox.stop), 1),
         chain=chain,
-        restore=lambda pixels: apply_by_hand(toolbox, spec.name, as_photo(pixels)),
+        restore=lambda pixels: apply_by_hand(tools, spec.name, pixels),
     )
 
 
@@ -277,17 +290,17 @@ def non_local_means(device: torch.device) -> Contender:
     profile = Profile(NLM, about, (NLM, STOP_NAME), 0, 0, (), 0)
 
     def apply(images: Tensor) -> Tensor:
-        smoothed = np.stack([smooth_pixels(to_frame(image[None])) for image in images])
+        smoothed = np.stack([smooth_pixels(to_frame(image[None].cpu().numpy())) for image in images])
         return to_images(smoothed).to(images.device)
 
     def chain(image: Tensor) -> Iterator[tuple[Tensor, int]]:
         yield apply(image), 0
 
-    def restore_patches(images: Tensor) -> Rollout:
+    def play(images: Tensor) -> Rollout:
         chosen = torch.zeros(len(images), 1, dtype=torch.int64)
         return Rollout(torch.stack([images, apply(images)]), chosen)
 
-    return Contender(profile, device, 1, restore_patches, chain, smooth_pixels)
+    return Contender(profile, device, 1, play, chain, smooth_pixels)
 
 
 def smooth_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -307,7 +320,7 @@ def _look(policy: AnyPolicy) -> None:
     policy(torch.zeros(1, 3, PATCH, PATCH, device=device), nothing_yet, policy.initial_state(1))
 
 
-def training_lines(card: Mapping[str, Any]) -> tuple[str, ...]:
+def training_lines(card: ModelCard) -> tuple[str, ...]:
     """Return what a model's card says of its origin, its data and its trainings.
 
     Args:
@@ -316,11 +329,11 @@ def training_lines(card: Mapping[str, Any]) -> tuple[str, ...]:
     Returns:
         A line for each, in Markdown; trainings by one command share a line.
     """
-    lines = [str(card[key]) for key in ("about", "data", "note") if card.get(key)]
-    for command, records in groupby(card.get("training", ()), lambda record: record.get("command", "")):
+    lines = [str(card.facts[key]) for key in ("about", "data", "note") if card.facts.get(key)]
+    for command, records in groupby(card.training, lambda record: record.get("command", "")):
         parts = ", ".join(map(_part, records))
         lines.append(f"{parts}: `{OUTSIDE.sub('', command)}`" if command else parts)
-    devices = [piece.get("device", "cpu") for piece in card.get("pieces", ())]
+    devices = [piece.get("device", "cpu") for piece in card.pieces]
     return (*lines, *([f"run in {len(devices)} pieces, on {', '.join(devices)}"] if devices else []))
 
 

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from experiments.comparison_sets import Degradation, Pixels, apply_degradation, draw_degradation
 from rlrestore.evaluation.scores import standard_error
 from rlrestore.imaging.degradation.mixtures import Mixture
-from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import apply_tool_
-from rlrestore.inference.photos import as_photo, to_frame, to_tensor
+from rlrestore.inference.photos import as_photo, to_frame, to_planes
 from rlrestore.picture import Cell, Row, draw_rows, most_changed
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchTools
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIDE = 160
@@ -75,13 +76,13 @@ def by_agent(restorer: Restorer) -> Method:
 
 def by_network(toolbox: Toolbox) -> Method:
     """Restore by the first tool of a toolbox, always and once."""
-    device = toolbox.device
+    tools = TorchTools(toolbox)
 
-    @torch.inference_mode()
     def attempt(degraded: Pixels, clean: Pixels) -> Attempt:
-        image, truth = (to_tensor(as_photo(pixels), device) for pixels in (degraded, clean))
-        restored = apply_tool_(toolbox, 0, image.clone())
-        measured = float(psnr_db(image, truth)), float(psnr_db(restored, truth))
+        image, truth = (to_planes(as_photo(pixels)) for pixels in (degraded, clean))
+        before_db = photo_psnr_db(image, truth)
+        restored = apply_tool_(tools, 0, image)
+        measured = before_db, photo_psnr_db(restored, truth)
         return Attempt((), measured, (degraded, to_frame(restored)))
 
     return attempt

@@ -17,7 +17,6 @@ from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
@@ -27,7 +26,7 @@ from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox import optimisation, trainer
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.optimisation import ERROR_FLOOR, WARM_UP
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.specs import NO_ACTION, TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Moment, Trainer
 from tests.toys import make_policy, make_toolbox

@@ -9,8 +9,9 @@ import torch
 from rlrestore.agent.policy import PAPER_MEMORY, PaperPolicy, pad_same
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.errors import ModelError
+from rlrestore.model_folder import CARD
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.specs import TOOLS
-from rlrestore.toolbox.storage import CARD
 from rlrestore.toolbox.toolbox import Toolbox
 
 
@@ -27,7 +28,7 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture
 def folder(tmp_path: Path, toolbox: Toolbox, policy: PaperPolicy) -> Path:
-    save_model(tmp_path, toolbox, policy, {"precision": "float32"})
+    save_model(tmp_path, toolbox, policy, ModelCard(precision="float32"))
     return tmp_path
 
 

@@ -7,8 +7,10 @@ import torch
 from rlrestore.agent.policy import USUAL_SIZES, Policy, PolicySizes, best_action
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.errors import ModelError
+from rlrestore.model_folder import CARD
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.specs import TOOLS
-from rlrestore.toolbox.storage import CARD, load_toolbox, save_toolbox
+from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
 
@@ -19,7 +21,7 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture
 def folder(tmp_path: Path, toolbox: Toolbox) -> Path:
-    save_model(tmp_path / "model", toolbox, Policy(2), {"training": []})
+    save_model(tmp_path / "model", toolbox, Policy(2))
     return tmp_path / "model"
 
 
@@ -64,25 +66,25 @@ def test_the_policy_learns_few_weights() -> None:
     assert count(Policy(12, sizes=PolicySizes(64, 32, 50))) == pytest.approx(132_000, rel=0.01)
 
 
-def test_caution_is_what_a_tool_must_exceed() -> None:
+def test_a_tool_must_exceed_the_stop_margin() -> None:
     values = torch.tensor([[0.3, 0.1, 0.0], [0.05, 0.1, 0.0], [-1.0, -2.0, 0.0]])
     assert best_action(values, 0.0).tolist() == [0, 1, 2]
     assert best_action(values, 0.1).tolist() == [0, 2, 2]
 
 
-@pytest.mark.parametrize("caution", [-0.1, "much", None, float("inf")])
-def test_a_stop_margin_that_is_none_is_refused(folder: Path, toolbox: Toolbox, caution: object) -> None:
+@pytest.mark.parametrize("margin", [-0.1, "much", None, float("inf")])
+def test_a_stop_margin_that_is_none_is_refused(folder: Path, toolbox: Toolbox, margin: object) -> None:
     card = json.loads((folder / CARD).read_text())
-    card["agent"]["caution_db"] = caution
+    card["agent"]["stop_margin_db"] = margin
     (folder / CARD).write_text(json.dumps(card))
-    with pytest.raises(ModelError, match="expected caution_db as a number from 0"):
+    with pytest.raises(ModelError, match="expected stop_margin_db as a number from 0"):
         load_agent(folder, toolbox)
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path, toolbox: Toolbox) -> None:
     sizes = PolicySizes(hidden=20, features=7, memory=9)
     policy = Policy(2, max_steps=4, stop_margin_db=0.25, sizes=sizes)
-    save_model(tmp_path, toolbox, policy, {"precision": "float32"})
+    save_model(tmp_path, toolbox, policy, ModelCard(precision="float32"))
     loaded = load_agent(tmp_path, load_toolbox(tmp_path))
     images, last = torch.rand(2, 3, 63, 63), torch.tensor([-1, 1])
     assert isinstance(loaded, Policy)
@@ -132,7 +134,7 @@ def test_an_agent_for_other_tools_is_refused(folder: Path) -> None:
 
 
 def test_a_model_without_an_agent(tmp_path: Path, toolbox: Toolbox) -> None:
-    save_toolbox(tmp_path, toolbox, {})
+    save_toolbox(tmp_path, toolbox)
     with pytest.raises(ModelError, match="has no agent"):
         load_agent(tmp_path, toolbox)
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from rlrestore.agent.policy import Policy
-from rlrestore.restorer import Restorer
+from rlrestore.agent.storage import save_model
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -30,7 +31,7 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.zeros_(head.weight)
         head.bias.data = torch.tensor(bias)
     folder = tmp_path_factory.mktemp("models") / "toy"
-    Restorer(toolbox, policy, card={"about": "a test"}).save_pretrained(folder)
+    save_model(folder, toolbox, policy, ModelCard(facts={"about": "a test"}))
     return folder
 
 

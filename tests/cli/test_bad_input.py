@@ -1,6 +1,5 @@
 """Bad input: one clear line, the right exit code, no traceback, no half-written file."""
 
-import json
 import os
 import shutil
 import struct
@@ -10,12 +9,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-import safetensors.torch
-import torch
 
 from rlrestore.cli.main import main
-from rlrestore.toolbox.storage import write_model
+from rlrestore.model_folder import read_agent, read_card, read_toolbox, write_model
 
 Write = Callable[..., Path]
 
@@ -186,12 +184,9 @@ def test_a_nan_in_the_weights(
     refused: Callable[..., str], toy_model: Path, tmp_path: Path, write_image: Write
 ) -> None:
     photo, model = write_image("photo.png"), tmp_path / "model"
-    card = json.loads((toy_model / "card.json").read_text("utf-8"))
-    parts = {
-        part: safetensors.torch.load_file(toy_model / f"{part}.safetensors") for part in ("toolbox", "agent")
-    }
-    next(iter(parts["toolbox"].values())).view(-1)[0] = torch.nan
-    write_model(model, card, parts)
+    entry, weights = read_toolbox(toy_model)
+    next(iter(weights.values())).flat[0] = np.nan
+    write_model(model, read_card(toy_model), (entry, weights), read_agent(toy_model))
     assert "holds a NaN or an infinity" in refused(2, photo, model=model)
 
 
@@ -231,11 +226,9 @@ def test_weights_that_are_finite_and_lead_to_no_number(
     refused: Callable[..., str], toy_model: Path, tmp_path: Path, write_image: Write
 ) -> None:
     photo, model = write_image("photo.png"), tmp_path / "model"
-    card = json.loads((toy_model / "card.json").read_text("utf-8"))
-    parts = {
-        part: safetensors.torch.load_file(toy_model / f"{part}.safetensors") for part in ("toolbox", "agent")
-    }
-    write_model(model, card, {**parts, "toolbox": {k: 1e30 * v.float() for k, v in parts["toolbox"].items()}})
+    entry, weights = read_toolbox(toy_model)
+    large = {name: np.float32(1e30) * array for name, array in weights.items()}
+    write_model(model, read_card(toy_model), (entry, large), read_agent(toy_model))
     assert "got a NaN or an infinity; use another model" in refused(2, photo, model=model)
 
 

@@ -12,6 +12,7 @@ from rlrestore.cli import batch as module
 from rlrestore.cli.batch import batch
 from rlrestore.cli.planning import Job
 from rlrestore.errors import ImageError
+from tests.toys import make_model
 
 
 def jobs_of(*sources: Path) -> list[Job]:
@@ -39,7 +40,7 @@ def test_a_large_image_waits_until_none_is_held_beside_it(monkeypatch: pytest.Mo
         return lambda: 3
 
     one, two, three, four = jobs_of(Path("one"), Path("two"), Path("three"), Path("four"))
-    with batch(tell, workers=2) as work:
+    with batch(tell, 2, make_model([])) as work:
         work.submit(one, 6, slowly)
         work.submit(two, 4, fail)
         assert told == []  # the second is done, but the first is not
@@ -61,7 +62,7 @@ def test_no_more_images_are_held_than_keep_the_threads_busy() -> None:
     def tell(_: Job, done: Future[int]) -> None:
         told.append(done.result())
 
-    with batch(tell, workers=2) as work:
+    with batch(tell, 2, make_model([])) as work:
         for number, job in enumerate(jobs_of(*(Path(str(number)) for number in range(50)))):
             work.submit(job, 1, partial(work_on, number))
             assert number - len(told) < 4 * 2
@@ -82,7 +83,7 @@ def test_after_an_interruption_nothing_is_begun_and_what_was_begun_is_told() -> 
         told.append(f"{job.source}: {done.result()}")
 
     def run() -> None:
-        with batch(tell, workers=2) as work:
+        with batch(tell, 2, make_model([])) as work:
             for number, job in enumerate(jobs_of(*(Path(str(number)) for number in range(6)))):
                 work.submit(job, 1, partial(work_on, number))
             begun.wait(timeout=20)

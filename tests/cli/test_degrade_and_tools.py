@@ -11,8 +11,6 @@ from PIL import Image
 from rlrestore.cli.main import main
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.toolbox.networks import WIDTHS
-from rlrestore.toolbox.specs import TOOLS
-from rlrestore.toolbox.toolbox import Toolbox
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -175,9 +173,6 @@ def test_a_tool_or_image_that_makes_no_name(
     code: int,
     words: str,
 ) -> None:
-    toolbox = Toolbox(TOOLS[:1])
-    monkeypatch.setattr("rlrestore.toolbox.storage.load_toolbox", lambda *_: toolbox)
-    monkeypatch.setattr("rlrestore.restorer.find_model", Path)
     monkeypatch.chdir(photo.parent)
 
     assert main(["tools", tool, image]) == code

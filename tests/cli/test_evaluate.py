@@ -14,7 +14,7 @@ from rlrestore.cli.main import main
 from rlrestore.evaluation.policy import compare_with_oracles
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MILD
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
 
@@ -101,7 +101,7 @@ def test_tools_are_measured_beside_those_of_another_model(
 ) -> None:
     monkeypatch.setattr("rlrestore.evaluation.costs.ROUNDS", 1)
     monkeypatch.setattr("rlrestore.evaluation.costs.PHOTO_SIDE", 100)
-    save_toolbox(tmp_path / "other", make_toolbox(), {})  # tools without an agent
+    save_toolbox(tmp_path / "other", make_toolbox())  # tools without an agent
     options = ["--patches", "3", "--against", str(tmp_path / "other"), "--json", str(tmp_path / "x.json")]
     assert main(["evaluate", "--tools", "--data", photos, "--model", model, *options]) == 0
     printed = capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_the_agents_choices_are_measured_beside_oracles(
     assert mild["first"]["names"] == ["brighten", "darken", "keep", "stop"]
     assert [sum(column) for column in zip(*mild["first"]["confusion"], strict=True)] == [5, 0, 0, 0]
     pairs = generate(read_photos(Path(photos)), MILD, 5, 3, "aligned")
-    report = compare_with_oracles(Restorer.from_pretrained(model), pairs, subset=2, seed=3)
+    report = compare_with_oracles(TorchRuntime.load(model), pairs, subset=2, seed=3)
     assert mild == json.loads(json.dumps(report.to_json()))
     names = [line["name"] for line in mild["policies"]]
     assert names == [

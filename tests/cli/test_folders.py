@@ -25,6 +25,7 @@ from rlrestore.cli.restore import largest_beside
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.files import read_photo
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.toolbox import Toolbox
 
 Write = Callable[..., Path]
@@ -103,14 +104,14 @@ def test_tools_that_remember_something_are_not_shared_by_threads(toy_model: Path
             time.sleep(0.01)
             return self.kept + 0.1
 
-    model = Restorer.from_pretrained(toy_model)
+    model = TorchRuntime.load(toy_model)
     toolbox = Toolbox(
         [replace(spec, custom="module") for spec in model.toolbox.specs],
         networks=[Remembers() for _ in model.toolbox.specs],
     )
-    own = Restorer(toolbox, model.policy)
+    own = Restorer(TorchRuntime(toolbox, model.policy))
     assert model.concurrent
-    assert not own.concurrent
+    assert not own.runtime.concurrent
     photos = [np.full((16, 16, 3), level, np.uint8) for level in range(0, 120, 15)]
     with ThreadPoolExecutor(4) as executor:
         restored = list(executor.map(lambda photo: own.restore(photo).image, photos))
@@ -124,7 +125,7 @@ def test_tools_that_remember_something_are_not_shared_by_threads(toy_model: Path
 )
 def test_only_what_cannot_be_shared_is_restored_here(device: str, concurrent: bool, largest: int) -> None:
     """On the cores what is large and what a tool of one's own works on; on a GPU what is held alone."""
-    restorer = SimpleNamespace(device=torch.device(device), concurrent=concurrent)
+    restorer = SimpleNamespace(runtime=SimpleNamespace(device=device, concurrent=concurrent))
     assert largest_beside(cast("Restorer", restorer)) == largest
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from rlrestore.cli.main import main
+from rlrestore.model_folder import CARD, read_agent, read_card, read_toolbox
 from rlrestore.paper.importing import import_paper
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import ACTION_NAMES
-from rlrestore.toolbox.storage import CARD, read_card
 from tests.releases import Release
 
 
@@ -25,7 +25,7 @@ def model(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_model_is_the_release(model: Path, release: Release) -> None:
     assert sorted(path.name for path in model.iterdir()) == ["agent.safetensors", CARD, "toolbox.safetensors"]
-    loaded, direct = Restorer.from_pretrained(model), import_paper(release.folder)
+    loaded, direct = TorchRuntime.load(model), import_paper(release.folder)
     for ours, theirs in zip((loaded.toolbox, loaded.policy), direct, strict=True):
         assert type(ours) is type(theirs)
         weights = theirs.state_dict()
@@ -35,11 +35,12 @@ def test_the_model_is_the_release(model: Path, release: Release) -> None:
 
 def test_the_card_says_what_it_is(model: Path) -> None:
     card = read_card(model)
-    assert "1804.03312" in card["source"]
-    assert "MIT" in card["licence"]
-    assert "transposed" in card["orientation"]
-    assert card["actions"] == list(ACTION_NAMES)
-    assert (card["toolbox"]["family"], card["agent"]["family"]) == ("paper", "paper")
+    assert "1804.03312" in card.facts["source"]
+    assert "MIT" in card.facts["licence"]
+    assert "transposed" in card.facts["orientation"]
+    assert card.facts["actions"] == list(ACTION_NAMES)
+    assert (card.name, card.precision) == ("paper", "float32")
+    assert (read_toolbox(model)[0].family, read_agent(model)[0].family) == ("paper", "paper")
 
 
 def test_the_other_commands_take_it(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,15 +14,18 @@ from PIL import Image
 from rlrestore.agent import joint, learn, ppo, training
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.ppo import VALUES, PpoSettings
+from rlrestore.agent.ppo import PpoSettings
 from rlrestore.agent.storage import save_model
 from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
+from rlrestore.model_folder import read_card
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.specs import TOOL_NAMES
-from rlrestore.toolbox.storage import load_toolbox, read_card
+from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.training import TrainingSettings
 from tests.toys import make_toolbox, save_toy
 
@@ -46,7 +49,7 @@ def test_tools_are_trained_and_told_of_in_the_card(
     command = ["train-tools", "--data", photos, "--out", str(out), "--tools", "denoise-1", "--steps", "1"]
     assert main(command) == 0
     assert load_toolbox(out).names == TOOL_NAMES
-    (record,) = read_card(out)["training"]
+    (record,) = read_card(out).training
     assert (record["stage"], record["seed"]) == ("tools", 0)
     assert [network["network"] for network in record["networks"]] == ["denoise-1"]
     assert [network["steps"] for network in record["networks"]] == [1]
@@ -61,7 +64,7 @@ def test_a_card_tells_what_the_tools_that_it_began_with_went_through(
     command = ["train-tools", "--data", photos, "--steps", "1", "--tools"]
     assert main([*command, "denoise-2,denoise-1", "--out", str(tmp_path / "a")]) == 0
     assert main([*command, "denoise-1", "--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
-    first, second = read_card(tmp_path / "b")["training"]
+    first, second = read_card(tmp_path / "b").training
     assert [network["network"] for network in first["networks"]] == ["denoise-1", "denoise-2"]
     assert [network["network"] for network in second["networks"]] == ["denoise-1"]
 
@@ -75,19 +78,20 @@ def test_an_agent_is_trained_into_a_model_that_restores(
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
-    card = json.loads((tools / "card.json").read_text("utf-8"))
-    card |= {"scores": "of another agent", "training": [{"stage": "tools"}, {"stage": "agent"}]}
-    (tools / "card.json").write_text(json.dumps(card), "utf-8")
+    trainings = [{"stage": "tools"}, {"stage": "agent"}]
+    change_card(tools, "", scores="of another agent", training=trainings)
 
     command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--algo", algo]) == 0
     card = read_card(out)
-    assert [record["stage"] for record in card["training"]] == ["tools", "agent"]
-    assert "policy_db" in card["training"][1]["validation"]
-    assert "scores" not in card
-    assert card.get("values") == (VALUES if algo == "ppo" else None)
+    assert [record["stage"] for record in card.training] == ["tools", "agent"]
+    assert "policy_db" in card.training[1]["validation"]
+    assert "scores" not in card.facts
+    assert card.values_in_db == (algo != "ppo")
     pixels = np.full((70, 80, 3), 0.5, np.float32)
-    assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
+    steps = Restorer.from_pretrained(out).restore(pixels).trace.steps
+    assert [step.expected_gain_db is None for step in steps] == [algo == "ppo"] * len(steps)
+    assert steps
 
 
 def test_an_agent_begins_where_another_stands(
@@ -100,10 +104,8 @@ def test_an_agent_begins_where_another_stands(
     change_card(tools, "", training=[{"stage": "tools"}, {"stage": "agent", "seed": 7}])
     command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--start", str(tools)]) == 0
-    assert [record.get("seed") for record in read_card(out)["training"]] == [None, 7, 0]
-    before, after = (
-        dict(Restorer.from_pretrained(folder).policy.named_parameters()) for folder in (tools, out)
-    )
+    assert [record.get("seed") for record in read_card(out).training] == [None, 7, 0]
+    before, after = (dict(TorchRuntime.load(folder).policy.named_parameters()) for folder in (tools, out))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
@@ -115,7 +117,7 @@ def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
     command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "2"]
     assert main([*command, "--batch", "3", "--piece", "2", "--rate", "1e-2"]) == 0
     assert "return" in capsys.readouterr().err
-    (record,) = read_card(out)["training"]
+    (record,) = read_card(out).training
     assert record["stage"] == "joint"
     before, after = (load_toolbox(folder).state_dict() for folder in (model, out))
     assert not all(torch.equal(before[name], after[name]) for name in before)
@@ -139,7 +141,7 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     for name, weight in blended.items():
         torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * trained[name])
     begun, followed, kept = (
-        Restorer.from_pretrained(folder).policy.state_dict().values()
+        TorchRuntime.load(folder).policy.state_dict().values()
         for folder in (model, tmp_path / "trained", tmp_path / "blended")
     )
     assert all(map(torch.equal, begun, kept))
@@ -170,7 +172,7 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
 ) -> None:
     model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
     if "patch_size" in change:
-        save_model(model, make_toolbox(), Policy(3, patch_size=32), {"name": "toy"})
+        save_model(model, make_toolbox(), Policy(3, patch_size=32), ModelCard("toy"))
     change_card(model, part, **change)
     command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "1"]
     assert main(command) == 2
@@ -180,7 +182,7 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
 
 
 def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
-    assert tool_records({}) == []
+    assert tool_records(ModelCard()) == ()
 
 
 @pytest.mark.parametrize(

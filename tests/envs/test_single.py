@@ -17,6 +17,7 @@ from PIL import Image
 from rlrestore.envs import ENV_ID
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -180,7 +181,7 @@ def test_half_a_pair_is_refused(env: RestorationEnv, options: dict[str, Any], me
 
 def test_an_environment_from_a_model_folder_and_no_data(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_toolbox(tmp_path, Toolbox(), card={"name": "untrained"})
+    save_toolbox(tmp_path, Toolbox(), ModelCard("untrained"))
     env = gymnasium.make(ENV_ID, model=tmp_path)
     observation, info = env.reset(seed=0)
     assert env.action_space == gymnasium.spaces.Discrete(13)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rlrestore.envs.transition import NO_ACTION, EpisodeState, expand, observe, replace, start, transition
-from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.envs.transition import EpisodeState, expand, observe, replace, start, transition
+from rlrestore.toolbox.specs import NO_ACTION, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 STOP = 3

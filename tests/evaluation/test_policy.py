@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.agent.policy import Hidden, PaperPolicy
-from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.oracle_report import OracleReport, PolicyScore
 from rlrestore.evaluation.policy import compare_with_oracles
 from rlrestore.evaluation.scores import measure_patches, summarise
 from rlrestore.evaluation.testsets import PatchPairs
-from rlrestore.restorer import Restorer
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.runtime.torch_runtime import TorchRuntime
+from rlrestore.toolbox.specs import NO_ACTION, TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 SHIFT = 24 / 255 - 0.0005
@@ -67,9 +66,11 @@ class Planned(PaperPolicy):
         return values, (torch.stack((looks + 1, level), dim=1), hidden[1])
 
 
-def restorer(shifts: Sequence[float], plans: dict[int, tuple[int, ...]], max_steps: int = 3) -> Restorer:
+def make_model(
+    shifts: Sequence[float], plans: dict[int, tuple[int, ...]], max_steps: int = 3
+) -> TorchRuntime:
     toolbox = Toolbox(TOOLS[: len(shifts)], "toy", [Adder(shift) for shift in shifts])
-    return Restorer(toolbox, Planned(len(shifts), plans, max_steps), "toy")
+    return TorchRuntime(toolbox, Planned(len(shifts), plans, max_steps), "toy")
 
 
 def patches(levels: Sequence[tuple[int, int]]) -> PatchPairs:
@@ -80,9 +81,9 @@ def patches(levels: Sequence[tuple[int, int]]) -> PatchPairs:
     return PatchPairs("levels", degraded, clean)
 
 
-def planned() -> tuple[Restorer, PatchPairs]:
+def planned() -> tuple[TorchRuntime, PatchPairs]:
     plans = {degraded: plan for (degraded, _), plan in PATCHES.items()}
-    return restorer([-SHIFT, SHIFT], plans), patches(list(PATCHES))
+    return make_model([-SHIFT, SHIFT], plans), patches(list(PATCHES))
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_stops_too_early_and_too_late_are_counted(report: OracleReport) -> None:
 
 def test_what_is_lost_by_going_on_counts_to_the_end_of_the_chain() -> None:
     """Up from where nothing gains, and down again: nothing is lost, though the agent was too late."""
-    model = restorer([-SHIFT, SHIFT], {158: (UP, DOWN, STOP)})
+    model = make_model([-SHIFT, SHIFT], {158: (UP, DOWN, STOP)})
     stops = compare_with_oracles(model, patches([(158, 153)]), subset=0).stops
     assert (stops.late_share, stops.early_share) == (1, 0)
     assert stops.late_lost_db == pytest.approx(0, abs=1e-3)
@@ -190,7 +191,7 @@ def test_what_is_lost_by_going_on_counts_to_the_end_of_the_chain() -> None:
 
 def test_every_patch_that_stops_too_early_counts_once() -> None:
     """One stops at once and one after a step; what they forgo differs."""
-    model = restorer([-SHIFT], {153: (1,), 102: (0, 1)})
+    model = make_model([-SHIFT], {153: (1,), 102: (0, 1)})
     stops = compare_with_oracles(model, patches([(153, 102), (102, 51)]), subset=0).stops
     forgone = [lead_db(FIFTH, FIFTH - SHIFT), lead_db(FIFTH - SHIFT, FIFTH - 2 * SHIFT)]
     assert stops.early_share == 1
@@ -200,13 +201,13 @@ def test_every_patch_that_stops_too_early_counts_once() -> None:
 def test_a_tool_is_too_late_however_little_it_loses() -> None:
     """From 12/255 to a little more than that on the other side."""
     shift = 2 * MIDDLE + 0.0005
-    stops = compare_with_oracles(restorer([-shift], {37: (0, 1)}), patches([(37, 25)]), subset=0).stops
+    stops = compare_with_oracles(make_model([-shift], {37: (0, 1)}), patches([(37, 25)]), subset=0).stops
     assert (stops.late_share, stops.stop_right_share, stops.stop_right_found_share) == (1, 1, 0)
     assert 0.05 < stops.late_lost_db < 0.1
 
 
 def test_an_agent_without_faults_has_none() -> None:
-    model = restorer([-SHIFT, SHIFT], {153: (DOWN, DOWN, STOP)})
+    model = make_model([-SHIFT, SHIFT], {153: (DOWN, DOWN, STOP)})
     report = compare_with_oracles(model, patches([(153, 102)]), subset=1)
     stops = report.stops
     assert (stops.early_share, stops.early_forgone_db, stops.late_share, stops.late_lost_db) == (0, 0, 0, 0)
@@ -217,7 +218,7 @@ def test_an_agent_without_faults_has_none() -> None:
 
 def test_the_last_step_is_no_stop() -> None:
     """Where the agent may not go on it has not stopped too early, though a tool would gain."""
-    model = restorer([-SHIFT, SHIFT], {153: (DOWN,)}, max_steps=1)
+    model = make_model([-SHIFT, SHIFT], {153: (DOWN,)}, max_steps=1)
     assert compare_with_oracles(model, patches([(153, 102)]), subset=0).stops.early_share == 0
 
 
@@ -236,7 +237,7 @@ def test_the_exhaustive_oracle_looks_ahead_and_plays_the_first_patches_alone() -
     """From 0.2 the greedy oracle goes to 0.02 and stops; two steps of 0.105 lead to -0.01."""
     shifts, errors = (-0.18, -0.105), (FIFTH, FIFTH, -FIFTH)
     levels = [(153, 102), (102, 51), (51, 102), (200, 100), (100, 200)]
-    report = compare_with_oracles(restorer(shifts, {153: (0,)}, max_steps=2), patches(levels), subset=3)
+    report = compare_with_oracles(make_model(shifts, {153: (0,)}, max_steps=2), patches(levels), subset=3)
     every = report.exhaustive
     assert every is not None
     assert (every.n, every.chains) == (3, 7)
@@ -295,7 +296,7 @@ def test_the_seed_sets_the_random_choices() -> None:
 def test_absurdly_many_chains_are_refused_before_anything_is_measured() -> None:
     specs = [ToolSpec(f"tool-{index}", "noise", 0.0, 50.0, depth=3) for index in range(28)]
     toolbox = Toolbox(specs, "toy", [Adder(0.0) for _ in specs])
-    model = Restorer(toolbox, Planned(28, {}, 3), "many")
+    model = TorchRuntime(toolbox, Planned(28, {}, 3), "many")
     with pytest.raises(UsageError, match=r"at most 20,000 chains .* 28\^3 = 21,952; .* --subset 0"):
         compare_with_oracles(model, patches([(51, 102)]), subset=1)
     assert compare_with_oracles(model, patches([(51, 102)]), subset=0).exhaustive is None

@@ -20,7 +20,7 @@ from rlrestore.evaluation.scores import (
     to_images,
 )
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, pair_files
-from tests.toys import make_restorer
+from tests.toys import make_model
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,7 +42,7 @@ def pairs() -> PatchPairs:
 
 
 def test_psnr_is_the_mean_over_patches_at_every_step(pairs: PatchPairs) -> None:
-    scores = measure_patches(make_restorer([0, 1]), pairs)  # +0.125, then -0.0625, then stop
+    scores = measure_patches(make_model([0, 1]), pairs)  # +0.125, then -0.0625, then stop
     too_dark = [distance_db(distance) for distance in (0.2, 0.075, 0.1375, 0.1375)]
     too_bright = [distance_db(distance) for distance in (0.2, 0.325, 0.2625, 0.2625)]
     torch.testing.assert_close(
@@ -62,7 +62,7 @@ def test_psnr_is_the_mean_over_patches_at_every_step(pairs: PatchPairs) -> None:
 
 def test_ssim_is_measured_at_every_step(pairs: PatchPairs) -> None:
     report = summarise(
-        measure_patches(make_restorer([2, 0]), PatchPairs("", pairs.degraded[:1], pairs.clean[:1]))
+        measure_patches(make_model([2, 0]), PatchPairs("", pairs.degraded[:1], pairs.clean[:1]))
     )
     before, after = (  # uniform patches: only the luminance term is left
         (2 * x * y + 1e-4) / (x**2 + y**2 + 1e-4) for x, y in ((0.2, 0.4), (0.325, 0.4))
@@ -71,7 +71,7 @@ def test_ssim_is_measured_at_every_step(pairs: PatchPairs) -> None:
 
 
 def test_actions_and_stops_are_counted(pairs: PatchPairs) -> None:
-    report = summarise(measure_patches(make_restorer([2]), pairs))
+    report = summarise(measure_patches(make_model([2]), pairs))
     assert report.actions == {"brighten": 0, "darken": 0, "keep": 4, "stop": 4}
     assert report.actions_by_step[0] == {"brighten": 0, "darken": 0, "keep": 4, "stop": 0}
     assert report.actions_by_step[2] == {"brighten": 0, "darken": 0, "keep": 0, "stop": 0}
@@ -80,7 +80,7 @@ def test_actions_and_stops_are_counted(pairs: PatchPairs) -> None:
 
 
 def test_the_batch_size_changes_no_number(pairs: PatchPairs) -> None:
-    restorer = make_restorer([0, 2, 1])
+    restorer = make_model([0, 2, 1])
     whole, parts = (measure_patches(restorer, pairs, batch=batch) for batch in (64, 3))
     torch.testing.assert_close(whole.psnr_db, parts.psnr_db)
     torch.testing.assert_close(whole.ssim, parts.ssim)
@@ -89,14 +89,14 @@ def test_the_batch_size_changes_no_number(pairs: PatchPairs) -> None:
 
 def test_results_are_not_rounded_to_bytes() -> None:
     degraded, clean = uniform(100), uniform(131)
-    scores = measure_patches(make_restorer([0]), PatchPairs("", degraded, clean))  # 0.125 is 31.875 bytes
+    scores = measure_patches(make_model([0]), PatchPairs("", degraded, clean))  # 0.125 is 31.875 bytes
     assert scores.psnr_db[0, 1].item() == pytest.approx(distance_db(0.875 / 255), abs=1e-3)
 
 
 def test_patches_of_another_size_are_refused() -> None:
     pixels = np.zeros((1, 32, 40, 3), np.uint8)
     with pytest.raises(UsageError, match="expected patches of 63×63 for model toy, got 40×32"):
-        measure_patches(make_restorer([0]), PatchPairs("", pixels, pixels))
+        measure_patches(make_model([0]), PatchPairs("", pixels, pixels))
 
 
 def test_files_of_any_size_are_measured_like_patches(
@@ -107,7 +107,7 @@ def test_files_of_any_size_are_measured_like_patches(
         for folder, pixels in (("gt", clean), ("in", clean - 51)):
             (tmp_path / folder).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
-    scores = measure_files(make_restorer([0, 1]), pair_files(tmp_path / "in", tmp_path / "gt"), "three")
+    scores = measure_files(make_model([0, 1]), pair_files(tmp_path / "in", tmp_path / "gt"), "three")
     expected = [distance_db(distance) for distance in (0.2, 0.075, 0.1375, 0.1375)]
     torch.testing.assert_close(scores.psnr_db, torch.tensor([expected] * 3).double(), atol=1e-3, rtol=0)
     assert scores.actions.tolist() == [[0, 1, 3]] * 3
@@ -118,7 +118,7 @@ def test_a_photograph_that_stops_keeps_its_values(photograph: Pixels, tmp_path: 
     Image.fromarray(photograph).save(tmp_path / "clean.png")
     Image.fromarray(photograph).save(tmp_path / "degraded.jpg", quality=30)
     pair = FilePair("x", tmp_path / "degraded.jpg", tmp_path / "clean.png")
-    scores = measure_files(make_restorer([2]), [pair], "one")
+    scores = measure_files(make_model([2]), [pair], "one")
     assert scores.actions.tolist() == [[2, 3, STOPPED]]
     assert len(set(scores.psnr_db[0].tolist())) == len(set(scores.ssim[0].tolist())) == 1
 
@@ -126,7 +126,7 @@ def test_a_photograph_that_stops_keeps_its_values(photograph: Pixels, tmp_path: 
 def test_an_image_below_the_window_of_ssim_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (10, 40)).save(tmp_path / "x.png")
     with pytest.raises(ImageError, match=r"at least 11×11 pixels, .*x\.png is 10×40"):
-        measure_files(make_restorer([0]), [FilePair("x", tmp_path / "x.png", tmp_path / "x.png")], "small")
+        measure_files(make_model([0]), [FilePair("x", tmp_path / "x.png", tmp_path / "x.png")], "small")
 
 
 def scores_of(name: str, psnr_db: list[list[float]]) -> Scores:

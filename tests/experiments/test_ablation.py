@@ -17,7 +17,7 @@ from experiments.comparison import Estimate
 from rlrestore.evaluation.scores import STOPPED
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.toolbox.specs import TOOLS
-from tests.toys import make_restorer, save_toy
+from tests.toys import make_model, save_toy
 
 TOY = 64 * 64 * 12_672
 """Multiply-adds of a toy's tool on a patch."""
@@ -58,7 +58,7 @@ def test_half_of_each_kind_and_each_depth_of_the_toolbox_are_tried() -> None:
 
 
 def test_every_variant_does_what_its_name_says(pairs: PatchPairs) -> None:
-    toy = make_restorer([BRIGHTEN, DARKEN], max_steps=3)  # and then stops
+    toy = make_model([BRIGHTEN, DARKEN], max_steps=3)  # and then stops
     found = {variant.name: variant.measure(pairs).actions[0].tolist() for variant in variants(toy)}
     assert STOP not in found.pop("without stop")
     assert found == {
@@ -77,8 +77,8 @@ def test_every_variant_does_what_its_name_says(pairs: PatchPairs) -> None:
 
 def test_rows_hold_gains_and_costs_worked_out_by_hand(pairs: PatchPairs) -> None:
     few = PatchPairs("few", pairs.degraded[:1], pairs.clean[:1])
-    apart = make_restorer([BRIGHTEN], max_steps=3)
-    rows = {row.name: row for row in ablate(make_restorer([BRIGHTEN, DARKEN]), [pairs, few], apart)}
+    apart = make_model([BRIGHTEN], max_steps=3)
+    rows = {row.name: row for row in ablate(make_model([BRIGHTEN, DARKEN]), [pairs, few], apart)}
     full, separate, oracle = (
         rows[name] for name in ("the model, 3 steps", SEPARATE, "greedy oracle, all tools")
     )

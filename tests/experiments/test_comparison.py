@@ -43,7 +43,8 @@ from experiments.contenders import (
 from rlrestore.errors import DataError
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
-from tests.toys import make_restorer, make_single, save_single, save_toy
+from rlrestore.model_folder.card import ModelCard
+from tests.toys import make_model, make_single, save_single, save_toy
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -65,7 +66,7 @@ def assert_estimates(estimate: Estimate, values: npt.NDArray[np.float64]) -> Non
 
 def test_toys_are_measured_as_worked_out_by_hand() -> None:
     pairs = PatchPairs("uniform", uniform(51, 153), uniform(102, 102))  # 0.2 too dark, 0.2 too bright
-    toys = [of_model(make_restorer([0, 1]), "up-down"), of_single(make_single(), "up", {})]
+    toys = [of_model(make_model([0, 1]), "up-down"), of_single(make_single(), "up", ModelCard())]
     measured = {toy.name: measure(toy, pairs) for toy in toys}
     of = ("any", "mild")
     found = Comparison({toy.name: toy.profile for toy in toys}, (), {}, {of: measured}, {})
@@ -85,19 +86,21 @@ def test_toys_are_measured_as_worked_out_by_hand() -> None:
 
 def test_photographs_are_restored_whole(make_photograph: Callable[..., Pixels]) -> None:
     photos = [make_photograph(70, 90, seed) for seed in range(2)]
-    toy = of_model(make_restorer([0], max_steps=2), "toy")
+    toy = of_model(make_model([0], max_steps=2), "toy")
     measured = measure(toy, [(photo, photo) for photo in photos])
     expected = [[100.0, distance_db(0.125), distance_db(0.125)]] * 2
     torch.testing.assert_close(measured.psnr_db, torch.tensor(expected).double(), atol=1e-3, rtol=0)
     assert measured.actions.tolist() == [[0, 3]] * 2
-    assert measure(of_single(make_single(), "up", {}), [(photos[0], photos[0])]).actions.tolist() == [[0]]
+    assert measure(
+        of_single(make_single(), "up", ModelCard()), [(photos[0], photos[0])]
+    ).actions.tolist() == [[0]]
 
 
 def test_contenders_take_turns_and_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[tuple[str, int]] = []
 
     def fake(name: str) -> Contender:
-        toy = of_single(make_single(), name, {})
+        toy = of_single(make_single(), name, ModelCard())
         return replace(
             toy,
             play=lambda images: log.append((name, len(images))),  # type: ignore[arg-type, return-value]  # is timed only

@@ -23,14 +23,15 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import STOPPED
-from tests.toys import SHIFTS, make_restorer, make_single, make_toolbox, save_single, save_toy
+from rlrestore.model_folder.card import ModelCard
+from tests.toys import SHIFTS, make_model, make_single, make_toolbox, save_single, save_toy
 
 TOY = 64 * 64 * 12_672
 """Multiply-adds of a toy's tool on a patch: a `fast` network of 3 layers on 64×64 pixels."""
 
 
 def test_a_model_follows_its_chain_on_patches_and_photographs() -> None:
-    toy = of_model(make_restorer([0, 1]), "toy")
+    toy = of_model(make_model([0, 1]), "toy")
     rollout = toy.play(torch.full((2, 3, 63, 63), 0.5))
     assert rollout.images.mean(dim=(2, 3, 4))[:, 0].tolist() == pytest.approx([0.5, 0.625, 0.5625, 0.5625])
     assert rollout.actions.tolist() == [[0, 1, 3]] * 2
@@ -40,7 +41,7 @@ def test_a_model_follows_its_chain_on_patches_and_photographs() -> None:
 
 
 def test_a_single_network_is_applied_once() -> None:
-    single = of_single(make_single(), "single", {})
+    single = of_single(make_single(), "single", ModelCard())
     rollout = single.play(torch.full((2, 3, 63, 63), 0.5))
     assert rollout.images.mean(dim=(2, 3, 4))[:, 0].tolist() == pytest.approx([0.5, 0.625])
     assert rollout.actions.tolist() == [[0], [0]]
@@ -65,8 +66,8 @@ def test_non_local_means_smooths_noise_and_keeps_colours() -> None:
 @pytest.mark.parametrize(
     "contender",
     [
-        of_model(make_restorer([0]), "toy"),
-        of_single(make_single(), "single", {}),
+        of_model(make_model([0]), "toy"),
+        of_single(make_single(), "single", ModelCard()),
         non_local_means(torch.device("cpu")),
     ],
     ids=lambda contender: contender.name,
@@ -76,7 +77,7 @@ def test_the_whole_job_is_done_in_memory(contender: Contender) -> None:
 
 
 def test_costs_are_counted_as_worked_out_by_hand() -> None:
-    profile = of_model(make_restorer([0, 1]), "toy").profile
+    profile = of_model(make_model([0, 1]), "toy").profile
     actions = torch.tensor([[0, 1, 3], [0, 3, STOPPED], [0, 1, 2]])
     assert profile.tool_multiply_adds == (TOY,) * 3
     assert profile.executed(actions).tolist() == [[TOY, TOY, 0], [TOY, 0, 0], [TOY] * 3]
@@ -103,7 +104,7 @@ def test_all_take_part_in_the_order_of_the_tables(tmp_path: Path) -> None:
 
 def test_who_is_not_there_or_not_fit_is_left_out_by_name_and_reason(tmp_path: Path) -> None:
     toolbox = make_toolbox()
-    save_model(tmp_path / "small", toolbox, Policy(3, patch_size=32), {})
+    save_model(tmp_path / "small", toolbox, Policy(3, patch_size=32))
     toy, apart = str(save_toy(tmp_path / "toy", [0])), str(save_single(tmp_path / "apart"))
     (tmp_path / "empty").mkdir()
     line = line_up(
@@ -135,27 +136,27 @@ def test_without_any_model_there_is_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_a_toolbox_of_several_tools_is_no_single_network() -> None:
     with pytest.raises(UsageError, match="a toolbox of one tool, got brighten, darken, keep"):
-        of_single(make_toolbox(), "three", {})
+        of_single(make_toolbox(), "three", ModelCard())
 
 
 def test_a_card_tells_data_trainings_and_their_time() -> None:
     command = "python scripts/train_release.py --data /some/where/photos/ --out ../runs/model --hours 2"
-    card = {
-        "data": "415 photographs",
-        "training": [
+    card = ModelCard(
+        training=(
             {"stage": "tools", "part": "base-3", "minutes": 9.6, "command": command},
             {"stage": "agent", "command": command},
             {"stage": "tools", "networks": [{"seconds": 90}, {"seconds": 150}], "command": "other"},
-        ],
-        "pieces": [{"device": "cuda"}, {"device": "cpu"}],
-    }
+        ),
+        pieces=({"device": "cuda"}, {"device": "cpu"}),
+        facts={"data": "415 photographs"},
+    )
     assert training_lines(card) == (
         "415 photographs",
         "base-3 10 minutes, agent: `python scripts/train_release.py --data photos/ --out model --hours 2`",
         "tools 4 minutes: `other`",
         "run in 2 pieces, on cuda, cpu",
     )
-    assert training_lines({}) == ()
+    assert training_lines(ModelCard()) == ()
 
 
 def test_photographs_of_any_size_pass(make_photograph: Callable[..., npt.NDArray[np.uint8]]) -> None:

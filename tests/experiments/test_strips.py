@@ -30,6 +30,7 @@ from experiments.strips import (
 )
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import JPEG_ENDS, MIXTURES, SEVERE
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.picture import Row
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import save_toolbox
@@ -264,7 +265,7 @@ def folders(make_photograph: Callable[..., Pixels], tmp_path: Path) -> Path:
     save_toy(tmp_path / "toy", [0, 1])
     save_toy(tmp_path / "authors", [1])
     single = Toolbox([ToolSpec("single", "mixture", 12, 17, depth=3)], networks=[make_toolbox().networks[0]])
-    save_toolbox(tmp_path / "single", single, {"name": "single"})
+    save_toolbox(tmp_path / "single", single, ModelCard("single"))
     return tmp_path
 
 

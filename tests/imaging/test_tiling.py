@@ -1,7 +1,9 @@
 """Tiles give what the whole image gives; windows cover it."""
 
 import itertools
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlrestore.imaging.tiling import apply_tiled_, windows
+from rlrestore.imaging.tiling import Floats, apply_tiled_, windows
 
 RADIUS = 3
 
@@ -40,8 +42,17 @@ class _Folded(nn.Module):
         return F.pixel_shuffle(self.stack(F.pixel_unshuffle(padded, 2)), 2)[..., :height, :width]
 
 
-def _image(height: int, width: int) -> Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height * 1000 + width))
+def _image(height: int, width: int) -> Floats:
+    return np.random.default_rng(height * 1000 + width).random((1, 3, height, width), np.float32)
+
+
+def _on_arrays(network: nn.Module) -> Callable[[Floats], Floats]:
+    @torch.inference_mode()
+    def function(images: Floats) -> Floats:
+        result: Floats = network(torch.from_numpy(images)).numpy()
+        return result
+
+    return function
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,12 +60,9 @@ def _image(height: int, width: int) -> Tensor:
     height=st.integers(1, 70), width=st.integers(1, 70), tile=st.integers(12, 40), overlap=st.integers(3, 5)
 )
 def test_tiled_equals_untiled(height: int, width: int, tile: int, overlap: int) -> None:
-    image, function = _image(height, width), _plain_stack()
-    with torch.no_grad():
-        tiled = apply_tiled_(
-            function, image.clone(), tile=max(tile, 2 * overlap + 4), overlap=overlap, align=2
-        )
-        torch.testing.assert_close(tiled, function(image), atol=1e-5, rtol=0)
+    image, function = _image(height, width), _on_arrays(_plain_stack())
+    tiled = apply_tiled_(function, image.copy(), tile=max(tile, 2 * overlap + 4), overlap=overlap, align=2)
+    np.testing.assert_allclose(tiled, function(image), atol=1e-5, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,44 +70,36 @@ def test_tiled_equals_untiled(height: int, width: int, tile: int, overlap: int) 
     height=st.integers(2, 70), width=st.integers(2, 70), tile=st.integers(14, 41), overlap=st.integers(5, 6)
 )
 def test_tiled_equals_untiled_for_a_folding_network(height: int, width: int, tile: int, overlap: int) -> None:
-    image, function = _image(height, width), _Folded()
-    with torch.no_grad():
-        tiled = apply_tiled_(function, image.clone(), tile=tile, overlap=overlap, align=2)
-        torch.testing.assert_close(tiled, function(image), atol=1e-5, rtol=0)
+    image, function = _image(height, width), _on_arrays(_Folded())
+    tiled = apply_tiled_(function, image.copy(), tile=tile, overlap=overlap, align=2)
+    np.testing.assert_allclose(tiled, function(image), atol=1e-5, rtol=0)
 
 
 def test_too_small_an_overlap_shows() -> None:
     """The laws above could not fail if nothing depended on the overlap."""
-    image, function = _image(60, 60), _plain_stack()
-    with torch.no_grad():
-        difference = (
-            (apply_tiled_(function, image.clone(), tile=20, overlap=RADIUS - 1, align=1) - function(image))
-            .abs()
-            .max()
-        )
+    image, function = _image(60, 60), _on_arrays(_plain_stack())
+    tiled = apply_tiled_(function, image.copy(), tile=20, overlap=RADIUS - 1, align=1)
+    difference = np.abs(tiled - function(image)).max()
     assert difference > 1e-4
 
 
 def test_unaligned_tiles_would_show() -> None:
-    image, function = _image(60, 60), _Folded()
-    with torch.no_grad():
-        difference = (
-            (apply_tiled_(function, image.clone(), tile=21, overlap=5, align=1) - function(image)).abs().max()
-        )
+    image, function = _image(60, 60), _on_arrays(_Folded())
+    tiled = apply_tiled_(function, image.copy(), tile=21, overlap=5, align=1)
+    difference = np.abs(tiled - function(image)).max()
     assert difference > 1e-4
 
 
 def test_no_tile_is_larger_than_asked_and_every_corner_is_aligned() -> None:
-    rows = torch.arange(101.0)[:, None].expand(101, 77)
-    columns = torch.arange(77.0).expand(101, 77)
-    image = torch.stack((rows, columns, rows))[None]  # every pixel carries its place
+    rows, columns = np.mgrid[:101, :77].astype(np.float32)
+    image = np.stack((rows, columns, rows))[None]  # every pixel carries its place
     seen: list[tuple[int, int, int, int]] = []
 
-    def watch(part: Tensor) -> Tensor:
+    def watch(part: Floats) -> Floats:
         seen.append((*part.shape[-2:], int(part[0, 0, 0, 0]), int(part[0, 1, 0, 0])))
         return part
 
-    torch.testing.assert_close(apply_tiled_(watch, image.clone(), tile=33, overlap=5, align=4), image)
+    np.testing.assert_array_equal(apply_tiled_(watch, image.copy(), tile=33, overlap=5, align=4), image)
     assert len(seen) > 10
     assert max(max(height, width) for height, width, _, _ in seen) <= 33
     assert all(top % 4 == 0 and left % 4 == 0 for _, _, top, left in seen)
@@ -109,7 +109,7 @@ def test_an_image_within_one_tile_is_passed_on_whole() -> None:
     image = _image(20, 31)
     sizes: list[tuple[int, ...]] = []
 
-    def watch(part: Tensor) -> Tensor:
+    def watch(part: Floats) -> Floats:
         sizes.append(tuple(part.shape))
         return part
 
@@ -118,11 +118,10 @@ def test_an_image_within_one_tile_is_passed_on_whole() -> None:
 
 
 def test_a_batch_is_tiled_as_its_images_are() -> None:
-    function, batch = _plain_stack(), torch.cat((_image(40, 50), 1 - _image(40, 50)))
-    with torch.no_grad():
-        torch.testing.assert_close(
-            apply_tiled_(function, batch.clone(), 24, 4), function(batch), atol=1e-5, rtol=0
-        )
+    function, batch = _on_arrays(_plain_stack()), np.concatenate((_image(40, 50), 1 - _image(40, 50)))
+    np.testing.assert_allclose(
+        apply_tiled_(function, batch.copy(), 24, 4), function(batch), atol=1e-5, rtol=0
+    )
 
 
 def test_a_tile_without_a_middle_is_refused() -> None:
@@ -152,7 +151,7 @@ def test_windows_cover_the_image_evenly(height: int, width: int, size: int, shar
     size = min(size, height, width)
     stride = max(1, int(share * size))
     corners = windows(height, width, size, stride)
-    covered = torch.zeros(height, width, dtype=torch.bool)
+    covered = np.zeros((height, width), bool)
     for top, left in corners:
         assert 0 <= top <= height - size
         assert 0 <= left <= width - size

@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from experiments.varying import vary
 from rlrestore.imaging.tiling import ALIGN
@@ -44,8 +41,8 @@ def at_and_beside(sizes: Floats, borders: Iterable[int]) -> tuple[float, float]:
 
 def seams(model: Restorer, paint: Paint, kind: str) -> dict[str, float]:
     """How much larger than beside it is the step where windows begin and end, between two, at tiles."""
-    grid = WindowGrid.cover(HEIGHT, WIDTH, model.policy.patch_size, chains.LOCAL_STRIDE)
-    margin = -(-model.toolbox.receptive_field // ALIGN) * ALIGN
+    grid = WindowGrid.cover(HEIGHT, WIDTH, model.runtime.agent.patch_size, chains.LOCAL_STRIDE)
+    margin = -(-max(model.runtime.tools.radii) // ALIGN) * ALIGN
     sums: dict[str, list[tuple[float, float]]] = {"windows": [], "between": [], "tiles": []}
     for seed in range(SEEDS):
         degraded = vary(paint(HEIGHT, WIDTH, seed), kind, seed)
@@ -61,10 +58,11 @@ def seams(model: Restorer, paint: Paint, kind: str) -> dict[str, float]:
     return {name: sum(at for at, _ in pairs) / sum(by for _, by in pairs) for name, pairs in sums.items()}
 
 
-def nearest(length: int, starts: tuple[int, ...], size: int) -> Tensor:
+def nearest(length: int, starts: tuple[int, ...], size: int) -> Floats:
     """Weights without a feather: every pixel belongs to the window whose middle is nearest."""
-    away = torch.arange(length)[:, None] - torch.tensor(starts) - (size - 1) / 2
-    return F.one_hot(away.abs().argmin(dim=1), len(starts)).float()
+    away = np.arange(length)[:, None] - np.array(starts) - (size - 1) / 2
+    weights: Floats = np.eye(len(starts), dtype=np.float32)[np.abs(away).argmin(axis=1)]
+    return weights
 
 
 @pytest.mark.parametrize("kind", ["halves", "background"])

@@ -4,13 +4,12 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlrestore.inference.chains import SHARING_DB, blending_weights, global_chain, share_out, smooth
 from rlrestore.inference.windows import WindowGrid
-from tests.toys import make_restorer
+from tests.toys import make_model
 
 
 @given(
@@ -51,31 +50,31 @@ def test_blending_weights_sum_to_one(length: int, stride: int) -> None:
     weights = blending_weights(length, starts, 63)
 
     assert weights.shape == (length, len(starts))
-    torch.testing.assert_close(weights.sum(dim=1), torch.ones(length))
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert weights.min() >= 0
 
 
 def test_values_are_smoothed_over_the_neighbours() -> None:
-    values = torch.zeros(9, 2)
+    values = np.zeros((9, 2), np.float32)
     values[4, 0] = 16.0
     values[:, 1] = 3.0
-    smoothed = smooth(values, torch.ones(9, dtype=torch.bool), 3, 3)
+    smoothed = smooth(values, np.ones(9, bool), 3, 3)
 
-    torch.testing.assert_close(smoothed[:, 0], torch.tensor([1.0, 2, 1, 2, 4, 2, 1, 2, 1]))
-    torch.testing.assert_close(smoothed[:, 1], torch.full((9,), 3.0))
+    np.testing.assert_allclose(smoothed[:, 0], [1.0, 2, 1, 2, 4, 2, 1, 2, 1])
+    np.testing.assert_allclose(smoothed[:, 1], 3.0)
 
 
 def test_a_window_that_stopped_has_no_say() -> None:
-    values = torch.full((9, 2), 3.0)
+    values = np.full((9, 2), 3.0, np.float32)
     values[4] = 1e6
-    smoothed = smooth(values, torch.arange(9) != 4, 3, 3)
+    smoothed = smooth(values, np.arange(9) != 4, 3, 3)
 
-    torch.testing.assert_close(smoothed, torch.full((9, 2), 3.0))
+    np.testing.assert_allclose(smoothed, 3.0)
 
 
 def shared_out(*values: float) -> list[float]:
     """How a window with these values is shared out."""
-    shares: list[float] = share_out(torch.tensor([[*values, 0.0]]), torch.tensor([True]), 0.0)[0].tolist()
+    shares: list[float] = share_out(np.array([[*values, 0.0]], np.float32), np.array([True]), 0.0)[0].tolist()
     return shares
 
 
@@ -93,14 +92,14 @@ def test_only_what_is_expected_to_gain_has_a_share() -> None:
     assert shared_out(1.0) == [1, 0]
 
 
-def test_less_than_the_caution_is_not_enough() -> None:
-    shares = share_out(torch.tensor([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]]), torch.tensor([True, True]), 0.1)
+def test_less_than_the_stop_margin_is_not_enough() -> None:
+    shares = share_out(np.array([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]], np.float32), np.array([True] * 2), 0.1)
     assert shares.tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_a_window_that_stopped_stays_alone() -> None:
-    values = torch.tensor([[3.0, 2.9, 0.0]]).expand(2, 3)
-    shares = share_out(values, torch.tensor([True, False]), 0.0)
+    values = np.array([[3.0, 2.9, 0.0]] * 2, np.float32)
+    shares = share_out(values, np.array([True, False]), 0.0)
 
     assert shares[1].tolist() == [0, 0, 1]
     assert shares[0].sum() == pytest.approx(1)
@@ -114,7 +113,8 @@ def test_a_large_photograph_is_not_seen_as_closely_as_a_small_one(
     height: int, width: int, windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All windows while they are few, then as many as fit in side by side, then enough."""
-    model, seen = make_restorer([]), []
+    model, seen = make_model([]), []
     model.policy.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    next(global_chain(model.toolbox, model.policy, torch.zeros(1, 3, height, width), max_steps=1))
+    image = np.zeros((1, 3, height, width), np.float32)
+    next(global_chain(model.tools, model.agent, image, max_steps=1))
     assert sum(seen) == windows

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from rlrestore.agent.policy import PaperPolicy
 from rlrestore.errors import ModelError
+from rlrestore.evaluation.scores import restore_patches
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.paper.importing import import_paper
-from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import STOP, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.paper.bundles import write_bundle
@@ -70,7 +71,7 @@ def test_the_samples_print_the_authors_numbers(
 ) -> None:
     pairs = [sample_pair(samples, mixture, number) for number in (1, 2, 3, 4)]
     clean = torch.cat([pair[1] for pair in pairs])
-    restored = Restorer(*imported).restore_patches(torch.cat([pair[0] for pair in pairs]))
+    restored = restore_patches(TorchRuntime(*imported), torch.cat([pair[0] for pair in pairs]))
     scores = torch.stack([psnr_db(images, clean) for images in restored.images], dim=1)
 
     for row, actions, (expected_db, chain) in zip(scores, restored.actions, EXPECTED[mixture], strict=True):

@@ -25,9 +25,11 @@ from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.chains import apply_locally_, apply_tool_
+from rlrestore.runtime.torch_runtime import TorchTools
 from rlrestore.toolbox import custom
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.custom import add_onnx_tool, add_tool, custom_spec, register
+from rlrestore.toolbox.specs import LARGEST_RADIUS
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
@@ -94,7 +96,7 @@ def write_smoothing(path: Path, **changes: Any) -> Path:
 
 def test_a_module_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> None:
     toolbox = with_halve()
-    save_toolbox(tmp_path, toolbox, {})
+    save_toolbox(tmp_path, toolbox)
     loaded = load_toolbox(tmp_path)
     images = torch.rand(2, 3, 9, 10)
 
@@ -107,7 +109,7 @@ def test_a_module_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> No
 
 
 def test_an_installed_package_makes_its_kinds_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_toolbox(tmp_path, with_halve(), {})
+    save_toolbox(tmp_path, with_halve())
     custom._kinds.clear()
     points = importlib.metadata.EntryPoints(
         [importlib.metadata.EntryPoint("halve", f"{__name__}:Halve", custom.ENTRY_POINTS)]
@@ -120,7 +122,7 @@ def test_an_installed_package_makes_its_kinds_known(tmp_path: Path, monkeypatch:
 def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> None:
     path = write_smoothing(tmp_path / "smooth.onnx")
     toolbox = add_onnx_tool(make_toolbox(), custom_spec("smooth-1", "", 1), path)
-    save_toolbox(tmp_path / "model", toolbox, {})
+    save_toolbox(tmp_path / "model", toolbox)
     path.unlink()
     loaded = load_toolbox(tmp_path / "model")
     images = torch.rand(2, 3, 9, 10)
@@ -223,30 +225,32 @@ def test_a_kind_that_cannot_be_made_is_said_so() -> None:
 @pytest.mark.parametrize("mode", ["global", "local"])
 def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
     """An average over 129×129 pixels, on a photograph of several tiles, is what it is on the whole."""
-    side = 2 * custom.LARGEST_RADIUS + 1
+    side = 2 * LARGEST_RADIUS + 1
 
     class Far(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
 
     register("far", Far)
-    toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", custom.LARGEST_RADIUS))
-    image = torch.rand(1, 3, 300, 560, generator=torch.Generator().manual_seed(0))
-    whole = Far()(image)
+    toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", LARGEST_RADIUS))
+    tools = TorchTools(toolbox)
+    image = np.random.default_rng(0).random((1, 3, 300, 560), np.float32)
+    whole = tools.apply(3, image)
     if mode == "global":
-        tiled = apply_tool_(toolbox, 3, image.clone())
+        tiled = apply_tool_(tools, 3, image.copy())
     else:
-        shares = torch.zeros(1, 1, 5)
+        shares = np.zeros((1, 1, 5), np.float32)
         shares[..., 3] = 1
-        tiled = apply_locally_(toolbox, shares, image.clone(), torch.ones(300, 1), torch.ones(560, 1))
-    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+        down, across = np.ones((300, 1), np.float32), np.ones((560, 1), np.float32)
+        tiled = apply_locally_(tools, shares, image.copy(), down, across)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
     "changes", [{"own": 3}, {"radius": -1}, {"radius": "1"}, {"own": "onnx", "radius": 1}]
 )
 def test_a_damaged_entry_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    save_toolbox(tmp_path, with_halve(), {})
+    save_toolbox(tmp_path, with_halve())
     card = (tmp_path / "card.json").read_text("utf-8")
     for key, value in changes.items():
         card = re.sub(f'"{key}": [^,\n]+', f'"{key}": {value!r}'.replace("'", '"'), card)

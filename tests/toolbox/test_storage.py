@@ -11,15 +11,11 @@ import torch
 
 from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.model_folder import CARD, read_card
+from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.specs import TOOLS
-from rlrestore.toolbox.storage import (
-    CARD,
-    load_toolbox,
-    load_weights,
-    read_card,
-    save_toolbox,
-)
+from rlrestore.toolbox.storage import load_toolbox, load_weights, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
 
@@ -30,7 +26,7 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture
 def folder(tmp_path: Path, toolbox: Toolbox) -> Path:
-    save_toolbox(tmp_path / "model", toolbox, {"training": [], "precision": "float32"})
+    save_toolbox(tmp_path / "model", toolbox, ModelCard(precision="float32"))
     return tmp_path / "model"
 
 
@@ -118,7 +114,8 @@ def test_a_card_whose_trainings_are_no_records(folder: Path, changes: dict[str, 
 
 
 def test_a_card_that_describes_no_tools(folder: Path) -> None:
-    rewrite_card(folder, toolbox={**read_card(folder)["toolbox"], "tools": [{"name": "x"}]})
+    entry = json.loads((folder / CARD).read_text())["toolbox"]
+    rewrite_card(folder, toolbox={**entry, "tools": [{"name": "x"}]})
     with pytest.raises(ModelError, match="the toolbox entry cannot be understood"):
         load_toolbox(folder)
 
@@ -133,7 +130,7 @@ def test_a_card_without_tools(folder: Path) -> None:
 def test_a_weight_that_is_no_number(tmp_path: Path, toolbox: Toolbox, value: float) -> None:
     with torch.no_grad():
         next(toolbox.networks[1].parameters())[0, 0, 0, 0] = value
-    save_toolbox(tmp_path, toolbox, {})
+    save_toolbox(tmp_path, toolbox)
     with pytest.raises(ModelError, match=r"the weight 1\.head\.weight holds a NaN or an infinity"):
         load_toolbox(tmp_path)
 
@@ -197,8 +194,8 @@ def test_absurd_tools(folder: Path, change: dict[str, object]) -> None:
 
 def test_a_command_with_a_name_that_is_no_text(tmp_path: Path, toolbox: Toolbox) -> None:
     command = "rlrestore train-tools --data " + b"\xff".decode(errors="surrogateescape")
-    save_toolbox(tmp_path / "model", toolbox, {"training": [{"command": command}]})
-    assert read_card(tmp_path / "model")["training"][0]["command"] == command
+    save_toolbox(tmp_path / "model", toolbox, ModelCard(training=({"command": command},)))
+    assert read_card(tmp_path / "model").training[0]["command"] == command
 
 
 def test_what_a_killed_process_left_behind_is_cleared(tmp_path: Path) -> None:
@@ -225,5 +222,5 @@ def test_a_model_is_replaced_whole_or_not_at_all(
     with torch.no_grad():
         next(toolbox.parameters()).add_(1)
     with pytest.raises(RlrestoreError, match=r"cannot write the model into .*No space left"):
-        save_toolbox(folder, toolbox, {})
+        save_toolbox(folder, toolbox)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -136,14 +136,14 @@ def test_the_other_tools_of_a_model_stay_as_they_are(bank: PhotoBank, tmp_path: 
     model = Toolbox()
     for parameter in model.networks[0].parameters():
         torch.nn.init.constant_(parameter, 0.5)
-    save_toolbox(tmp_path, model, {})
+    save_toolbox(tmp_path, model)
     toolbox, _ = train_tools(bank, bank, tmp_path, [DENOISE_3], TWO_STEPS, TINY)
     assert all(bool((tensor == 0.5).all()) for tensor in toolbox.networks[0].state_dict().values())
     assert not all(map(torch.equal, weights(toolbox), weights(model)))
 
 
 def test_a_model_of_another_family_is_refused_before_training(bank: PhotoBank, tmp_path: Path) -> None:
-    save_toolbox(tmp_path, Toolbox(family="paper"), {})
+    save_toolbox(tmp_path, Toolbox(family="paper"))
     with pytest.raises(
         UsageError, match=r"holds paper tools .*: expected the twelve of the table, family hourglass"
     ):
@@ -151,7 +151,7 @@ def test_a_model_of_another_family_is_refused_before_training(bank: PhotoBank, t
 
 
 def test_a_model_of_other_widths_is_refused_before_training(bank: PhotoBank, tmp_path: Path) -> None:
-    save_toolbox(tmp_path, Toolbox(widths={3: [8], 8: [8, 8]}), {})
+    save_toolbox(tmp_path, Toolbox(widths={3: [8], 8: [8, 8]}))
     with pytest.raises(UsageError, match=r"of widths \{3: \(8,\), 8: \(8, 8\)\}: expected"):
         train_tools(bank, bank, tmp_path, [DENOISE_3], TWO_STEPS, TINY)
 

@@ -68,7 +68,7 @@ def _png(opened: Opened) -> Integers | None:
     if channels == 0 or opened.image is None:
         return None
     _whole(opened)
-    decoded = _opencv(opened.stream)
+    decoded = _opencv(opened.bare or opened.stream)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("its pixels cannot be unpacked")
     if channels == 2:  # OpenCV repeats the grey channel

@@ -96,7 +96,8 @@ class Opened:
         width: Pixels across, as they are stored.
         height: Pixels down.
         image: The file as Pillow opened it, None where it is read without Pillow.
-        chunks: Those of a PNG that Pillow does not see.
+        bare: The file without the chunks of a PNG that say nothing of pixels.
+        chunks: Those.
         directory: The tags of a TIFF.
         layout: How the samples of a TIFF lie, where they are read here.
         netpbm: The header of a PPM or PGM.
@@ -108,6 +109,7 @@ class Opened:
     width: int
     height: int
     image: Image.Image | None = None
+    bare: BinaryIO | None = None
     chunks: list[png_chunks.Chunk] = field(default_factory=list)
     directory: ifd.Directory | None = None
     layout: Layout | None = None
@@ -156,7 +158,7 @@ def open_photo(stream: BinaryIO, name: str) -> Opened:
     netpbm = pnm.header(stream) if image.format == "PPM" else None
     kind = str(image.format)
     several = several and kind not in FIRST_PICTURE_FORMATS
-    return Opened(kind, stream, *image.size, image, chunks, directory, netpbm=netpbm, several=several)
+    return Opened(kind, stream, *image.size, image, shown, chunks, directory, netpbm=netpbm, several=several)
 
 
 def _tiff_layout(stream: BinaryIO) -> tuple[ifd.Directory, Layout] | None:
@@ -177,7 +179,9 @@ def _open_tiff(stream: BinaryIO, name: str, directory: ifd.Directory, shape: Lay
     """Return a TIFF whose samples are read here, without Pillow."""
     tiff_samples.refuse_unreadable(shape, name)
     several = directory.next != 0
-    return Opened("TIFF", stream, shape.width, shape.height, None, [], directory, shape, several=several)
+    return Opened(
+        "TIFF", stream, shape.width, shape.height, directory=directory, layout=shape, several=several
+    )
 
 
 def _pillow_image(
