@@ -127,7 +127,7 @@ def _train(
 
         actor = Policy(toolbox.stop).to(toolbox.device)
         report, spent = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
-        return actor, report, {"values": VALUES, **spent}
+        return actor, report, spent
     from rlrestore.agent.learn import train_agent
     from rlrestore.agent.training import AgentSettings
 
