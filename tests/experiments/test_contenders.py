@@ -84,8 +84,8 @@ def test_costs_are_counted_as_worked_out_by_hand() -> None:
     tool = 3 * 3 * 12 * 64 + 64 + 3 * 3 * 64 * 64 + 64 + 3 * 3 * 64 * 12 + 12
     assert profile.tool_parameters == len(SHIFTS) * tool
     blocks = sum((((63 >> half) - 8) // stride + 1) ** 2 for half, stride in enumerate((5, 2, 1)))
-    seen, memory = 3 * 3 * 3 * 64, 4 * 50 * (32 + 4 + 50)
-    look = 3 * blocks * 64 * 64 + seen * 64 + 64 * 32 + memory + 50 * (3 + 1)
+    seen, memory = 3 * 3 * 3 * 64, 4 * 64 * (64 + 4 + 64)
+    look = 3 * blocks * 64 * 64 + seen * 256 + 256 * 64 + memory + 64 * (3 + 1)
     assert profile.look_multiply_adds == pytest.approx(look + 3 * 3 * 63 * 63)  # colours
     assert non_local_means(torch.device("cpu")).profile.tool_multiply_adds == ()
 
