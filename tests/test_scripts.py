@@ -6,7 +6,6 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from rlrestore.agent import joint, learn, training
-from rlrestore.agent.joint import JointSettings
+from rlrestore.agent import learn, training
 from rlrestore.agent.training import AgentSettings
 from rlrestore.model_folder import read_card
 from rlrestore.restorer import Restorer
@@ -35,10 +33,24 @@ def photos(
     return folder
 
 
-def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [script, *arguments])
-    with suppress(SystemExit):
-        runpy.run_path(str(root / "scripts" / script), run_name="__main__")
+SPENT = {"device", "minutes", "steps", "precision"}
+"""What a card says of every training."""
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a script by its name with arguments, and returns its exit code."""
+
+    def run(script: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        try:
+            runpy.run_path(str(root / "scripts" / script), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -46,38 +58,23 @@ def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.Monke
     [[], ["--family", "fast", "--dropout", "0.5", "--fold", "4"], ["--loss", "l1", "--start", "all"]],
 )
 def test_a_row_of_the_recipe(
-    root: Path,
-    photos: Path,
-    variation: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, photos: Path, variation: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fixed = ["--data", str(photos), "--tool", "denoise-1", "--minutes", "0.005", "--start-minutes", "0.005"]
-    run(root, "try_recipe.py", [*fixed, *variation], monkeypatch)
+    assert run("try_recipe.py", *fixed, *variation) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["steps"] >= 1
     assert {"alone_db", "light_db", "mixed_db"} <= row.keys()
 
 
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
-    root: Path,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_toy(tmp_path / "toy", [0])
-    arguments = ["--sizes", "1,40", "--seconds", "0.01", "--threads", "1", "--device", "cpu"]
-    arguments += [
-        "--data",
-        str(photos),
-        "--model",
-        str(tmp_path / "toy"),
-        "--json",
-        str(tmp_path / "out.json"),
-    ]
-    run(root, "bench_rollouts.py", arguments, monkeypatch)
-    (report,) = json.loads((tmp_path / "out.json").read_text())
+    toy, out = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json"
+    options = ["--sizes", "1,40", "--seconds", "0.01", "--threads", "1", "--device", "cpu"]
+    files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
+    assert run("bench_rollouts.py", *options, *files) == 0
+    (report,) = json.loads(out.read_text())
     assert report["loop_steps_per_s"] > 0
     rates, rows = report["matrix_rates_per_s"], report["rows"]
     assert {(row["episodes"], row["precision"]) for row in rows} == set(itertools.product((1, 40), rates))
@@ -94,15 +91,11 @@ def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
 
 
 def test_a_folder_is_timed_beside_the_bare_networks(
-    root: Path,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_toy(tmp_path / "toy", [0, 1])
     arguments = ["--data", str(photos), "--model", str(tmp_path / "toy"), "--count", "3", "--rounds", "1"]
-    run(root, "bench_folder.py", [*arguments, "--threads", "1"], monkeypatch)
+    assert run("bench_folder.py", *arguments, "--threads", "1") == 0
     said = capsys.readouterr().out
     assert said.startswith("3 photographs of 256×256, 2.00 tools each, a second:\n")
     (whole,) = map(float, re.findall(r"([\d.]+) by the command", said))
@@ -112,23 +105,41 @@ def test_a_folder_is_timed_beside_the_bare_networks(
         assert int(share) == pytest.approx(100 * whole / float(rate), abs=1.5)
 
 
-def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
-    root: Path,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_joint_training_is_timed_beside_a_matrix_product(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(learn, "JOINT_EPISODES", AgentSettings(episodes=2, fits=1, batch=2))
+    toy, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "out.json"
+    options = ["--batch", "2", "--own", "1", "--agent-every", "1", "--seconds", "0.01", "--threads", "1"]
+    files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
+    assert run("bench_training.py", *options, *files) == 0
+    report = json.loads(out.read_text())
+    assert report["steps"] >= 1
+    assert report["chains_per_s"] > 0
+    assert report["share_of_matrix_rate"] > 0
+    assert sum(report["shares_of_a_step"].values()) == pytest.approx(1)
+    assert report["shares_of_a_step"]["convolution"] > 0
+
+
+def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps, the second one resumed; another one begins with it and is trained on all mixtures."""
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
     for steps in ("1", "2"):
-        arguments = ["--data", str(photos), "--out", str(tmp_path), "--steps", steps]
-        run(root, "train_single.py", arguments, monkeypatch)
+        assert run("train_single.py", "--data", str(photos), "--out", first, "--steps", steps) == 0
         assert f" {steps} steps" in capsys.readouterr().out
-    (spec,) = load_toolbox(tmp_path).specs
+    (spec,) = load_toolbox(Path(first)).specs
     assert (spec.name, spec.distortion, spec.low, spec.high, spec.depth) == ("single", "mixture", 12, 17, 8)
+    options = ["--start", first, "--mixture", "any", "--steps", "1"]
+    assert run("train_single.py", "--data", str(photos), "--out", second, *options) == 0
+    records = read_card(Path(second)).training
+    assert [(record["mixture"], record["steps"]) for record in records] == [("paper", 2), ("any", 1)]
+    assert all(record.keys() >= SPENT for record in records)
 
 
 def test_a_release_is_trained_part_by_part_and_goes_on(
-    root: Path,
+    run: Run,
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,23 +148,25 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
     monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    monkeypatch.setattr(learn, "JOINT_EPISODES", AgentSettings(steps=1, episodes=2, fits=1, batch=2))
-    monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, batch=2))
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
     first, second = tmp_path / "first", tmp_path / "second"
-    common = ["--data", str(photos), "--hours", "0.0001"]
+    common = ["--data", str(photos), "--minutes", "0.006", "--batch", "4", "--own", "1"]
+    cards = []
     for _ in range(2):
-        run(root, "train_release.py", [*common, "--out", str(first), "--mixture", "paper"], monkeypatch)
-    card = read_card(first)
+        assert run("train_release.py", *common, "--out", str(first), "--mixture", "paper") == 0
+        cards.append(read_card(first))
     parts = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
-    assert [record["part"] for record in card.training] == parts
-    assert {record["mixture"] for record in card.training} == {"paper"}
-    assert len(card.pieces) == 2
+    assert [record["part"] for record in cards[0].training] == parts
+    assert {record["mixture"] for record in cards[0].training} == {"paper"}
+    assert all(record.keys() >= SPENT for record in cards[0].training)
+    for done, again in zip(*(card.training for card in cards), strict=True):
+        assert done["steps"] == again["steps"] > 0
+    assert [len(card.pieces) for card in cards] == [1, 2]
 
-    run(root, "train_release.py", [*common, "--out", str(first), "--start", str(first)], monkeypatch)
+    assert run("train_release.py", *common, "--out", str(first), "--start", str(first)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
-    run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
+    assert run("train_release.py", *common, "--out", str(second), "--start", str(first)) == 0
     again = read_card(second)
     assert [record["part"] for record in again.training] == [*parts, "joint", "agent-again"]
     assert again.training[-1]["mixture"] == "any"

@@ -1,66 +1,56 @@
 """`rlrestore train-tools`, `train-agent` and `train-joint`: what they write, and what they refuse."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image
 
-from rlrestore.agent import joint, learn, ppo, training
+from rlrestore.agent import joint
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.ppo import PpoSettings
 from rlrestore.agent.storage import save_model
-from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
 from rlrestore.model_folder import read_card
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
-from rlrestore.toolbox import training as tool_training
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.specs import TOOL_NAMES
 from rlrestore.toolbox.storage import load_toolbox
-from rlrestore.toolbox.training import TrainingSettings
 from tests.toys import make_toolbox, save_toy
 
+pytestmark = pytest.mark.usefixtures("small_trainings")
 
-@pytest.fixture(scope="module")
-def photos(
-    make_photograph: Callable[..., npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(2):
-        Image.fromarray(make_photograph(100, 120, seed)).save(folder / f"{seed}.png")
-    return str(folder)
+
+def spent(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What a card says of the time, the place and the length of a training."""
+    assert isinstance(record["minutes"], float)
+    assert record["minutes"] >= 0
+    return record["device"], record["precision"], record["steps"]
 
 
 def test_tools_are_trained_and_told_of_in_the_card(
-    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 12)
-    monkeypatch.setattr(tool_training, "TrainingSettings", partial(TrainingSettings, batch=1, patch=16))
     out = tmp_path / "model"
-    command = ["train-tools", "--data", photos, "--out", str(out), "--tools", "denoise-1", "--steps", "1"]
-    assert main(command) == 0
+    command = ["train-tools", "--data", photos, "--out", str(out), "--tools", "denoise-1,denoise-2"]
+    assert main([*command, "--steps", "2"]) == 0
     assert load_toolbox(out).names == TOOL_NAMES
     (record,) = read_card(out).training
+    assert spent(record) == ("cpu", "float32", 4)
     assert (record["stage"], record["seed"]) == ("tools", 0)
-    assert [network["network"] for network in record["networks"]] == ["denoise-1"]
-    assert [network["steps"] for network in record["networks"]] == [1]
+    assert [network["network"] for network in record["networks"]] == ["denoise-1", "denoise-2"]
+    assert [network["steps"] for network in record["networks"]] == [2, 2]
     assert "denoise-1  alone" in capsys.readouterr().err
 
 
-def test_a_card_tells_what_the_tools_that_it_began_with_went_through(
-    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
-    monkeypatch.setattr(tool_training, "TrainingSettings", partial(TrainingSettings, batch=1, patch=16))
+def test_a_card_tells_what_the_tools_that_it_began_with_went_through(photos: str, tmp_path: Path) -> None:
     command = ["train-tools", "--data", photos, "--steps", "1", "--tools"]
     assert main([*command, "denoise-2,denoise-1", "--out", str(tmp_path / "a")]) == 0
     assert main([*command, "denoise-1", "--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
@@ -69,56 +59,48 @@ def test_a_card_tells_what_the_tools_that_it_began_with_went_through(
     assert [network["network"] for network in second["networks"]] == ["denoise-1"]
 
 
-@pytest.mark.parametrize("algo", ["q", "ppo"])
+@pytest.mark.parametrize(("algo", "steps"), [("q", {6}), ("dqn", {2, 3, 4, 5, 6}), ("ppo", {4})])
 def test_an_agent_is_trained_into_a_model_that_restores(
-    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str
+    photos: str, tmp_path: Path, algo: str, steps: set[int]
 ) -> None:
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
-    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
-    monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
-    trainings = [{"stage": "tools"}, {"stage": "agent"}]
-    change_card(tools, "", scores="of another agent", training=trainings)
-
+    change_card(tools, "", scores="of another agent", training=[{"stage": "tools"}, {"stage": "agent"}])
     command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
     assert main([*command, "--algo", algo]) == 0
     card = read_card(out)
     assert [record["stage"] for record in card.training] == ["tools", "agent"]
+    device, precision, done = spent(card.training[1])
+    assert (device, precision) == ("cpu", "float32")
+    assert done in steps  # of two episodes, which dqn may end early
     assert "policy_db" in card.training[1]["validation"]
     assert "scores" not in card.facts
     assert card.values_in_db == (algo != "ppo")
     pixels = np.full((70, 80, 3), 0.5, np.float32)
-    steps = Restorer.from_pretrained(out).restore(pixels).trace.steps
-    assert [step.expected_gain_db is None for step in steps] == [algo == "ppo"] * len(steps)
-    assert steps
+    taken = Restorer.from_pretrained(out).restore(pixels).trace.steps
+    assert [step.expected_gain_db is None for step in taken] == [algo == "ppo"] * len(taken)
+    assert taken
 
 
-def test_an_agent_begins_where_another_stands(
-    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
-    few = partial(AgentSettings, episodes=2, fits=1, batch=2, learning_rate=1e-9)
-    monkeypatch.setattr(training, "AgentSettings", few)
+def test_an_agent_begins_where_another_stands(photos: str, tmp_path: Path) -> None:
     tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
     change_card(tools, "", training=[{"stage": "tools"}, {"stage": "agent", "seed": 7}])
     command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--steps", "1"]
-    assert main([*command, "--start", str(tools)]) == 0
+    assert main([*command, "--start", str(tools), "--rate", "1e-9"]) == 0
     assert [record.get("seed") for record in read_card(out).training] == [None, 7, 0]
     before, after = (dict(TorchRuntime.load(folder).policy.named_parameters()) for folder in (tools, out))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
 def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
-    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 8)
     model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
     command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "2"]
     assert main([*command, "--batch", "3", "--piece", "2", "--rate", "1e-2"]) == 0
     assert "return" in capsys.readouterr().err
     (record,) = read_card(out).training
     assert record["stage"] == "joint"
+    assert spent(record) == ("cpu", "float32", 2)
     before, after = (load_toolbox(folder).state_dict() for folder in (model, out))
     assert not all(torch.equal(before[name], after[name]) for name in before)
     pixels = np.full((70, 80, 3), 0.5, np.float32)
@@ -128,7 +110,6 @@ def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
 def test_the_tools_can_be_blended_and_the_agent_kept(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
     monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, agent_every=2))  # but at the end
     model = save_toy(tmp_path / "toy", [0, 1])
     command = ["train-joint", "--data", photos, "--model", str(model), "--steps", "2", "--batch", "2"]
@@ -146,6 +127,21 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     )
     assert all(map(torch.equal, begun, kept))
     assert not all(map(torch.equal, begun, followed))
+
+
+@pytest.mark.parametrize("own", ["0", "2"])
+def test_patches_of_their_own_range_train_tools_that_no_chain_uses(
+    photos: str, tmp_path: Path, own: str
+) -> None:
+    """The agent stops at once: a tool changes where it restores patches of its own, and only there."""
+    model, out = save_toy(tmp_path / "toy", []), tmp_path / "model"
+    command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "3"]
+    options = ["--planned", "0", "--exploration", "0", "--keep-agent", "--batch", "2", "--rate", "1e-2"]
+    assert main([*command, *options, "--own", own]) == 0
+    assert Checkpoint(out / "training" / "joint").progress()["about"]["own"] == int(own)
+    before, after = (load_toolbox(folder) for folder in (model, out))
+    for old, new in zip(before.networks, after.networks, strict=True):
+        assert all(map(torch.equal, old.parameters(), new.parameters())) == (own == "0")
 
 
 def change_card(folder: Path, part: str, **changes: object) -> None:

@@ -301,7 +301,7 @@ def test_the_page_does_what_it_says(
     write_smoothing(tmp_path / "smooth.onnx")
     (tmp_path / "photos").mkdir()
     for seed in range(2):
-        Image.fromarray(make_photograph(128, 128, seed)).save(tmp_path / "photos" / f"{seed}.png")
+        Image.fromarray(make_photograph(136, 136, seed)).save(tmp_path / "photos" / f"{seed}.png")
     Image.fromarray(make_photograph(70, 80, 2)).save(tmp_path / "img.jpg")
     page = (root / "docs/own-tools.md").read_text("utf-8").replace("default", str(toy))
     commands, *_ = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
