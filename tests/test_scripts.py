@@ -29,7 +29,7 @@ def photos(
 ) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for seed in range(2):
-        Image.fromarray(make_photograph(128, 130, seed)).save(folder / f"{seed}.png")
+        Image.fromarray(make_photograph(136, 140, seed)).save(folder / f"{seed}.png")
     return folder
 
 
@@ -175,7 +175,7 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 
 
 def test_real_noise_is_set_beside_simulated_noise(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs, photos, out = (tmp_path / name for name in ("pairs", "photos", "docs"))
     for folder in (pairs, photos):
@@ -187,7 +187,7 @@ def test_real_noise_is_set_beside_simulated_noise(
         Image.fromarray(noisy).save(pairs / f"Toy_{number}_real.png")
         Image.fromarray(grey).save(photos / f"{number}.png")
     arguments = ["--data", str(pairs), "--photos", str(photos), "--out", str(out)]
-    run(root, "camera_noise.py", arguments, monkeypatch)
+    assert run("camera_noise.py", *arguments) == 0
     rows = [line.split(" | ")[:2] for line in capsys.readouterr().out.splitlines()]
     assert [row for row in rows if row[-1] == "2"] == [
         ["| Toy", "2"],
@@ -198,11 +198,9 @@ def test_real_noise_is_set_beside_simulated_noise(
         assert picture.width > 500
 
 
-def test_pairs_of_every_kind_are_timed(
-    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pairs_of_every_kind_are_timed(run: Run, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--data", str(photos), "--size", "16", "--batch", "2", "--rounds", "1"]
-    run(root, "bench_pairs.py", arguments, monkeypatch)
+    assert run("bench_pairs.py", *arguments) == 0
     found = re.findall(r"^(.*): ([\d.]+) ms a patch of 16×16$", capsys.readouterr().out, re.MULTILINE)
     times = {name: float(milliseconds) for name, milliseconds in found}
     assert list(times)[:4] == ["protocol", "film", "old print", "camera, all scales"]

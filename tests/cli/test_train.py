@@ -120,7 +120,8 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
         load_toolbox(folder).state_dict() for folder in (model, tmp_path / "trained", tmp_path / "blended")
     )
     for name, weight in blended.items():
-        torch.testing.assert_close(weight, 0.75 * before[name] + 0.25 * trained[name])
+        expected = 0.75 * before[name] + 0.25 * trained[name]
+        torch.testing.assert_close(weight, expected, atol=1e-4, rtol=1e-3)  # as float16 on disk
     begun, followed, kept = (
         TorchRuntime.load(folder).policy.state_dict().values()
         for folder in (model, tmp_path / "trained", tmp_path / "blended")
