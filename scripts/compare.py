@@ -4,7 +4,7 @@
     python scripts/train_single.py --data PHOTOS --out single/ --minutes M
     python scripts/compare.py --data div2k_valid_256/ --photos kodak24/ --authors paper/ --singles single/
 
-Writes `results.md`, with tables, targets and the plot `results.png`, into --out. Who is not there, or cannot
+Writes `results.md`, with tables and the plot `results.png`, into --out. Who is not there, or cannot
 be read, is left out, and the file says so. On one core and with all contenders, 100 photographs of 256×256
 and 24 of 768×512 take about half an hour, and every 100 patches two minutes more. Times are only good on an
 idle machine.
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--photos", type=Path, required=True, metavar="DIR", help="held-out photographs to restore whole"
     )
     parser.add_argument(
-        "--models", nargs="+", default=["default", "protocol"], metavar="M", help="ours, names or folders"
+        "--models", nargs="+", default=["default"], metavar="M", help="ours, names or folders (default: default)"
     )
     parser.add_argument("--authors", metavar="DIR", help="the authors' model, from rlrestore import-paper")
     parser.add_argument("--paper", metavar="DIR", help="our model in family paper")

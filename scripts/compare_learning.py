@@ -165,7 +165,7 @@ class Arena:
         )
 
     def _trained(self, contender: Learner, seed: int, watch: Watch) -> AnyPolicy:
-        source = MixtureSource(self.bank, TRAINING_RECIPES["protocol"])
+        source = MixtureSource(self.bank, TRAINING_RECIPES["paper"])
         if contender.algo == "ppo":
             return fit_ppo(self.toolbox, source, PpoSettings(self.minutes, seed=seed), self.device, watch)
         policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed)

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
     parser.add_argument(
-        "--mixture", choices=tuple(BASE_MIXTURES), default="protocol", help="default: protocol"
+        "--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper"
     )
     parser.add_argument(
         "--widths",

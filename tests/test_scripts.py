@@ -40,24 +40,6 @@ def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.Monke
         runpy.run_path(str(root / "scripts" / script), run_name="__main__")
 
 
-@pytest.mark.parametrize(
-    "variation",
-    [[], ["--family", "fast", "--dropout", "0.5", "--fold", "4"], ["--loss", "l1", "--start", "all"]],
-)
-def test_a_row_of_the_recipe(
-    root: Path,
-    photos: Path,
-    variation: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    fixed = ["--data", str(photos), "--tool", "denoise-1", "--minutes", "0.005", "--start-minutes", "0.005"]
-    run(root, "try_recipe.py", [*fixed, *variation], monkeypatch)
-    row = json.loads(capsys.readouterr().out)
-    assert row["steps"] >= 1
-    assert {"alone_db", "light_db", "mixed_db"} <= row.keys()
-
-
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     root: Path,
     photos: Path,

@@ -119,6 +119,10 @@ class Comparison:
         own, others = (self.scores[of][each].psnr_db[:, -1] for each in (name, other))
         return Estimate.of(own - others)
 
+    def lowest_psnr_db(self, of: SetName, name: str) -> float:
+        """Return the PSNR of the worst result."""
+        return self.scores[of][name].psnr_db[:, -1].min().item()
+
     def multiply_adds(self, of: SetName, name: str) -> float:
         """Return the multiply-adds of the tools that a patch passed, on average."""
         return self.curve(of, name)[-1][0]

@@ -21,7 +21,6 @@ from experiments.comparison import (
     Times,
 )
 from experiments.comparison_sets import TEXTURE
-from experiments.comparison_targets import lowest_clean_db, targets
 from experiments.contenders import AUTHORS
 from rlrestore.evaluation.scores import summarise
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
@@ -96,9 +95,6 @@ def results_page(comparison: Comparison, setup: Setup) -> str:
         f"```sh\n{setup.command}\n```",
         _how(comparison, setup),
         "\n".join(["Left out:", "", *(f"- {line}" for line in comparison.absent or ["nobody"])]),
-        "## Targets",
-        "Met or missed by the means as they are measured, whatever their standard errors.",
-        _target_table(comparison),
     ]
     for place, title in PLACES.items():
         tables = (_quality_table, _lead_table, _worse_table)
@@ -135,11 +131,6 @@ def _how(comparison: Comparison, setup: Setup) -> str:
         "imported with its kernels turned: it takes images as they are, and does to a patch what the "
         "authors' code does to it after swapping its axes, so nothing is transposed here."
     )
-
-
-def _target_table(comparison: Comparison) -> str:
-    rows = [(each.model, each.what, each.measured or NOTHING, each.verdict) for each in targets(comparison)]
-    return markdown_table([("model", "target", "measured", ""), *rows])
 
 
 def _quality_table(comparison: Comparison, place: str) -> str:
@@ -241,7 +232,7 @@ def _clean_table(comparison: Comparison, setup: Setup) -> str:
             [
                 name,
                 *(stops if profile.has_agent else [NOTHING] * len(stops)),
-                f"{lowest_clean_db(comparison, name):.1f}",
+                f"{comparison.lowest_psnr_db((CLEAN, CLEAN_PHOTOS), name):.1f}",
                 f"{changed} of {len(left_db)}",
             ]
         )
@@ -267,7 +258,7 @@ def to_json(comparison: Comparison, setup: Setup) -> dict[str, Any]:
                 "multiply_adds": comparison.multiply_adds((place, kind), name),
                 "agent_multiply_adds": comparison.look_multiply_adds((place, kind), name),
                 "curve": [list(point) for point in comparison.curve((place, kind), name)],
-                "lowest_psnr_db": each.psnr_db[:, -1].min().item(),
+                "lowest_psnr_db": comparison.lowest_psnr_db((place, kind), name),
                 "leads_db": {
                     other: asdict(comparison.lead((place, kind), name, other))
                     for other in scores
@@ -285,5 +276,4 @@ def to_json(comparison: Comparison, setup: Setup) -> dict[str, Any]:
         },
         "singles": comparison.singles,
         "sets": sets,
-        "targets": [{**asdict(each), "verdict": each.verdict} for each in targets(comparison)],
     }

@@ -59,7 +59,6 @@ class Profile:
         tool_multiply_adds: Of each tool, for one 63×63 patch with all that is padded to it; empty where there
             are no convolutions to count.
         look_multiply_adds: Of one look of the agent at one patch, 0 without one.
-        mixtures: What it was trained on, by the names of `TRAINING_RECIPES`, as far as its card says.
     """
 
     name: str
@@ -69,7 +68,6 @@ class Profile:
     agent_parameters: int
     tool_multiply_adds: tuple[int, ...]
     look_multiply_adds: int
-    mixtures: tuple[str, ...] = ()
 
     @property
     def has_agent(self) -> bool:
@@ -203,7 +201,6 @@ def of_model(restorer: Restorer, name: str) -> Contender:
     policy, toolbox = restorer.policy, restorer.toolbox
     if policy.patch_size != PATCH:
         raise UsageError(f"expected an agent that sees {PATCH}×{PATCH} pixels, got {policy.patch_size}")
-    records = restorer.card.get("training", ())
     family = f"{len(toolbox.names)} tools of family `{toolbox.family}`, an agent of family `{policy.family}`"
     profile = Profile(
         name=name,
@@ -213,7 +210,6 @@ def of_model(restorer: Restorer, name: str) -> Contender:
         agent_parameters=_parameters(policy),
         tool_multiply_adds=tool_multiply_adds(toolbox),
         look_multiply_adds=count_multiply_adds(lambda: _look(policy)),
-        mixtures=tuple(sorted({str(record["mixture"]) for record in records if "mixture" in record})),
     )
     return Contender(
         profile,

@@ -19,7 +19,7 @@ from experiments.contenders import (
     of_single,
     training_lines,
 )
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import Policy, PolicySizes
 from rlrestore.agent.storage import save_model
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import STOPPED
@@ -84,8 +84,10 @@ def test_costs_are_counted_as_worked_out_by_hand() -> None:
     tool = 3 * 3 * 12 * 64 + 64 + 3 * 3 * 64 * 64 + 64 + 3 * 3 * 64 * 12 + 12
     assert profile.tool_parameters == len(SHIFTS) * tool
     blocks = sum((((63 >> half) - 8) // stride + 1) ** 2 for half, stride in enumerate((5, 2, 1)))
-    seen, memory = 3 * 3 * 3 * 64, 4 * 50 * (32 + 4 + 50)
-    look = 3 * blocks * 64 * 64 + seen * 64 + 64 * 32 + memory + 50 * (3 + 1)
+    sizes = PolicySizes()
+    trunk = 3 * 3 * 3 * 64 * sizes.hidden + sizes.hidden * sizes.features
+    memory = 4 * sizes.memory * (sizes.features + 4 + sizes.memory)
+    look = 3 * blocks * 64 * 64 + trunk + memory + sizes.memory * (3 + 1)
     assert profile.look_multiply_adds == pytest.approx(look + 3 * 3 * 63 * 63)  # colours
     assert non_local_means(torch.device("cpu")).profile.tool_multiply_adds == ()
 
