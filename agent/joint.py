@@ -26,12 +26,12 @@ from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTrainer
 from rlrestore.devices import bfloat16_pays, numbered_generator
-from rlrestore.envs.sources import PATCH, Recipe
+from rlrestore.envs.sources import Recipe
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.checkpoint import load_checkpoint, save_checkpoint
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.storage import checksum

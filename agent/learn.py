@@ -20,11 +20,11 @@ from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Learning, Watch
-from rlrestore.envs.sources import PATCH, Blend, MixtureSource, Recipe, SingleDistortions, Untouched
+from rlrestore.envs.sources import Blend, MixtureSource, Recipe, SingleDistortions, Untouched
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 
 CHECKPOINT = Path("training") / "agent.safetensors"

@@ -16,9 +16,9 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
-from rlrestore.envs.sources import PATCH, Recipe
+from rlrestore.envs.sources import Recipe
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.specs import TOOLS
 
 PATCHES = 256

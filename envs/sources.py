@@ -19,14 +19,10 @@ from rlrestore.errors import DataError
 from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import LIMIT_DB, PATCH, PhotoBank
 from rlrestore.toolbox.distortions import light_amounts, own_mixture
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
-PATCH = 63
-"""Side of a patch in pixels."""
-LIMIT_DB = 50.0
-"""Pairs above this PSNR are dropped."""
 MAX_ROUNDS = 100
 
 PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]

@@ -31,8 +31,9 @@ from rlrestore.devices import bfloat16_pays, resolve_device
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
-from rlrestore.envs.sources import PATCH, PairSource
+from rlrestore.envs.sources import PairSource
 from rlrestore.evaluation.costs import multiply_adds_per_px
+from rlrestore.imaging.patches import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = (1, 8, 64, 512, 2048, 8192)

@@ -49,7 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--photos", type=Path, required=True, metavar="DIR", help="held-out photographs to restore whole"
     )
     parser.add_argument(
-        "--models", nargs="+", default=["default"], metavar="M", help="ours, names or folders (default: default)"
+        "--models",
+        nargs="+",
+        default=["default"],
+        metavar="M",
+        help="our models, names or folders (default: default)",
     )
     parser.add_argument("--authors", metavar="DIR", help="the authors' model, from rlrestore import-paper")
     parser.add_argument("--paper", metavar="DIR", help="our model in family paper")

@@ -37,10 +37,10 @@ from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.training import AgentSettings, AgentTrainer, Watch
 from rlrestore.cli.arguments import positive_float, positive_int, seed_number
 from rlrestore.devices import resolve_device
-from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.restorer import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox

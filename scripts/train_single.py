@@ -42,9 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument(
-        "--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper"
-    )
+    parser.add_argument("--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper")
     parser.add_argument(
         "--widths",
         type=positive_int,

@@ -6,7 +6,6 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,10 +33,17 @@ def photos(
     return folder
 
 
-def run(root: Path, script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def run(
+    root: Path, script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, expected: int = 0
+) -> None:
+    """Run a script as the command line does, and compare its exit code with the expected one."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
-    with suppress(SystemExit):
+    code: object = 0
+    try:
         runpy.run_path(str(root / "scripts" / script), run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    assert (code or 0) == expected
 
 
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
@@ -132,7 +138,8 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     assert {record["mixture"] for record in card["training"]} == {"paper"}
     assert len(card["pieces"]) == 2
 
-    run(root, "train_release.py", [*common, "--out", str(first), "--start", str(first)], monkeypatch)
+    onto_itself = [*common, "--out", str(first), "--start", str(first)]
+    run(root, "train_release.py", onto_itself, monkeypatch, expected=2)
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
     run(root, "train_release.py", [*common, "--out", str(second), "--start", str(first)], monkeypatch)
     again = read_card(second)

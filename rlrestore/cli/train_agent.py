@@ -82,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
-    from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.imaging.patches import PATCH, PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
 
@@ -151,7 +150,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
+    from rlrestore.imaging.patches import PATCH
     from rlrestore.restorer import find_model
 
     if args.start is None:

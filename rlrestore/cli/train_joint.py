@@ -86,9 +86,8 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
     from rlrestore.imaging.pairs import context_side
-    from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.imaging.patches import PATCH, PhotoBank
     from rlrestore.restorer import find_model
     from rlrestore.toolbox.storage import load_toolbox, read_card
 

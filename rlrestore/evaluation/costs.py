@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from rlrestore.evaluation.testsets import PATCH
+from rlrestore.imaging.patches import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.toolbox.toolbox import Toolbox
 

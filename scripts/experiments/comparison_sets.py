@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from rlrestore.errors import DataError
 from rlrestore.evaluation.costs import PHOTO_SIDE
-from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PATCH, PatchPairs
+from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PatchPairs
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
+from rlrestore.imaging.io.photo import LUMA_WEIGHTS
+from rlrestore.imaging.patches import PATCH
 
 TEXTURE = 0.02
 """The least standard deviation of the luminance, white being 1, of a clean patch that shows something."""
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (ITU-R BT.601)."""
 
 Pixels = NDArray[np.uint8]
 PhotoPairs = list[tuple[Pixels, Pixels]]
@@ -95,7 +95,7 @@ def clean_patches(photos: Sequence[Pixels], count: int, seed: int) -> PatchPairs
     for photo in itertools.islice(itertools.cycle(photos), DRAWS_PER_PATCH * count):
         top, left = (int(rng.integers(side - PATCH + 1)) for side in photo.shape[:2])
         patch = photo[top : top + PATCH, left : left + PATCH]
-        if (patch @ np.array(LUMA)).std() >= TEXTURE * 255:
+        if (patch @ LUMA_WEIGHTS).std() >= TEXTURE * 255:
             patches.append(patch)
         if len(patches) == count:
             return PatchPairs("clean", np.stack(patches), np.stack(patches))

@@ -26,8 +26,8 @@ from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.evaluation.costs import count_multiply_adds, executed, tool_multiply_adds
 from rlrestore.evaluation.scores import STOPPED, PhotoChain, action_names, photo_chain, to_images
-from rlrestore.evaluation.testsets import PATCH
 from rlrestore.evaluation.tools import short_names
+from rlrestore.imaging.patches import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import as_photo, to_frame
 from rlrestore.restorer import Restorer, apply_by_hand, find_model

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError
 from rlrestore.imaging.io.files import list_photos, read_rgb8
+from rlrestore.imaging.io.photo import LUMA_WEIGHTS
 
 BLOCK_PX = 32
 FLAT_255 = 3.0
@@ -24,8 +25,6 @@ LEVELS_255 = tuple(range(8, 256, 16))
 """Middles of the brightness bins, each 16 wide."""
 FREQUENCIES = tuple((index + 0.5) / BLOCK_PX for index in range(BLOCK_PX // 2))
 """Middles of the rings of the spectrum, in cycles per pixel."""
-
-LUMA_WEIGHTS = np.array((0.299, 0.587, 0.114))
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]

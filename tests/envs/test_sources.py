@@ -6,7 +6,6 @@ import torch
 
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import (
-    LIMIT_DB,
     Blend,
     MixtureSource,
     PairSource,
@@ -18,7 +17,7 @@ from rlrestore.errors import DataError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from tests.envs.waits import Waits
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from math import log, log10
+from math import log
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrestore.agent.policy import Hidden, PaperPolicy
 from rlrestore.envs.transition import NO_ACTION
@@ -21,6 +21,7 @@ from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.restorer import Restorer
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import Adder, distance_db
 
 SHIFT = 24 / 255 - 0.0005
 """Takes an error of 12/255 to one that is 0.09 dB better: too little to count as a stop too early."""
@@ -33,18 +34,6 @@ PATCHES = {
     (37, 25): (STOP,),  # 0.09 dB forgone: right enough
 }
 """Levels of each patch, degraded and clean, and what the agent does."""
-
-
-class Adder(nn.Module):
-    """A tool that adds a constant."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.shift = shift
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the images with the constant added."""
-        return images + self.shift
 
 
 class Planned(PaperPolicy):
@@ -92,7 +81,7 @@ def report() -> OracleReport:
 
 def lead_db(error: float, other: float) -> float:
     """By how much a patch of the other error is better."""
-    return -10 * log10(other**2 + 1e-10) + 10 * log10(error**2 + 1e-10)
+    return distance_db(other) - distance_db(error)
 
 
 def score(scores: Sequence[PolicyScore], name: str) -> PolicyScore:

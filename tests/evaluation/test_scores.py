@@ -12,7 +12,7 @@ from PIL import Image
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.evaluation.scores import STOPPED, Scores, measure_files, measure_patches, merge, summarise
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, pair_files
-from tests.toys import make_restorer
+from tests.toys import distance_db, make_restorer
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,11 +20,6 @@ Pixels = npt.NDArray[np.uint8]
 def uniform(*values: int) -> Pixels:
     """Patches of one colour each."""
     return np.stack([np.full((63, 63, 3), value, np.uint8) for value in values])
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-10 * np.log10(distance**2 + 1e-10))
 
 
 @pytest.fixture

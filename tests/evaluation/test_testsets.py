@@ -179,12 +179,12 @@ def test_patches_above_50_db_are_drawn_again(monkeypatch: pytest.MonkeyPatch) ->
     kept = generate([black], FAINT, 40)
     assert len(kept) == 40
     assert best_psnr_db(kept) <= 50
-    monkeypatch.setattr("rlrestore.evaluation.testsets.TOO_EASY_DB", np.inf)
+    monkeypatch.setattr("rlrestore.evaluation.testsets.LIMIT_DB", np.inf)
     assert best_psnr_db(generate([black], FAINT, 40)) > 50
 
 
 def test_photographs_that_never_degrade_are_refused(photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlrestore.evaluation.testsets.TOO_EASY_DB", 1.0)
+    monkeypatch.setattr("rlrestore.evaluation.testsets.LIMIT_DB", 1.0)
     with pytest.raises(DataError, match="expected 2 patches below 1 dB, got 0 in 40 draws"):
         generate([photo], MILD, 2)
 

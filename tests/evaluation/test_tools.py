@@ -14,6 +14,7 @@ from rlrestore.evaluation.testsets import PatchPairs, generate
 from rlrestore.evaluation.tools import ComparedToolbox, ToolsReport, compare_tools
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import distance_db
 
 Pixels = npt.NDArray[np.uint8]
 NOISE = ToolSpec("denoise", "noise", 10.0, 30.0, depth=3)
@@ -69,11 +70,6 @@ def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
         return PatchPairs(spec.name, degraded, clean)
 
     monkeypatch.setattr("rlrestore.evaluation.tools.generate", patches)
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-20 * np.log10(distance))
 
 
 def gains_db(shift: float) -> npt.NDArray[np.float64]:

@@ -17,16 +17,11 @@ from experiments.comparison import Estimate
 from rlrestore.evaluation.scores import STOPPED
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.toolbox.specs import TOOLS
-from tests.toys import make_restorer, save_toy
+from tests.toys import distance_db, make_restorer, save_toy
 
 TOY = 64 * 64 * 12_672
 """Multiply-adds of a toy's tool on a patch."""
 BRIGHTEN, DARKEN, KEEP, STOP = range(4)
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-10 * np.log10(distance**2 + 1e-10))
 
 
 @pytest.fixture

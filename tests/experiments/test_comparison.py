@@ -43,7 +43,7 @@ from experiments.contenders import (
 from rlrestore.errors import DataError
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
-from tests.toys import make_restorer, make_single, save_single, save_toy
+from tests.toys import distance_db, make_restorer, make_single, save_single, save_toy
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,11 +51,6 @@ Pixels = npt.NDArray[np.uint8]
 def uniform(*values: int) -> Pixels:
     """Patches of one colour each."""
     return np.stack([np.full((63, 63, 3), value, np.uint8) for value in values])
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-10 * np.log10(distance**2 + 1e-10))
 
 
 def assert_estimates(estimate: Estimate, values: npt.NDArray[np.float64]) -> None:
