@@ -32,7 +32,7 @@ UNREADABLE_NPZ = (
     *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
     *(MemoryError, OverflowError, RuntimeError),
 )
-"""What a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
+"""Errors that a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
 
 Grid = Literal["any", "aligned"]
 Sampler = Callable[[int, torch.Generator], Degradations]
@@ -44,7 +44,7 @@ class PatchPairs:
     """Degraded patches and their clean originals, as the bytes of image files.
 
     Attributes:
-        name: What the set is called in tables.
+        name: Name of the set in tables.
         degraded: `(N, H, W, 3)` uint8 RGB.
         clean: The same shape.
     """

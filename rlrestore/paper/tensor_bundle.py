@@ -42,12 +42,12 @@ Value = int | bytes
 
 
 class _DamageError(ValueError):
-    """What is wrong, before it is known in which file."""
+    """A damaged structure; the caller adds the name of the file."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the index says of one tensor.
+    """The index's entry of one tensor.
 
     Attributes:
         name: Its name.
@@ -67,7 +67,7 @@ class _Entry:
 
 
 class _Cursor:
-    """A place in some bytes, moving forward; what reaches over the end is damage."""
+    """A position in some bytes, moving forward; reading past the end is an error."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 0

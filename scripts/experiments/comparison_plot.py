@@ -1,30 +1,30 @@
-"""Quality against compute, drawn: what a chain has gained after each step, and what that took."""
+"""A plot of quality against compute: the gain of a chain after each step, and its multiply-adds."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.comparison import GRIDS, Comparison
-from experiments.contenders import Profile
+from experiments.methods import Profile
 from rlrestore.imaging.degradation.mixtures import MIXTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
-"""Those of Okabe and Ito, Color Universal Design, 2008, which the colour-blind can tell apart."""
+"""Of Okabe and Ito, Color Universal Design, 2008: distinguishable for colour-blind readers."""
 SHAPES = "osD^vP"
-"""Of single networks, which are a point each."""
+"""Markers of single networks, which are a point each."""
 GREY = "0.35"
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
     """Draw a panel for each mixture: a line for an agent's chain, a point for a single network.
 
-    What has no multiply-adds to count is a dotted level.
+    A method without convolutions to count is a dotted level.
 
     Args:
-        comparison: What was measured; the patches at any phase of the JPEG grid are drawn.
+        comparison: The results; the patches at any phase of the JPEG grid are drawn.
         path: The picture to write; its suffix says in which format.
     """
     from matplotlib.figure import Figure  # drawn without pyplot: no window, no global state
@@ -48,7 +48,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def _styles(profiles: Mapping[str, Profile]) -> dict[str, tuple[str, str]]:
-    """Return everybody's colour, and the shape of their points."""
+    """Return the colour and the marker of each method."""
     singles = [name for name, profile in profiles.items() if not profile.has_agent]
     return {
         name: (

@@ -1,4 +1,4 @@
-"""How fast ways of training the agent learn: the records of runs, the table and the plot of all of them."""
+"""Learning curves of training algorithms: the records of runs, their table and their plot."""
 
 import importlib.util
 import json
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENOUGH = 0.95
-"""Share of what q comes to at the end that counts as having learned."""
+"""Share of q's final return that counts as having learned."""
 BASELINES_DIFFER_DB = 0.01
-"""The oracle of two runs may differ by this through rounding; by more it had other tools or patches."""
+"""The oracles of two runs may differ by this through rounding; by more they had other tools or patches."""
 MARGIN_DB = 0.2
-"""What the plot shows beyond the oracle, and below the worst end of a run, or 0, which is doing nothing."""
+"""Margin of the plot above the oracle, and below the worst final return or 0, that of no action."""
 GRID = 200
 GREY = "0.35"
 HEAD = (
@@ -40,15 +40,15 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Learner:
-    """A way to train the agent.
+    """A training algorithm with its network.
 
     Attributes:
-        label: What the table and the plot call it.
+        label: Its name in the table and the plot.
         algo: `q`, `dqn` or `ppo`.
         network: A key of `rlrestore.agent.policy.POLICIES`.
-        colour: In the plot, one per way to learn, which the colour-blind can tell apart too.
+        colour: In the plot, one per algorithm, distinguishable for colour-blind readers.
         style: Of the line in the plot, one per network.
-        tried: How many tools `q` tries in a state; its default without it.
+        tried: Number of tools that `q` tries in a state; its default without it.
 
     Source: the colours are those of Okabe and Ito, Color Universal Design, 2008.
     """
@@ -61,7 +61,7 @@ class Learner:
     tried: int | None = None
 
 
-CONTENDERS = {
+LEARNERS = {
     "q": Learner("q", "q", "spectral", "#0072B2", "-"),
     "q-all": Learner("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
     "dqn": Learner("dqn", "dqn", "spectral", "#D55E00", "-"),
@@ -93,16 +93,16 @@ class Run:
     """One training from beginning to end.
 
     Attributes:
-        contender: A key of `CONTENDERS`.
+        learner: A key of `LEARNERS`.
         seed: Of the weights and the draws.
-        setup: What must be the same for runs to be compared.
+        setup: Settings that all compared runs share.
         oracle_db: Mean gain of the greedy oracle on the held-out patches.
         fixed_db: That of the best fixed chain.
         fixed_chain: The tools of that chain.
         curve: Measurements in the order of time; the last is the end.
     """
 
-    contender: str
+    learner: str
     seed: int
     setup: dict[str, Any]
     oracle_db: float
@@ -111,8 +111,8 @@ class Run:
     curve: tuple[Point, ...]
 
     def __post_init__(self) -> None:
-        if self.contender not in CONTENDERS:
-            raise ValueError(f"expected one of {', '.join(CONTENDERS)}, got {self.contender!r}")
+        if self.learner not in LEARNERS:
+            raise ValueError(f"expected one of {', '.join(LEARNERS)}, got {self.learner!r}")
         times = [point.seconds for point in self.curve]
         if not times or times[0] <= 0 or any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"expected points at growing times above 0, got them at {times}")
@@ -145,11 +145,11 @@ class Run:
 
 
 def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
-    """Read all runs of a folder, by contender in the order of `CONTENDERS`, then by seed.
+    """Read all runs of a folder, by learner in the order of `LEARNERS`, then by seed.
 
     Args:
         folder: Where the runs were written.
-        setup: What they must have.
+        setup: The settings that they must have.
 
     Raises:
         DataError: A file is something else, or a run cannot be compared with the others.
@@ -159,7 +159,7 @@ def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
         for name in run.setup.keys() | setup.keys():
             if run.setup.get(name) != setup.get(name):
                 raise DataError(
-                    f"{folder}: expected runs with {name} {setup.get(name)}, got {run.contender} of seed "
+                    f"{folder}: expected runs with {name} {setup.get(name)}, got {run.learner} of seed "
                     f"{run.seed} with {run.setup.get(name)}; give this comparison another --out"
                 )
         if abs(run.oracle_db - runs[0].oracle_db) > BASELINES_DIFFER_DB:
@@ -167,7 +167,7 @@ def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
                 f"{folder}: expected runs with the same tools and patches, got greedy oracles of "
                 f"{runs[0].oracle_db:.2f} and {run.oracle_db:.2f} dB; give this comparison another --out"
             )
-    found = {key: [run for run in runs if run.contender == key] for key in CONTENDERS}
+    found = {key: [run for run in runs if run.learner == key] for key in LEARNERS}
     return {key: of_one for key, of_one in found.items() if of_one}
 
 
@@ -183,10 +183,10 @@ def seconds_to(curve: Sequence[Point], level_db: float) -> float:
 
 
 def learning_table(runs: dict[str, list[Run]]) -> str:
-    """Return what the runs came to, as Markdown; `±` is half the range over the seeds."""
+    """Return the final results of the runs as Markdown; `±` is half the range over the seeds."""
     rows = [HEAD, tuple("---" for _ in HEAD)]
     level_db = ENOUGH * _mean([run.end.return_db for run in runs["q"]]) if "q" in runs else math.nan
-    rows += [_row(CONTENDERS[key].label, of_one, level_db) for key, of_one in runs.items()]
+    rows += [_row(LEARNERS[key].label, of_one, level_db) for key, of_one in runs.items()]
     one = next(iter(runs.values()))[0]
     chain = " → ".join(one.fixed_chain) or "no tool"
     return "\n".join(
@@ -254,7 +254,7 @@ def on_grid(
 
 
 def require_matplotlib() -> None:
-    """Check that a plot can be drawn, before hours are spent on what it shows.
+    """Check that a plot can be drawn, before hours of training.
 
     Raises:
         UsageError: The package matplotlib is missing.
@@ -267,7 +267,7 @@ def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
     """Draw return against time and against steps: the mean over the seeds in a band from worst to best.
 
     Args:
-        runs: By contender.
+        runs: By learner.
         path: The picture to write; its suffix says in which format.
     """
     from matplotlib.figure import Figure  # drawn without pyplot: no window, no global state
@@ -291,14 +291,14 @@ def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
 
 def _draw(axes: "Axes", runs: dict[str, list[Run]], position: Callable[[Point], float]) -> None:
     for key, of_one in runs.items():
-        contender = CONTENDERS[key]
+        learner = LEARNERS[key]
         places, returns = on_grid(of_one, position)
         mean = returns.mean(axis=0)
         axes.fill_between(
-            places, returns.min(axis=0), returns.max(axis=0), color=contender.colour, alpha=0.15, linewidth=0
+            places, returns.min(axis=0), returns.max(axis=0), color=learner.colour, alpha=0.15, linewidth=0
         )
-        axes.plot(places, mean, contender.style, color=contender.colour, label=contender.label)
-        axes.plot(places[-1], mean[-1], "o", color=contender.colour, markersize=4)
+        axes.plot(places, mean, learner.style, color=learner.colour, label=learner.label)
+        axes.plot(places[-1], mean[-1], "o", color=learner.colour, markersize=4)
     one = next(iter(runs.values()))[0]
     for level_db in (one.oracle_db, one.fixed_db, 0.0):
         axes.axhline(level_db, color=GREY, linestyle=":", linewidth=1)
@@ -307,11 +307,11 @@ def _draw(axes: "Axes", runs: dict[str, list[Run]], position: Callable[[Point], 
 
 
 def _name_levels(axes: "Axes", run: Run) -> None:
-    """Say what the dotted lines are: on the left, where an agent has learned nothing yet."""
+    """Label the dotted lines, on the left, where no curve is near."""
     for level_db, name in (
         (run.oracle_db, "greedy oracle"),
         (run.fixed_db, "best fixed chain"),
-        (0.0, "as it came"),
+        (0.0, "input"),
     ):
         axes.annotate(
             name,

@@ -1,4 +1,4 @@
-"""What noise looks like on the flat parts of a photograph: spectrum, correlations, strength by brightness."""
+"""Statistics of noise on flat parts of a photograph: spectrum, correlations, strength by brightness."""
 
 import warnings
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ def _blocks(image: Floats) -> Floats:
 
 
 def _is_flat(blocks: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which blocks hold nothing but a slope."""
+    """Return which blocks are flat but for a slope."""
     line = np.linspace(-1, 1, BLOCK_PX)
     luma = (blocks @ LUMA_WEIGHTS).reshape(len(blocks), -1)
     plane = np.stack(np.broadcast_arrays(np.ones((BLOCK_PX, BLOCK_PX)), line, line[:, None])).reshape(3, -1)

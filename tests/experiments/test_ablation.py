@@ -1,4 +1,4 @@
-"""Ablations: every variant of a toy by hand, and what the page says."""
+"""Ablations: every variant of a toy by hand, and the page."""
 
 import logging
 import sys
@@ -35,11 +35,11 @@ def pairs() -> PatchPairs:
 
 
 def test_half_of_each_kind_and_each_depth_of_the_toolbox_are_tried() -> None:
-    kept = {
+    tried = {
         name: [spec.name for spec, keep in zip(TOOLS, allowed, strict=True) if keep]
         for name, allowed in parts(TOOLS).items()
     }
-    assert kept == {
+    assert tried == {
         "half the toolbox: the first and third of each kind": [
             *("deblur-1", "deblur-3", "denoise-1", "denoise-3", "dejpeg-1", "dejpeg-3")
         ],
@@ -79,10 +79,10 @@ def test_rows_hold_gains_and_costs_worked_out_by_hand(pairs: PatchPairs) -> None
     )
     before_db, full_db, separate_db, oracle_db = map(distance_db, (0.2, 0.1375, 0.075, 0.0125))
     for name in ("dark", "few"):
-        assert full.leads[name] == Estimate(0, 0)
+        assert full.differences[name] == Estimate(0, 0)
         for found, expected_db in (
             (full.gains, full_db - before_db),
-            (separate.leads, separate_db - full_db),
+            (separate.differences, separate_db - full_db),
             (oracle.gains, oracle_db - before_db),
         ):
             assert found[name].mean == pytest.approx(expected_db, abs=2e-3)
@@ -94,8 +94,8 @@ def test_rows_hold_gains_and_costs_worked_out_by_hand(pairs: PatchPairs) -> None
 
 def row(name: str, lead_db: float) -> Row:
     gains = {"mild": Estimate(3 + lead_db, 0.1), "severe": Estimate(2.0, 0.1)}
-    leads = {"mild": Estimate(lead_db, 0.02), "severe": Estimate(-0.15, 0.01)}
-    return Row(name, gains, leads, 123.4e6, 1.5)
+    differences = {"mild": Estimate(lead_db, 0.02), "severe": Estimate(-0.15, 0.01)}
+    return Row(name, gains, differences, 123.4e6, 1.5)
 
 
 def test_the_page_holds_the_table_and_what_joint_training_is_worth() -> None:
