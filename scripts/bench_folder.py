@@ -30,6 +30,7 @@ from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.reporting import run_script
 from rlrestore.errors import RlrestoreError
+from rlrestore.evaluation.costs import synchronize
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.io.files import read_photo, write_photo
@@ -99,8 +100,7 @@ def time_networks(
     with ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         began = time.perf_counter()
         deque((pool.map if workers else map)(apply, copies, chains), maxlen=0)
-        if restorer.device.type == "cuda":
-            torch.cuda.synchronize(restorer.device)
+        synchronize(restorer.device)
         return time.perf_counter() - began
 
 

@@ -32,7 +32,7 @@ from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
-from rlrestore.evaluation.costs import multiply_adds_per_px
+from rlrestore.evaluation.costs import multiply_adds_per_px, synchronize
 from rlrestore.imaging.patches import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """The best sample of a batch size, and what it is beside the loop and the matrix product.
+    """The best sample of a batch size, relative to the loop and to the matrix product.
 
     Attributes:
         episodes: The batch size.
@@ -106,12 +106,6 @@ def now(device: torch.device) -> float:
     if device.type == "cpu" and torch.get_num_threads() == 1:
         return time.process_time()
     return time.perf_counter()
-
-
-def wait_for(device: torch.device) -> None:
-    """Let a device that computes beside the program come to the end of its work."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 class ToolClock:
@@ -166,10 +160,10 @@ def fastest(call: Callable[[], object], device: torch.device) -> float:
     call()
     seconds = []
     for _ in range(MATRIX_REPEATS):
-        wait_for(device)
+        synchronize(device)
         began = now(device)
         call()
-        wait_for(device)
+        synchronize(device)
         seconds.append(now(device) - began)
     return min(seconds)
 
@@ -213,7 +207,7 @@ class Rollouts:
         env = self.env
         env.bfloat16 = precision == "bfloat16"
         spent = torch.zeros((), dtype=torch.float64, device=env.device)
-        wait_for(env.device)
+        synchronize(env.device)
         self.clock.read()
         steps, began = 0, now(env.device)
         while steps == 0 or now(env.device) - began < seconds:
@@ -223,7 +217,7 @@ class Rollouts:
                 env.step(actions)
                 spent += self.costs[actions].sum()
             steps += env.max_steps
-        wait_for(env.device)
+        synchronize(env.device)
         elapsed = now(env.device) - began
         came = Sample(steps * env.num_envs / elapsed, self.clock.read() / elapsed, float(spent) / elapsed)
         if precision not in self.best or came.steps_per_s > self.best[precision].steps_per_s:

@@ -22,8 +22,8 @@ import torch
 from experiments.comparison import Settings, compare
 from experiments.comparison_plot import plot_comparison
 from experiments.comparison_report import Setup, describe_machine, results_page, shown_command, to_json
-from experiments.learning_curves import require_matplotlib
 from experiments.methods import load_methods
+from experiments.presentation import require_matplotlib
 from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script

@@ -27,8 +27,8 @@ from experiments.learning_curves import (
     learning_table,
     plot_runs,
     read_runs,
-    require_matplotlib,
 )
+from experiments.presentation import require_matplotlib
 from rlrestore.agent.dqn import TakenActions
 from rlrestore.agent.learn import TRAINING_RECIPES, VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut

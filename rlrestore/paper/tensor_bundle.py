@@ -4,7 +4,7 @@ A bundle is an index, `PREFIX.index`, beside the raw little-endian numbers, `PRE
 index is a table of LevelDB: sorted keys in blocks, found from a footer at the end of the file; a key shares
 its beginning with the one before. The key of a tensor is its name, its value a small protobuf message:
 type, shape, place in the data file, checksum. Every block and every tensor has a CRC-32C, and all are
-checked, so damage is found and not loaded. Nothing is allocated before a file is known to be that large.
+checked, so a damaged file is not loaded. Nothing is allocated before a file is known to be that large.
 
 Source: LevelDB, doc/table_format.md; TensorFlow, core/protobuf/tensor_bundle.proto.
 """

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from experiments.comparison import Estimate
-from experiments.comparison_report import markdown_table
+from experiments.presentation import markdown_table
 from rlrestore.agent.measure import greedy_oracle
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.rollout import greedy, roll_out

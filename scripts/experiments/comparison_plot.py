@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 from experiments.comparison import GRIDS, Comparison
 from experiments.methods import Profile
+from experiments.presentation import GREY, PALETTE, save_with_legend, style_axes
 from rlrestore.imaging.degradation.mixtures import MIXTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
-"""Of Okabe and Ito, Color Universal Design, 2008: distinguishable for colour-blind readers."""
 SHAPES = "osD^vP"
 """Markers of single networks, which are a point each."""
-GREY = "0.35"
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
@@ -38,13 +36,9 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
             _draw(axes, profile, comparison.curve((GRIDS[0], mixture), name), colour, shape)
         axes.set(title=mixture, xlabel="multiply-adds per patch, millions")
         axes.set_xlim(left=0)
-        axes.grid(visible=True, color="0.92")
-        axes.spines[["top", "right"]].set_visible(False)
+        style_axes(axes)
     panels[0].set(ylabel="gain in PSNR, dB")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_with_legend(figure, panels[0], path)
 
 
 def _styles(profiles: Mapping[str, Profile]) -> dict[str, tuple[str, str]]:
@@ -52,7 +46,7 @@ def _styles(profiles: Mapping[str, Profile]) -> dict[str, tuple[str, str]]:
     singles = [name for name, profile in profiles.items() if not profile.has_agent]
     return {
         name: (
-            COLOURS[number % len(COLOURS)],
+            PALETTE[number % len(PALETTE)],
             SHAPES[(singles.index(name) + 1) % len(SHAPES)] if name in singles else SHAPES[0],
         )
         for number, name in enumerate(profiles)

@@ -22,6 +22,7 @@ from experiments.comparison import (
 )
 from experiments.comparison_sets import TEXTURE
 from experiments.methods import AUTHORS
+from experiments.presentation import markdown_table
 from rlrestore.evaluation.scores import summarise
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
 
@@ -79,12 +80,6 @@ def describe_machine(device: torch.device) -> str:
     on_cpu = f"{threads} thread{'s' * (threads != 1)} of a cpu with {torch.backends.cpu.get_cpu_capability()}"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else on_cpu
     return f"{where}, torch {torch.__version__}, float32"
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, its first row being the head."""
-    head, *others = (f"| {' | '.join(cells)} |" for cells in rows)
-    return "\n".join([head, f"|{'---|' * len(rows[0])}", *others])
 
 
 def results_page(comparison: Comparison, setup: Setup) -> str:

@@ -1,6 +1,5 @@
 """Learning curves of training algorithms: the records of runs, their table and their plot."""
 
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrestore.errors import DataError, UsageError
+from experiments.presentation import (
+    BLUE,
+    GREEN,
+    GREY,
+    SKY,
+    VERMILION,
+    markdown_table,
+    save_with_legend,
+    style_axes,
+)
+from rlrestore.errors import DataError
 from rlrestore.toolbox.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -25,7 +34,6 @@ BASELINES_DIFFER_DB = 0.01
 MARGIN_DB = 0.2
 """Margin of the plot above the oracle, and below the worst final return or 0, that of no action."""
 GRID = 200
-GREY = "0.35"
 HEAD = (
     "trained by",
     "runs",
@@ -49,8 +57,6 @@ class Learner:
         colour: In the plot, one per algorithm, distinguishable for colour-blind readers.
         style: Of the line in the plot, one per network.
         tried: Number of tools that `q` tries in a state; its default without it.
-
-    Source: the colours are those of Okabe and Ito, Color Universal Design, 2008.
     """
 
     label: str
@@ -62,12 +68,12 @@ class Learner:
 
 
 LEARNERS = {
-    "q": Learner("q", "q", "spectral", "#0072B2", "-"),
-    "q-all": Learner("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
-    "dqn": Learner("dqn", "dqn", "spectral", "#D55E00", "-"),
-    "ppo": Learner("ppo", "ppo", "spectral", "#009E73", "-"),
-    "q-paper": Learner("q, the paper's network", "q", "paper", "#0072B2", "--"),
-    "dqn-paper": Learner("dqn, the paper's network", "dqn", "paper", "#D55E00", "--"),
+    "q": Learner("q", "q", "spectral", BLUE, "-"),
+    "q-all": Learner("q, all twelve tools tried", "q", "spectral", SKY, "-", tried=12),
+    "dqn": Learner("dqn", "dqn", "spectral", VERMILION, "-"),
+    "ppo": Learner("ppo", "ppo", "spectral", GREEN, "-"),
+    "q-paper": Learner("q, the paper's network", "q", "paper", BLUE, "--"),
+    "dqn-paper": Learner("dqn, the paper's network", "dqn", "paper", VERMILION, "--"),
 }
 
 
@@ -184,14 +190,14 @@ def seconds_to(curve: Sequence[Point], level_db: float) -> float:
 
 def learning_table(runs: dict[str, list[Run]]) -> str:
     """Return the final results of the runs as Markdown; `±` is half the range over the seeds."""
-    rows = [HEAD, tuple("---" for _ in HEAD)]
+    rows: list[tuple[str, ...]] = [HEAD]
     level_db = ENOUGH * _mean([run.end.return_db for run in runs["q"]]) if "q" in runs else math.nan
     rows += [_row(LEARNERS[key].label, of_one, level_db) for key, of_one in runs.items()]
     one = next(iter(runs.values()))[0]
     chain = " → ".join(one.fixed_chain) or "no tool"
     return "\n".join(
         [
-            *(f"| {' | '.join(cells)} |" for cells in rows),
+            markdown_table(rows),
             "",
             f"Greedy oracle {one.oracle_db:.2f} dB; best fixed chain {one.fixed_db:.2f} dB ({chain}). "
             f"Setup: {', '.join(f'{name} {value}' for name, value in one.setup.items())}. "
@@ -253,16 +259,6 @@ def on_grid(
     return np.exp(grid), np.stack(returns)
 
 
-def require_matplotlib() -> None:
-    """Check that a plot can be drawn, before hours of training.
-
-    Raises:
-        UsageError: The package matplotlib is missing.
-    """
-    if importlib.util.find_spec("matplotlib") is None:  # an extra
-        raise UsageError("the plot needs matplotlib: pip install 'rlrestore[research]'")
-
-
 def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
     """Draw return against time and against steps: the mean over the seeds in a band from worst to best.
 
@@ -283,10 +279,7 @@ def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
     lowest = min(0.0, *(run.end.return_db for run in every))
     time_axes.set_ylim(lowest - MARGIN_DB, every[0].oracle_db + MARGIN_DB)
     _name_levels(steps_axes, every[0])
-    handles, labels = time_axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_with_legend(figure, time_axes, path)
 
 
 def _draw(axes: "Axes", runs: dict[str, list[Run]], position: Callable[[Point], float]) -> None:
@@ -302,8 +295,7 @@ def _draw(axes: "Axes", runs: dict[str, list[Run]], position: Callable[[Point], 
     one = next(iter(runs.values()))[0]
     for level_db in (one.oracle_db, one.fixed_db, 0.0):
         axes.axhline(level_db, color=GREY, linestyle=":", linewidth=1)
-    axes.grid(visible=True, color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
 
 
 def _name_levels(axes: "Axes", run: Run) -> None:

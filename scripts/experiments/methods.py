@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.rollout import Rollout, fixed, roll_out
 from rlrestore.devices import resolve_device
 from rlrestore.envs.transition import NO_ACTION
 from rlrestore.errors import RlrestoreError, UsageError
-from rlrestore.evaluation.costs import count_multiply_adds, executed, tool_multiply_adds
+from rlrestore.evaluation.costs import count_multiply_adds, executed, parameter_count, tool_multiply_adds
 from rlrestore.evaluation.scores import STOPPED, PhotoChain, action_names, photo_chain, to_images
 from rlrestore.evaluation.tools import short_names
 from rlrestore.imaging.patches import PATCH
@@ -206,8 +206,8 @@ def agent_method(restorer: Restorer, name: str) -> Method:
         name=name,
         about=(family, *training_lines(restorer.card)),
         action_names=action_names(restorer),
-        tool_parameters=_parameters(toolbox),
-        agent_parameters=_parameters(policy),
+        tool_parameters=parameter_count(toolbox),
+        agent_parameters=parameter_count(policy),
         tool_multiply_adds=tool_multiply_adds(toolbox),
         agent_multiply_adds=count_multiply_adds(lambda: _evaluate_agent(policy)),
     )
@@ -242,7 +242,7 @@ def network_method(toolbox: Toolbox, name: str, card: Mapping[str, Any]) -> Meth
             *training_lines(card),
         ),
         action_names=(spec.name, STOP_NAME),
-        tool_parameters=_parameters(toolbox),
+        tool_parameters=parameter_count(toolbox),
         agent_parameters=0,
         tool_multiply_adds=tool_multiply_adds(toolbox),
         agent_multiply_adds=0,
@@ -291,10 +291,6 @@ def smooth_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     strengths = (NLM_STRENGTH, NLM_STRENGTH, NLM_TEMPLATE, NLM_SEARCH)
     smoothed = cv2.fastNlMeansDenoisingColored(np.ascontiguousarray(pixels[..., ::-1]), None, *strengths)
     return np.ascontiguousarray(smoothed[..., ::-1]).astype(np.uint8, copy=False)
-
-
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _evaluate_agent(policy: AnyPolicy) -> None:

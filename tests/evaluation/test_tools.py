@@ -23,7 +23,7 @@ MIXTURE = ToolSpec("single", "mixture", 12.0, 17.0, depth=8)
 
 
 class Adder(nn.Module):
-    """A tool that adds a constant, and remembers what it was given."""
+    """A tool that adds a constant, and records its inputs."""
 
     def __init__(self, shift: float) -> None:
         super().__init__()

@@ -150,7 +150,7 @@ def compare(
     return compare
 
 
-def test_all_contenders_on_toys(
+def test_all_learners_on_toys(
     compare: Callable[..., int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

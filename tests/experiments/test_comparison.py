@@ -90,7 +90,7 @@ def test_photographs_are_restored_whole(make_photograph: Callable[..., Pixels]) 
     ]
 
 
-def test_contenders_take_turns_and_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_alternate_and_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[tuple[str, int]] = []
 
     def fake(name: str) -> Method:

@@ -85,7 +85,7 @@ def test_the_samples_print_the_authors_numbers(
 def test_the_tiles_of_a_whole_image_vote_as_the_authors_did(
     imported: tuple[Toolbox, PaperPolicy], samples: Path, number: int
 ) -> None:
-    """Theirs saw the image as it is through networks for transposed ones; ours sees its transpose."""
+    """Their networks, made for transposed images, take the image as it is; ours take its transpose."""
     toolbox, policy = imported
     image = read(samples / "mine" / f"{number}.jpg").transpose(2, 3)
     height, width = image.shape[2:]
