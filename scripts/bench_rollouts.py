@@ -34,6 +34,7 @@ from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
 from rlrestore.evaluation.costs import multiply_adds_per_px, synchronize
 from rlrestore.imaging.patches import PATCH
+from rlrestore.toolbox.storage import write_atomically
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = (1, 8, 64, 512, 2048, 8192)
@@ -299,7 +300,8 @@ def main() -> None:
         reports.append(measure_device(resolve_device(name), args))
         print_report(reports[-1])
     if args.json:
-        args.json.write_text(json.dumps([asdict(report) for report in reports], indent=1) + "\n")
+        content = json.dumps([asdict(report) for report in reports], indent=1) + "\n"
+        write_atomically(args.json, content.encode())
 
 
 def numbers(text: str) -> tuple[int, ...]:
