@@ -19,13 +19,13 @@ from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
 from rlrestore.envs.recipes import Blend, Cameras, Films, PairRecipe, SingleDistortions, Untouched
-from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
 from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_pairs
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
 from rlrestore.toolbox.toolbox import Toolbox

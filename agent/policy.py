@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.imaging.degradation.jpeg import BLOCK
+from rlrestore.imaging.patches import PATCH
 
 Hidden = tuple[Tensor, Tensor]
 """The LSTM's memory: two tensors `(B, memory)`."""
 
-PATCH_SIZE = 63
 MAX_STEPS = 3
 TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
@@ -102,7 +102,7 @@ class Policy(nn.Module):
     def __init__(
         self,
         tools: int,
-        patch_size: int = PATCH_SIZE,
+        patch_size: int = PATCH,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
         sizes: PolicySizes = USUAL_SIZES,
@@ -161,7 +161,7 @@ class Policy(nn.Module):
 class PaperTrunk(nn.Module):
     """The authors' four stride-2 convolutions and their linear layer: `(B, 3, P, P)` to `(B, 32)`."""
 
-    def __init__(self, patch_size: int = PATCH_SIZE) -> None:
+    def __init__(self, patch_size: int = PATCH) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Conv2d(*layer, stride=2) for layer in PAPER_LAYERS)
         side = -(-patch_size // 16)
@@ -204,7 +204,7 @@ class PaperPolicy(nn.Module):
     def __init__(
         self,
         tools: int,
-        patch_size: int = PATCH_SIZE,
+        patch_size: int = PATCH,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
     ) -> None:

@@ -36,10 +36,10 @@ from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
-from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
+from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.degradation.jpeg import BLOCK
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.sources import PATCH, MixtureSource, PairSource
+from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.envs.transition import EpisodeState, observe
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 

@@ -19,8 +19,9 @@ from rlrestore.envs.setup import (
     observation_space,
     torch_generator,
 )
-from rlrestore.envs.sources import PATCH, PairSource
+from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
+from rlrestore.imaging.patches import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
 

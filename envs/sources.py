@@ -17,12 +17,8 @@ from torch import Tensor
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.errors import DataError
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import LIMIT_DB, PATCH, PhotoBank
 
-PATCH = 63
-"""Side of a patch in pixels."""
-LIMIT_DB = 50.0
-"""Pairs above this PSNR are dropped."""
 MAX_ROUNDS = 100
 
 PairSource = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]

@@ -1,10 +1,10 @@
-"""Measure what each part of a model is worth: one table, by the same patches without it.
+"""Ablations of a model: one table, of the same patches without one of its parts.
 
     python scripts/ablate.py --data div2k_valid_256/
     python scripts/ablate.py --data div2k_valid_256/ --model MODEL --separate TRAINED_APART
 
 Writes `ablations.md` into --out: the model, without joint training, without the stop action, with 1 to 5
-steps, with half of its toolbox, with shallow or deep tools alone, and what oracles make of the same tools.
+steps, with half of its toolbox, with shallow or deep tools alone, and greedy oracles with the same tools.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Do it, and say in a line what is wrong with a request."""
+    """Run the ablations; print a user error in one line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     return run_script(build_parser(), run)
 

@@ -1,12 +1,12 @@
-"""Measure what a folder of small photographs costs beyond the networks: reading, looking, writing.
+"""Measure what a folder of small photographs costs beyond the tools: reading, the agent, writing.
 
     python scripts/bench_folder.py --data div2k_valid_256/ --count 100
 
-Windows of 256×256 pixels are damaged by random draws of the moderate mixture, written as PNG, and restored by
-one call of `rlrestore restore`. Then the very tools that were applied are applied once more to the same
-pixels, in memory and without anything else: the bare networks, one photograph after another by all cores and
-side by side, a core each. All take turns, and the shortest time of each counts. Times are only good on an
-idle machine.
+Windows of 256×256 pixels are degraded by random draws of the moderate mixture, written as PNG, and restored
+by one call of `rlrestore restore`. Then the tools of each chain are applied once more to the same pixels, in
+memory and without anything else: the bare networks, one photograph after another by all cores and side by
+side, a core each. The measurements alternate, and the shortest time of each counts. Times are only good on
+an idle machine.
 """
 
 import argparse
@@ -54,8 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_damaged(photos: Sequence[Pixels], count: int, folder: Path) -> None:
-    """Write so many damaged windows of photographs, numbered in their order."""
+def write_degraded(photos: Sequence[Pixels], count: int, folder: Path) -> None:
+    """Write `count` degraded windows of photographs, numbered in their order."""
     cut = [photo[:SIDE, :SIDE] for photo in itertools.islice(itertools.cycle(photos), count)]
     for number, (degraded, _) in enumerate(degraded_photos(cut, MODERATE, seed=0)):
         write_photo(folder / f"{number:05d}.png", as_photo(degraded))
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "in"
         folder.mkdir()
-        write_damaged(photos, args.count, folder)
+        write_degraded(photos, args.count, folder)
         images = [to_planes(read_photo(path)) for path in sorted(folder.iterdir())]
         whole, alone, beside = [], [], []
         for number in range(args.rounds):

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from rlrestore.devices import resolve_device
+from rlrestore.evaluation.costs import synchronize
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
 from rlrestore.imaging.degradation.mixtures import MODERATE
@@ -30,8 +31,7 @@ def fastest_seconds(device: torch.device, rounds: int, call: Callable[[], object
     for number in range(rounds + 1):
         began = clock()
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         if number:
             fastest = min(fastest, clock() - began)
     return fastest

@@ -31,8 +31,10 @@ from rlrestore.devices import resolve_device, training_precision
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
-from rlrestore.envs.sources import PATCH, PairSource
-from rlrestore.evaluation.costs import multiply_adds_per_px
+from rlrestore.envs.sources import PairSource
+from rlrestore.evaluation.costs import multiply_adds_per_px, synchronize
+from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.imaging.patches import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = (1, 8, 64, 512, 2048, 8192)
@@ -60,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """The best sample of a batch size, and what it is beside the loop and the matrix product.
+    """The best sample of a batch size, relative to the loop and to the matrix product.
 
     Attributes:
         episodes: The batch size.
@@ -105,12 +107,6 @@ def now(device: torch.device) -> float:
     if device.type == "cpu" and torch.get_num_threads() == 1:
         return time.process_time()
     return time.perf_counter()
-
-
-def wait_for(device: torch.device) -> None:
-    """Let a device that computes beside the program come to the end of its work."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 class ToolClock:
@@ -165,10 +161,10 @@ def fastest(call: Callable[[], object], device: torch.device) -> float:
     call()
     seconds = []
     for _ in range(MATRIX_REPEATS):
-        wait_for(device)
+        synchronize(device)
         began = now(device)
         call()
-        wait_for(device)
+        synchronize(device)
         seconds.append(now(device) - began)
     return min(seconds)
 
@@ -212,7 +208,7 @@ class Rollouts:
         env = self.env
         env.bfloat16 = precision == "bfloat16"
         spent = torch.zeros((), dtype=torch.float64, device=env.device)
-        wait_for(env.device)
+        synchronize(env.device)
         self.clock.read()
         steps, began = 0, now(env.device)
         while steps == 0 or now(env.device) - began < seconds:
@@ -222,7 +218,7 @@ class Rollouts:
                 env.step(actions)
                 spent += self.costs[actions].sum()
             steps += env.max_steps
-        wait_for(env.device)
+        synchronize(env.device)
         elapsed = now(env.device) - began
         came = Sample(steps * env.num_envs / elapsed, self.clock.read() / elapsed, float(spent) / elapsed)
         if precision not in self.best or came.steps_per_s > self.best[precision].steps_per_s:
@@ -304,7 +300,8 @@ def main() -> None:
         reports.append(measure_device(resolve_device(name), args))
         print_report(reports[-1])
     if args.json:
-        args.json.write_text(json.dumps([asdict(report) for report in reports], indent=1) + "\n")
+        content = json.dumps([asdict(report) for report in reports], indent=1) + "\n"
+        write_atomically(args.json, content.encode())
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
-"""Compare the ways to train the agent: return on held-out patches against time and against steps.
+"""Compare algorithms that train the agent: return on held-out patches against time and against steps.
 
     python scripts/compare_learning.py --data PHOTOS --minutes 20 --out runs/learning --plot docs/learning.png
 
-Every contender is trained once per seed on the same tools, and measured now and then on the same patches of
-the moderate mixture of the held-out photographs; the time of measuring is not counted. Each run becomes one
-file in --out, and a run that has its file is not done again: share the runs among processes by --contenders
-and --seeds, and call it once more at the end. The table, in Markdown, and the plot are of all runs in --out.
+Every learner is trained once per seed on the same tools, and measured at growing intervals on the same
+patches of the moderate mixture of the held-out photographs; the time of measuring is not counted. Each run
+becomes one file in --out, and a run that has its file is not repeated: share the runs among processes by
+--learners and --seeds, and call the script once more at the end. The table, in Markdown, and the plot are of
+all runs in --out.
 """
 
 import argparse
@@ -20,15 +21,15 @@ from typing import Any
 import torch
 
 from experiments.learning_curves import (
-    CONTENDERS,
+    LEARNERS,
     Learner,
     Point,
     Run,
     learning_table,
     plot_runs,
     read_runs,
-    require_matplotlib,
 )
+from experiments.presentation import require_matplotlib
 from rlrestore.agent.dqn import TakenActions
 from rlrestore.agent.learn import TRAINING_RECIPES, VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut
@@ -38,10 +39,10 @@ from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.cli.arguments import positive_float, positive_int, seed_number
 from rlrestore.devices import resolve_device
-from rlrestore.envs.sources import PATCH, MixtureSource
+from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PATCH, PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -49,15 +50,15 @@ from rlrestore.toolbox.trainer import Budget, Trainer, Watch
 
 HELD_OUT_SEED = 0
 FIRST_SECONDS, GROWTH = 10.0, 1.35
-"""When a training is first measured, and by what the time grows from one measurement to the next."""
+"""Time of the first measurement, and the factor from one measurement to the next."""
 FEWEST_POINTS = 16
-"""A short training is first measured after this part of its time."""
+"""A short training is first measured after this fraction of its time."""
 
 log = logging.getLogger("compare_learning")
 
 
 class Recorder:
-    """Measures an agent in training at moments that grow apart, and keeps the points."""
+    """Measures an agent in training at growing intervals, and records the points."""
 
     def __init__(self, policy: AnyPolicy, held_out: HeldOut, minutes: float) -> None:
         """Begin.
@@ -98,30 +99,30 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class Arena:
-    """What all runs share; what is costly is read or measured when the first run needs it.
+class Experiment:
+    """What all runs share; costly parts are read or measured when the first run needs them.
 
     Attributes:
         data: Folder of photographs.
-        tools: Name or folder of a model with trained tools.
+        model: Name or folder of a model with trained tools.
         device: Where to train.
         minutes: Of each run.
         threads: That torch uses on the CPU.
     """
 
     data: Path
-    tools: str
+    model: str
     device: torch.device
     minutes: float
     threads: int
 
     @property
     def setup(self) -> dict[str, Any]:
-        """What the file of a run says of it."""
+        """The settings that the file of a run records."""
         return {
             "minutes": self.minutes,
             "data": self.data.name,
-            "tools": self.tools,
+            "toolbox": self.model,
             "device": self.device.type,
             "threads": self.threads,
             "patches": VALIDATION_EPISODES,
@@ -130,7 +131,7 @@ class Arena:
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools."""
-        return load_toolbox(self.tools, self.device)
+        return load_toolbox(self.model, self.device)
 
     @cached_property
     def bank(self) -> PhotoBank:
@@ -141,26 +142,26 @@ class Arena:
 
     @cached_property
     def held_out(self) -> HeldOut:
-        """Patches to measure on, with what the tools could do for them."""
+        """Patches to measure on, with the returns of the oracle and of the best fixed chain."""
         bank = PhotoBank.from_folder(
             self.data, "validation", smallest_side=context_side(PATCH), device=self.device
         )
         return moderate_held_out(self.toolbox, bank, HELD_OUT_SEED, MAX_STEPS)
 
     def run(self, key: str, seed: int) -> Run:
-        """Train one contender.
+        """Train one learner.
 
         Raises:
             UsageError: There is nothing to train on, or no time for one round.
             RlrestoreError: The training diverged.
         """
         held_out = self.held_out
-        contender = CONTENDERS[key]
-        policy = untrained(POLICIES[contender.network], self.toolbox.stop, seed).to(self.device)
+        learner = LEARNERS[key]
+        policy = untrained(POLICIES[learner.network], self.toolbox.stop, seed).to(self.device)
         recorder = Recorder(policy, held_out, self.minutes)
-        self._train(contender, policy, seed, recorder.watch)
+        self._train(learner, policy, seed, recorder.watch)
         return Run(
-            contender=key,
+            learner=key,
             seed=seed,
             setup=self.setup,
             oracle_db=held_out.oracle_db,
@@ -169,15 +170,15 @@ class Arena:
             curve=recorder.curve(),
         )
 
-    def _train(self, contender: Learner, policy: AnyPolicy, seed: int, watch: Watch) -> None:
+    def _train(self, learner: Learner, policy: AnyPolicy, seed: int, watch: Watch) -> None:
         source, budget = MixtureSource(self.bank, TRAINING_RECIPES["paper"]), Budget(minutes=self.minutes)
-        if contender.algo == "ppo":
+        if learner.algo == "ppo":
             if not isinstance(policy, Policy):
                 raise UsageError("expected PPO to train the network that sees the spectrum")
             fit_ppo(policy, self.toolbox, source, budget, PpoSettings(seed=seed), watch)
             return
-        tried = {} if contender.tried is None else {"tried": contender.tried}
-        learning = TriedActions(**tried) if contender.algo == "q" else TakenActions()
+        tried = {} if learner.tried is None else {"tried": learner.tried}
+        learning = TriedActions(**tried) if learner.algo == "q" else TakenActions()
         settings = AgentSettings(seed=seed)
         training = AgentTraining(policy, self.toolbox, source, learning, settings, self.device)
         with tempfile.TemporaryDirectory() as folder:
@@ -191,14 +192,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of photographs")
     parser.add_argument(
-        "--tools", default="default", metavar="M", help="a model with trained tools (default: default)"
+        "--toolbox", default="default", metavar="M", help="a model with trained tools (default: default)"
     )
     parser.add_argument("--minutes", type=positive_float, required=True, help="training time of each run")
     parser.add_argument(
         "--seeds", nargs="+", type=seed_number, default=[0, 1, 2], metavar="N", help="(default: 0 1 2)"
     )
     parser.add_argument(
-        "--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="(default: all)"
+        "--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS), help="(default: all)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a file per run goes here")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw all runs in --out")
@@ -210,7 +211,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Do the runs that are missing, print the table, and draw the plot; return how many runs failed.
+    """Do the missing runs, print the table, and draw the plot; return the number of failed runs.
 
     Raises:
         UsageError: No time for a round, an unknown device, or runs in `--out` that cannot be compared.
@@ -218,25 +219,25 @@ def compare(args: argparse.Namespace) -> int:
     if args.plot is not None:
         require_matplotlib()
     torch.set_num_threads(args.threads)
-    arena = Arena(args.data, args.tools, resolve_device(args.device), args.minutes, args.threads)
+    experiment = Experiment(args.data, args.toolbox, resolve_device(args.device), args.minutes, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    read_runs(args.out, arena.setup)  # of another setup: better said before a training than after it
+    read_runs(args.out, experiment.setup)  # an error about another setup comes before a training
     failed = 0
     for seed in args.seeds:
-        for key in args.contenders:
+        for key in args.learners:
             path = args.out / f"{key}-{seed}.json"
             if path.exists():
-                log.info("%s, seed %d: done, in %s", CONTENDERS[key].label, seed, path)
+                log.info("%s, seed %d: done, in %s", LEARNERS[key].label, seed, path)
                 continue
-            log.info("%s, seed %d", CONTENDERS[key].label, seed)
+            log.info("%s, seed %d", LEARNERS[key].label, seed)
             try:
-                arena.run(key, seed).write(path)
+                experiment.run(key, seed).write(path)
             except UsageError:
                 raise
-            except RlrestoreError as error:  # it may not end the runs that come after it
+            except RlrestoreError as error:  # the other runs go on
                 log.error("%s", error)
                 failed += 1
-    runs = read_runs(args.out, arena.setup)
+    runs = read_runs(args.out, experiment.setup)
     if runs:
         print(learning_table(runs))
     if runs and args.plot is not None:
@@ -245,7 +246,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Compare, and say in a line what is wrong with a request."""
+    """Run the comparison; print a user error in one line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = build_parser()
     try:

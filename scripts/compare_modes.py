@@ -3,9 +3,9 @@
     python scripts/compare_modes.py --data kodak24/
     python scripts/compare_modes.py --data PHOTOS --part validation
 
-Each photograph is degraded in each way of `experiments/varying.py` and restored by one chain for all of it
-and by one for every region. With `--part validation` only the files take part that no training on this
-folder has seen: to choose the rules of the local mode by.
+Each photograph is degraded by each kind of `experiments/varying.py` and restored in global and in local mode.
+With `--part validation` only the files are used that every training on this folder holds out: to choose the
+rules of the local mode by.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from experiments.modes import compare_modes, modes_table
 from experiments.varying import KINDS
+from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.patches import choose_part
 from rlrestore.restorer import Restorer
@@ -36,12 +37,12 @@ def main() -> None:
 
     photos = [read_rgb8(path) for path in choose_part(list_photos(args.data), args.part)]
     restorer = Restorer.from_pretrained(args.model, args.device)
-    watched = sys.stderr.isatty()
-    scores = [compare_modes(restorer, photos, kind, args.seed, watched) for kind in args.kinds]
+    progress = sys.stderr.isatty()
+    scores = [compare_modes(restorer, photos, kind, args.seed, progress) for kind in args.kinds]
     print(modes_table(scores))
     if args.json is not None:
         content = {part.kind: part.to_json() for part in scores}
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_atomically(args.json, (json.dumps(content, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

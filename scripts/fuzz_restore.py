@@ -239,15 +239,15 @@ OPTIONS = (
 )
 
 
-class Outcome(NamedTuple):
-    """What became of a case: its kind of degradation, the exit code, and what was done that must not be."""
+class CaseResult(NamedTuple):
+    """The result of a case: its kind, the exit code, and the rules that it broke."""
 
     kind: str
     code: int
     problems: tuple[str, ...]
 
 
-def run_case(seed: int, model: Path) -> Outcome:
+def run_case(seed: int, model: Path) -> CaseResult:
     """Make a case, run it, and look at what it left."""
     rng = random.Random(seed)  # noqa: S311  # nothing secret
     with tempfile.TemporaryDirectory() as name:
@@ -288,7 +288,7 @@ def run_case(seed: int, model: Path) -> Outcome:
         problems += sound_files.problems(folder, out, errors.getvalue())
         if out.is_dir():
             out.chmod(0o700)
-    return Outcome(kind.__name__, code, tuple(problems))
+    return CaseResult(kind.__name__, code, tuple(problems))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -337,11 +337,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder))
         for seed in range(args.seed, args.seed + args.cases):
-            outcome = run_case(seed, Path(folder))
-            ended[outcome.kind, outcome.code] += 1
-            failed += bool(outcome.problems)
-            if outcome.problems:
-                print(f"seed {seed}: {outcome.kind}: {'; '.join(outcome.problems)}", flush=True)
+            result = run_case(seed, Path(folder))
+            ended[result.kind, result.code] += 1
+            failed += bool(result.problems)
+            if result.problems:
+                print(f"seed {seed}: {result.kind}: {'; '.join(result.problems)}", flush=True)
     for (kind, code), count in sorted(ended.items()):
         print(f"{kind}: {count} ended with {code}")
     print(f"{args.cases - failed} of {args.cases} cases passed")

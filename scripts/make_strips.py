@@ -2,10 +2,11 @@
 
     python scripts/make_strips.py --data div2k_valid_256/ --out docs --single single/ --authors paper/
 
-Every photograph is damaged once for each mixture, and restored as a whole. `chains_MIXTURE.png` shows those
-that a rule chooses by the gains of all (`rlrestore/strips.py`), the failures among them; `strip.png` that of
-median gain of each mixture. --single is a model folder with one tool, as `scripts/train_single.py` writes it,
---authors one that `rlrestore import-paper` writes; without them their cells are left out.
+Every photograph is degraded once for each mixture, and restored in global mode. `chains_MIXTURE.png` shows
+those that a rule selects by the gains of all (`scripts/experiments/strips.py`), the failures among them;
+`strip.png` shows that of median gain of each mixture. --single is a model folder with one tool, as
+`scripts/train_single.py` writes it, --authors one that `rlrestore import-paper` writes; without them their
+cells are left out.
 """
 
 import argparse
@@ -50,14 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_methods(args: argparse.Namespace) -> dict[str, strips.Method]:
+def read_restorers(args: argparse.Namespace) -> dict[str, strips.PhotoRestorer]:
     """Read the models, by the names that the pictures give them; say which are missing.
 
     Raises:
         ModelError: One is damaged, or the single network is more than one tool.
     """
     ours = Restorer.from_pretrained(args.model, args.device)
-    methods = {f"model {Path(args.model).resolve().name}": strips.by_agent(ours)}
+    restorers = {f"model {Path(args.model).resolve().name}": strips.agent_restorer(ours)}
     if args.single is not None:
         toolbox = load_toolbox(args.single, resolve_device(args.device))
         if len(toolbox.specs) != 1:
@@ -65,13 +66,13 @@ def read_methods(args: argparse.Namespace) -> dict[str, strips.Method]:
                 f"expected one tool in {args.single}, got {', '.join(toolbox.names)}; "
                 "give a folder that scripts/train_single.py wrote"
             )
-        methods[SINGLE] = strips.by_network(toolbox)
+        restorers[SINGLE] = strips.network_restorer(toolbox)
     if args.authors is not None:
-        methods[AUTHORS] = strips.by_agent(Restorer.from_pretrained(args.authors, args.device))
+        restorers[AUTHORS] = strips.agent_restorer(Restorer.from_pretrained(args.authors, args.device))
     for option, name in (("--single", SINGLE), ("--authors", AUTHORS)):
-        if name not in methods:
+        if name not in restorers:
             say(f"no {option}: the cells of the {name} are left out")
-    return methods
+    return restorers
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -83,15 +84,17 @@ def save(picture: Image.Image, path: Path) -> None:
 
 
 def choose_rows(
-    photos: Mapping[str, Pixels], mixture: Mixture, methods: strips.Methods, seed: int
-) -> tuple[strips.Gains, dict[strips.Choice, strips.Example]]:
-    """Measure every photograph of one mixture, and return the gains, and what is shown and why."""
+    photos: Mapping[str, Pixels], mixture: Mixture, restorers: strips.PhotoRestorers, seed: int
+) -> tuple[strips.Gains, dict[strips.Choice, strips.RestoredPhoto]]:
+    """Measure every photograph of one mixture; return the gains, and the selected photographs."""
     names, pixels = list(photos), list(photos.values())
-    gains = strips.measure_gains(pixels, mixture, seed, methods, sys.stderr.isatty())
+    gains = strips.measure_gains(pixels, mixture, seed, restorers, sys.stderr.isatty())
     shown = {}
     for choice in gains.choose():
         degradation = draw_degradation(mixture, seed, choice.index)
-        shown[choice] = strips.make_example(names[choice.index], pixels[choice.index], degradation, methods)
+        shown[choice] = strips.restore_photo(
+            names[choice.index], pixels[choice.index], degradation, restorers
+        )
     return gains, shown
 
 
@@ -105,24 +108,24 @@ def make(args: argparse.Namespace) -> None:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write into {args.out} ({error.strerror}); choose another folder") from error
-    methods = read_methods(args)
+    restorers = read_restorers(args)
     names = [path.relative_to(args.data).as_posix() for path in list_photos(args.data)]
     photos = dict(list(zip(names, read_photos(args.data), strict=True))[: args.limit])
-    source = strips.Source(args.data.resolve().name, len(photos), args.seed)
-    medians: dict[str, strips.Example] = {}
+    source = strips.PhotoSet(args.data.resolve().name, len(photos), args.seed)
+    medians: dict[str, strips.RestoredPhoto] = {}
     figures: list[str] = []
     for mixture in MIXTURES.values():
-        gains, shown = choose_rows(photos, mixture, methods, args.seed)
+        gains, shown = choose_rows(photos, mixture, restorers, args.seed)
         figures.append(f"{mixture.name}: {gains.means()}")
         print(figures[-1], flush=True)
-        rows = {f"{choice.why}: {example.what}": example for choice, example in shown.items()}
+        rows = {f"{choice.why}: {photo.what}": photo for choice, photo in shown.items()}
         picture = strips.draw(
             f"The {mixture.name} mixture", strips.chains_legend(source, mixture.name, gains), rows
         )
         save(picture, args.out / f"chains_{mixture.name}.png")
         medians |= {
-            f"{mixture.name}: {example.what}": example
-            for choice, example in shown.items()
+            f"{mixture.name}: {photo.what}": photo
+            for choice, photo in shown.items()
             if strips.MEDIAN in choice.reasons
         }
     legend = strips.medians_legend(source, figures)
@@ -130,7 +133,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Draw the pictures, and say in a line what went wrong."""
+    """Draw the pictures; print a user error in one line."""
     return run_script(build_parser(), make)
 
 

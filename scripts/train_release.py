@@ -7,8 +7,8 @@ chains, which undo what was done to a patch, pull them apart. Then the agent lea
 tools are trained along its chains and planned ones, and it is trained once more on what they have become.
 
 Stopped at any point, the same command goes on where it was, on another device if need be. With --start the
-training begins with a finished model and keeps to the last two parts. The card tells of every part, and, with
---test, what the model came to.
+training begins with a finished model and runs the last two parts only. The card records every part, and, with
+--test, the scores of the model.
 """
 
 import argparse

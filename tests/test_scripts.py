@@ -53,20 +53,6 @@ def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-@pytest.mark.parametrize(
-    "variation",
-    [[], ["--family", "fast", "--dropout", "0.5", "--fold", "4"], ["--loss", "l1", "--start", "all"]],
-)
-def test_a_row_of_the_recipe(
-    run: Run, photos: Path, variation: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    fixed = ["--data", str(photos), "--tool", "denoise-1", "--minutes", "0.005", "--start-minutes", "0.005"]
-    assert run("try_recipe.py", *fixed, *variation) == 0
-    row = json.loads(capsys.readouterr().out)
-    assert row["steps"] >= 1
-    assert {"alone_db", "light_db", "mixed_db"} <= row.keys()
-
-
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

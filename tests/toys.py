@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
@@ -21,6 +22,23 @@ SHIFTS = {"brighten": 0.125, "darken": -0.0625, "keep": 0.0}
 """The tools of the toy in order, and what each adds to every pixel."""
 FULL = 8.0
 """What drives a gate of the LSTM to one, or to zero if negative."""
+
+
+class Adder(nn.Module):
+    """A tool that adds a constant."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images with the constant added."""
+        return images + self.shift
+
+
+def distance_db(distance: float) -> float:
+    """PSNR of an image that is wrong by the same amount everywhere."""
+    return float(-10 * np.log10(distance**2 + 1e-10))
 
 
 def make_toolbox() -> Toolbox:

@@ -1,6 +1,6 @@
 """Custom tools beside the twelve: any module that maps an image to one of its size, or an ONNX file.
 
-The agent learns to choose them like any other; joint training leaves them as they are. `docs/own-tools.md`
+The agent learns to choose them like any other; joint training leaves them as they are. `docs/custom-tools.md`
 shows both kinds.
 """
 

@@ -12,7 +12,7 @@ from rlrestore.errors import UsageError
 DESCRIPTION = """\
 Write the tools of a model and one more, from an ONNX file that maps float32 (B, 3, H, W) to the same shape,
 as a new model. Its agent is then to be trained: rlrestore train-agent --toolbox OUT --out OUT ... A PyTorch
-module is added from Python: see docs/own-tools.md.
+module is added from Python: see docs/custom-tools.md.
 """
 
 

@@ -31,13 +31,13 @@ over images of the unrounded result, and what the agent did. It never trains. Gi
 With --tools it measures the tools instead, without the agent: each by itself, on patches made from --data by
 its own distortion alone, and what it costs in parameters, multiply-adds and time. --against sets the tools of
 other models beside those of the same name, on the same patches and timed in turn; a model that has none of a
-name takes part with whichever of its tools does best on each patch. Times are only good on an idle machine.
+name is measured by whichever of its tools does best on each patch. Times are only good on an idle machine.
 
 With --oracle it measures the agent's choices instead, on patches of --data or --npz: beside a greedy oracle,
 which takes at every step the tool that really gains most, and beside the agent without its memory or without
-stop, chance, and the best fixed chain. On the first --subset patches every chain is played. It also says when
-the agent stops too early or too late, and sets its first tool against the best one. The default numbers take
-about six minutes on one core for each mixture, the subset most of it.
+stop, random actions, and the best fixed chain. On the first --subset patches every chain is run. It
+also reports when the agent stops too early or too late, and compares its first tool with the best one. The
+default numbers take about six minutes on one core for each mixture, the subset most of it.
 """
 SPLITS = ("mild", "moderate", "severe")
 PATCHES = 1000
@@ -91,7 +91,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--subset",
         type=int,
         metavar="K",
-        help=f"with --oracle: play every chain on the first K patches, 0 for none (default: {SUBSET})",
+        help=f"with --oracle: run every chain on the first K patches, 0 for none (default: {SUBSET})",
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
@@ -120,9 +120,9 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     from rlrestore.evaluation.tools import ComparedToolbox, compare_tools
 
     models = [args.model, *(args.against or ())]
-    contenders = [ComparedToolbox.load(model, args.device) for model in models]
+    toolboxes = [ComparedToolbox.load(model, args.device) for model in models]
     made = _made(args)
-    report = compare_tools(read_photos(args.data), contenders, **made, progress=sys.stderr.isatty())
+    report = compare_tools(read_photos(args.data), toolboxes, **made, progress=sys.stderr.isatty())
     print(report.table())
     return {"model": models[0], "against": models[1:], "data": str(args.data), **made, **report.to_json()}
 
@@ -195,9 +195,9 @@ def _check_oracle(args: argparse.Namespace, sources: list[str]) -> None:
     if args.oracle and args.tools:
         raise UsageError("--oracle measures the agent and --tools the tools: give one of them")
     if args.oracle and "pairs" in sources:
-        raise UsageError("--oracle plays on patches: expected --data DIR or --npz FILE, got --pairs")
+        raise UsageError("--oracle measures on patches: expected --data DIR or --npz FILE, got --pairs")
     if not args.oracle and args.subset is not None:
-        raise UsageError("--subset says on how many patches every chain is played; give --oracle with it")
+        raise UsageError("--subset says on how many patches every chain is run; give --oracle with it")
     if args.subset is not None and args.subset < 0:
         raise UsageError(f"expected --subset to be at least 0, got {args.subset}")
 

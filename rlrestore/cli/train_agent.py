@@ -161,7 +161,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
-    from rlrestore.envs.sources import PATCH
+    from rlrestore.imaging.patches import PATCH
     from rlrestore.model_folder import find_model
 
     if args.start is None:

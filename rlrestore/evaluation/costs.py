@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from rlrestore.evaluation.testsets import PATCH
+from rlrestore.imaging.patches import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.runtime import Floats
 from rlrestore.runtime.torch_runtime import TorchTools
@@ -55,8 +55,8 @@ def measure_costs(toolboxes: Sequence[Toolbox], progress: bool = False) -> tuple
     """Count and time every tool of every toolbox, in float32, with the threads that torch has.
 
     Tools of one toolbox whose networks are built alike, such as all those of one depth, are timed once. The
-    toolboxes take turns in every one of several rounds, so that whatever else the machine does slows all of
-    them, and the shortest time of each measurement counts; a first, cold one therefore does not.
+    toolboxes alternate in every one of several rounds, so that other load on the machine slows all of them
+    alike, and the shortest time of each measurement counts, so a first, cold one does not.
 
     Args:
         toolboxes: Ready for use, each on its device.
@@ -120,15 +120,15 @@ def _runs(
 
 def elapsed_ms(run: Callable[[], object], device: torch.device) -> float:
     """Return how long something takes that computes on a device."""
-    _wait_for(device)
+    synchronize(device)
     started = time.perf_counter()
     run()
-    _wait_for(device)
+    synchronize(device)
     return 1000 * (time.perf_counter() - started)
 
 
-def _wait_for(device: torch.device) -> None:
-    """Let a device that computes beside the program come to the end of its work."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a device that computes asynchronously has finished."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
@@ -136,12 +136,17 @@ def _wait_for(device: torch.device) -> None:
 def _cost(network: nn.Module, times_ms: Sequence[float]) -> Cost:
     patch_ms, batch_ms, photo_ms = times_ms
     return Cost(
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=parameter_count(network),
         multiply_adds_per_px=multiply_adds_per_px(network),
         patch_ms=patch_ms,
         batched_patch_ms=batch_ms / BATCH,
         megapixel_ms=photo_ms * 1e6 / PHOTO_SIDE**2,
     )
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def multiply_adds_per_px(network: nn.Module) -> float:

@@ -1,4 +1,4 @@
-"""What is said of an agent's choices beside those of oracles: the records, their table and their JSON."""
+"""Reports of an agent's choices beside those of oracles: the records, their table and their JSON."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,15 +8,15 @@ from rlrestore.evaluation.scores import aligned
 
 @dataclass(frozen=True)
 class PolicyScore:
-    """How good one way of choosing is, on average over the patches.
+    """The scores of one policy, oracle or baseline, on average over the patches.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         gain_db: Of the results over the inputs.
         gain_standard_error_db: Of this mean, over patches.
         regret_db: By how much the greedy oracle gains more.
         regret_standard_error_db: Of this difference, paired over the patches.
-        worse_share: Share of the patches that end with a lower PSNR than they came with.
+        worse_share: Share of the patches whose result has a lower PSNR than the input.
         mean_steps: Tools applied to a patch.
     """
 
@@ -31,11 +31,11 @@ class PolicyScore:
 
 @dataclass(frozen=True)
 class ExhaustiveReport:
-    """The agent and the oracles where every chain was played.
+    """The agent and the oracles on the patches on which every chain was run.
 
     Attributes:
         n: How many patches, the first of the set.
-        chains: How many chains on each, the empty one included.
+        chains: Number of chains run on each, the empty one included.
         policies: The agent, the best fixed chain, the greedy and the exhaustive oracle.
         fixed_chain: The best of all chains for these patches together.
     """
@@ -48,24 +48,24 @@ class ExhaustiveReport:
     def lines(self) -> list[str]:
         """Return the report for a terminal."""
         return [
-            f"  the first {self.n} patches, all {self.chains:,} chains played on each",
+            f"  the first {self.n} patches, all {self.chains:,} chains run on each",
             *_score_lines(self.policies),
-            f"  fixed chain: {_chain(self.fixed_chain)}; the best of all for these patches",
+            f"  fixed chain: {_chain(self.fixed_chain)}; the best of all chains for these patches",
         ]
 
 
 @dataclass(frozen=True)
 class StepScore:
-    """What the agent did at one step, beside the best action in the very states it was in.
+    """The agent's actions at one step, beside the best action in the same states.
 
     Attributes:
-        looked_share: Share of the patches that had not stopped before; what follows is over these alone.
+        active_share: Share of the episodes that had not stopped before; the means below are over these.
         gain_db: Mean gain of the agent's action; stop gains 0. 0 if there are none.
         best_db: Mean gain of the best action there.
         losing_share: On how many the agent's action lost PSNR.
     """
 
-    looked_share: float
+    active_share: float
     gain_db: float
     best_db: float
     losing_share: float
@@ -112,7 +112,7 @@ class FirstChoice:
     """The agent's first action against the best one: the tool that gains most there, stop where none gains.
 
     Attributes:
-        names: What the actions are called, stop last.
+        names: Names of the actions, stop last.
         confusion: Patches by the best action (row) and the chosen one (column).
         agreement: Share of the patches on which the two are one.
         lost_db: Mean over all patches of what the best gains there and then over the chosen.
@@ -147,17 +147,17 @@ class FirstChoice:
 
 @dataclass(frozen=True)
 class OracleReport:
-    """An agent beside oracles and other ways of choosing, on one test set.
+    """An agent beside oracles and baselines, on one test set.
 
     Attributes:
         name: The test set.
         n: How many patches.
         psnr_db: Mean PSNR of the patches at the input.
-        policies: One for each way of choosing, the agent first.
+        policies: One for each policy, oracle or baseline, the agent first.
         fixed_chain: The best fixed chain, built tool by tool on these patches.
         fixed_lead_db: By how much the agent gains more than this chain.
         fixed_lead_standard_error_db: Of this difference, paired over the patches.
-        exhaustive: What every chain comes to on the first patches; None if they were not played.
+        exhaustive: The exhaustive search on the first patches; None without one.
         steps: How good the agent's action is at each step.
         stops: When the agent stops.
         first: What the agent does first.
@@ -185,7 +185,7 @@ class OracleReport:
         lines = [
             f"{self.name}, {self.n} patches of {self.psnr_db:.2f} dB; regret is the greedy oracle's lead",
             *_score_lines(self.policies),
-            f"  fixed chain: {_chain(self.fixed_chain)}; built on these very patches, which flatters it",
+            f"  fixed chain: {_chain(self.fixed_chain)}; built on these same patches, which favours it",
             f"  agent over fixed chain: {lead}",
             "",
             *([] if self.exhaustive is None else [*self.exhaustive.lines(), ""]),
@@ -218,11 +218,11 @@ def _score_lines(scores: tuple[PolicyScore, ...]) -> list[str]:
 
 
 def _step_lines(steps: tuple[StepScore, ...]) -> list[str]:
-    rows = [["step by step", "looked", "agent, dB", "best there, dB", "agent loses"]]
+    rows = [["step by step", "active", "agent, dB", "best there, dB", "agent loses"]]
     rows += [
         [
             f"step {number}",
-            f"{step.looked_share:.1%}",
+            f"{step.active_share:.1%}",
             f"{step.gain_db:+.2f}",
             f"{step.best_db:+.2f}",
             f"{step.losing_share:.1%}",

@@ -1,8 +1,8 @@
-"""How good an agent's choices are, beside parts of it, chance, a fixed chain, and oracles with the truth.
+"""The agent's choices beside ablated agents, random actions, a fixed chain, and oracles.
 
-All play the same patches with the same tools. The greedy oracle takes at every step the tool that really
-gains most and stops when none gains. The exhaustive oracle plays every chain on the first patches and keeps
-the best; how far the greedy one falls short of it says how much there is in looking ahead.
+All are run on the same patches with the same tools. The greedy oracle takes at every step the tool that gains
+most and stops when none gains. The exhaustive oracle runs every chain on the first patches and takes the
+best; the difference between the two is the value of planning ahead.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,19 +38,19 @@ from rlrestore.imaging.metrics import psnr_db
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
 MOST_CHAINS = 20_000
-"""Longest chains that are played on a patch; twelve tools and three steps make 1,728."""
+"""Longest chains that are run on a patch; twelve tools and three steps make 1,728."""
 EARLY_DB = 0.1
 """A stop is too early if a tool would gain more than this: less is not worth a tool's time."""
 AGENT, GREEDY, EXHAUSTIVE = "agent", "greedy oracle", "exhaustive oracle"
 FIXED = "best fixed chain"
 
-Way = Callable[[Tensor], Behaviour]
-"""From the clean images of a batch `(B, 3, H, W)`, for those that may know them, to who chooses."""
+BehaviourFactory = Callable[[Tensor], Behaviour]
+"""From the clean images of a batch `(B, 3, H, W)`, which oracles use, to the behaviour policy for it."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one way of choosing did on N patches.
+class EpisodeStatistics:
+    """Return and length of N episodes, one for each patch.
 
     Attributes:
         gain_db: `(N,)` float64.
@@ -60,14 +60,14 @@ class Outcome:
     gain_db: Tensor
     steps: Tensor
 
-    def of_first(self, count: int) -> "Outcome":
-        """Return the same of the first so many patches alone."""
-        return Outcome(self.gain_db[:count], self.steps[:count])
+    def of_first(self, count: int) -> "EpisodeStatistics":
+        """Return the statistics of the first `count` patches."""
+        return EpisodeStatistics(self.gain_db[:count], self.steps[:count])
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What the agent did on N patches, and what every tool would have done where it looked.
+class Trajectories:
+    """The agent's episodes on N patches, and what every tool would have gained in each visited state.
 
     Attributes:
         psnr_db: `(N, T + 1)` float64, at the input and after every step.
@@ -79,12 +79,12 @@ class Looks:
     actions: Tensor
     tool_gains_db: Tensor
 
-    def outcome(self) -> Outcome:
-        """Return what came of it."""
+    def statistics(self) -> EpisodeStatistics:
+        """Return the return and the length of each episode."""
         tools = self.tool_gains_db.shape[-1]
-        return Outcome(self.psnr_db[:, -1] - self.psnr_db[:, 0], (self.actions != tools).sum(dim=1))
+        return EpisodeStatistics(self.psnr_db[:, -1] - self.psnr_db[:, 0], (self.actions != tools).sum(dim=1))
 
-    def looked(self) -> Tensor:
+    def active(self) -> Tensor:
         """Return `(N, T)` bool: where a patch had not stopped before the step."""
         stopped = self.actions == self.tool_gains_db.shape[-1]
         return torch.cat((torch.ones_like(stopped[:, :1]), ~stopped[:, :-1]), dim=1)
@@ -94,14 +94,14 @@ class Looks:
 def compare_with_oracles(
     model: TorchRuntime, pairs: PatchPairs, subset: int = 100, seed: int = 0, progress: bool = False
 ) -> OracleReport:
-    """Measure an agent beside oracles and other ways of choosing, with as many steps as it has.
+    """Measure an agent beside oracles and baselines, all with the agent's number of steps.
 
     The best fixed chain is built on these same patches, which flatters it.
 
     Args:
         model: The model.
         pairs: The test set, at least one pair of the model's patch size.
-        subset: On how many patches, the first of the set, every chain is played; 0 for none.
+        subset: On how many patches, the first of the set, every chain is run; 0 for none.
         seed: Of the random choices.
         progress: Whether to show progress bars on stderr.
 
@@ -111,26 +111,26 @@ def compare_with_oracles(
     check_size(model, pairs)
     check_chains(model, subset)
     names = action_names(model)
-    looks = _watch(model, pairs, progress)
+    trajectories = _record_trajectories(model, pairs, progress)
     clean = to_images(pairs.clean).to(model.place)
     state = start(to_images(pairs.degraded).to(model.place), clean)
     _, chain = fixed_chain(model.toolbox, state, model.policy.max_steps, BATCH)
-    outcomes = {AGENT: looks.outcome()}
-    for name, way in _ways(model, chain, seed).items():
-        outcomes[name] = _outcome(model, pairs, way, name, progress)
-    lead_db = outcomes[AGENT].gain_db - outcomes[FIXED].gain_db
+    statistics = {AGENT: trajectories.statistics()}
+    for name, factory in _baselines(model, chain, seed).items():
+        statistics[name] = _run_baseline(model, pairs, factory, name, progress)
+    lead_db = statistics[AGENT].gain_db - statistics[FIXED].gain_db
     return OracleReport(
         name=pairs.name,
         n=len(pairs),
-        psnr_db=looks.psnr_db[:, 0].mean().item(),
-        policies=_scores(outcomes),
+        psnr_db=trajectories.psnr_db[:, 0].mean().item(),
+        policies=_scores(statistics),
         fixed_chain=tuple(names[tool] for tool in chain),
         fixed_lead_db=lead_db.mean().item(),
         fixed_lead_standard_error_db=standard_error(lead_db),
-        exhaustive=_exhaust(model, pairs, subset, outcomes, progress) if subset else None,
-        steps=step_scores(looks),
-        stops=stop_errors(looks),
-        first=first_choice(looks, names),
+        exhaustive=_search_exhaustively(model, pairs, subset, statistics, progress) if subset else None,
+        steps=step_scores(trajectories),
+        stops=stop_errors(trajectories),
+        first=first_choice(trajectories, names),
     )
 
 
@@ -159,18 +159,18 @@ def _batches(
         yield degraded, clean
 
 
-def _watch(model: TorchRuntime, pairs: PatchPairs, progress: bool) -> Looks:
-    """Let the agent play, and try every tool wherever it looks."""
+def _record_trajectories(model: TorchRuntime, pairs: PatchPairs, progress: bool) -> Trajectories:
+    """Let the agent play, and try every tool wherever it trajectories."""
     toolbox, policy, parts = model.toolbox, model.policy, []
     for degraded, clean in _batches(model, pairs, AGENT, progress):
         rollout = roll_out(toolbox, degraded, greedy(policy), policy.max_steps)
         value_db = torch.stack([psnr_db(images, clean) for images in rollout.images], dim=1)  # (B, T + 1)
         tried_db = [tool_gains_db(toolbox, images, clean) for images in rollout.images[:-1]]
         parts.append((value_db.double().cpu(), rollout.actions.cpu(), torch.stack(tried_db, dim=1).cpu()))
-    return Looks(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return Trajectories(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _ways(model: TorchRuntime, chain: tuple[int, ...], seed: int) -> dict[str, Way]:
+def _baselines(model: TorchRuntime, chain: tuple[int, ...], seed: int) -> dict[str, BehaviourFactory]:
     """All ways of choosing but the agent's own."""
     toolbox, policy = model.toolbox, model.policy
     generator = torch.Generator().manual_seed(seed)
@@ -184,17 +184,23 @@ def _ways(model: TorchRuntime, chain: tuple[int, ...], seed: int) -> dict[str, W
     }
 
 
-def _outcome(model: TorchRuntime, pairs: PatchPairs, way: Way, label: str, progress: bool) -> Outcome:
+def _run_baseline(
+    model: TorchRuntime, pairs: PatchPairs, factory: BehaviourFactory, label: str, progress: bool
+) -> EpisodeStatistics:
     toolbox, parts = model.toolbox, []
     for degraded, clean in _batches(model, pairs, label, progress):
-        rollout = roll_out(toolbox, degraded, way(clean), model.policy.max_steps)
+        rollout = roll_out(toolbox, degraded, factory(clean), model.policy.max_steps)
         gain_db = psnr_db(rollout.images[-1], clean) - psnr_db(degraded, clean)
         parts.append((gain_db.double().cpu(), (rollout.actions != toolbox.stop).sum(dim=1).cpu()))
-    return Outcome(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return EpisodeStatistics(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _exhaust(
-    model: TorchRuntime, pairs: PatchPairs, subset: int, outcomes: dict[str, Outcome], progress: bool
+def _search_exhaustively(
+    model: TorchRuntime,
+    pairs: PatchPairs,
+    subset: int,
+    statistics: dict[str, EpisodeStatistics],
+    progress: bool,
 ) -> ExhaustiveReport:
     """Play every chain on the first patches."""
     toolbox, steps, names = model.toolbox, model.policy.max_steps, action_names(model)
@@ -214,60 +220,61 @@ def _exhaust(
     gains_db = torch.cat(parts) - torch.cat(parts)[:, :1]  # the first chain is the empty one
     lengths = torch.tensor([len(chain) for chain in chains])
     best, fixed_best = gains_db.argmax(dim=1), int(gains_db.mean(dim=0).argmax())
-    few_outcomes = {
-        AGENT: outcomes[AGENT].of_first(subset),
-        FIXED: Outcome(gains_db[:, fixed_best], lengths[fixed_best].expand(len(few))),
-        GREEDY: outcomes[GREEDY].of_first(subset),
-        EXHAUSTIVE: Outcome(gains_db.amax(dim=1), lengths[best]),
+    few_statistics = {
+        AGENT: statistics[AGENT].of_first(subset),
+        FIXED: EpisodeStatistics(gains_db[:, fixed_best], lengths[fixed_best].expand(len(few))),
+        GREEDY: statistics[GREEDY].of_first(subset),
+        EXHAUSTIVE: EpisodeStatistics(gains_db.amax(dim=1), lengths[best]),
     }
     fixed_names = tuple(names[tool] for tool in chains[fixed_best])
-    return ExhaustiveReport(len(few), count, _scores(few_outcomes), fixed_names)
+    return ExhaustiveReport(len(few), count, _scores(few_statistics), fixed_names)
 
 
-def _scores(outcomes: dict[str, Outcome]) -> tuple[PolicyScore, ...]:
-    oracle_db = outcomes[GREEDY].gain_db
+def _scores(statistics: dict[str, EpisodeStatistics]) -> tuple[PolicyScore, ...]:
+    oracle_db = statistics[GREEDY].gain_db
     return tuple(
         PolicyScore(
             name=name,
-            gain_db=outcome.gain_db.mean().item(),
-            gain_standard_error_db=standard_error(outcome.gain_db),
-            regret_db=(oracle_db - outcome.gain_db).mean().item(),
-            regret_standard_error_db=standard_error(oracle_db - outcome.gain_db),
-            worse_share=_mean(outcome.gain_db < 0),
-            mean_steps=outcome.steps.double().mean().item(),
+            gain_db=each.gain_db.mean().item(),
+            gain_standard_error_db=standard_error(each.gain_db),
+            regret_db=(oracle_db - each.gain_db).mean().item(),
+            regret_standard_error_db=standard_error(oracle_db - each.gain_db),
+            worse_share=_mean(each.gain_db < 0),
+            mean_steps=each.steps.double().mean().item(),
         )
-        for name, outcome in outcomes.items()
+        for name, each in statistics.items()
     )
 
 
-def step_scores(looks: Looks) -> tuple[StepScore, ...]:
-    """Set the agent's gain at each step beside that of the best action in the same states."""
-    gains_db = looks.psnr_db.diff(dim=1)  # (N, T)
-    best_db = looks.tool_gains_db.amax(dim=2).clamp(min=0)
-    columns = zip(looks.looked().T, gains_db.T, best_db.T, strict=True)
+def step_scores(trajectories: Trajectories) -> tuple[StepScore, ...]:
+    """Compare the agent's gain at each step with that of the best action in the same states."""
+    gains_db = trajectories.psnr_db.diff(dim=1)  # (N, T)
+    best_db = trajectories.tool_gains_db.amax(dim=2).clamp(min=0)
+    columns = zip(trajectories.active().T, gains_db.T, best_db.T, strict=True)
     return tuple(
         StepScore(
-            looked_share=_mean(looked),
-            gain_db=_mean(gain_db[looked]),
-            best_db=_mean(best_db[looked]),
-            losing_share=_mean(gain_db[looked] < 0),
+            active_share=_mean(active),
+            gain_db=_mean(gain_db[active]),
+            best_db=_mean(best_db[active]),
+            losing_share=_mean(gain_db[active] < 0),
         )
-        for looked, gain_db, best_db in columns
+        for active, gain_db, best_db in columns
     )
 
 
-def stop_errors(looks: Looks) -> StopErrors:
+def stop_errors(trajectories: Trajectories) -> StopErrors:
     """Compare when the agent stopped with what the tools would have done there.
 
     Only stops that it chose count: at the last step a chain ends anyhow.
     """
-    best_db = looks.tool_gains_db.amax(dim=2)  # (N, T)
-    stopped = looks.actions == looks.tool_gains_db.shape[2]
-    looked = looks.looked()
-    early = looked & stopped & (best_db > EARLY_DB)  # at most one a patch
-    late = looked & ~stopped & (best_db <= 0)
+    best_db = trajectories.tool_gains_db.amax(dim=2)  # (N, T)
+    stopped = trajectories.actions == trajectories.tool_gains_db.shape[2]
+    active = trajectories.active()
+    early = active & stopped & (best_db > EARLY_DB)  # at most one a patch
+    late = active & ~stopped & (best_db <= 0)
     first_late = late.long().argmax(dim=1, keepdim=True)
-    lost_db = (looks.psnr_db.gather(1, first_late).squeeze(1) - looks.psnr_db[:, -1])[late.any(dim=1)]
+    before_db = trajectories.psnr_db.gather(1, first_late).squeeze(1)
+    lost_db = (before_db - trajectories.psnr_db[:, -1])[late.any(dim=1)]
     right = best_db[:, 0] <= 0
     return StopErrors(
         early_margin_db=EARLY_DB,
@@ -280,15 +287,15 @@ def stop_errors(looks: Looks) -> StopErrors:
     )
 
 
-def first_choice(looks: Looks, names: tuple[str, ...]) -> FirstChoice:
+def first_choice(trajectories: Trajectories, names: tuple[str, ...]) -> FirstChoice:
     """Compare the agent's first action with the one that gains most there.
 
     Args:
-        looks: What the agent did.
-        names: What the actions are called, stop last.
+        trajectories: The agent's episodes.
+        names: Names of the actions, stop last.
     """
-    chosen, count = looks.actions[:, 0], len(names)
-    gains_db = F.pad(looks.tool_gains_db[:, 0], (0, 1))  # stop gains nothing
+    chosen, count = trajectories.actions[:, 0], len(names)
+    gains_db = F.pad(trajectories.tool_gains_db[:, 0], (0, 1))  # stop gains nothing
     best = best_actions(gains_db[:, :-1])
     confusion = torch.bincount(best * count + chosen, minlength=count**2).view(count, count)
     lost_db = gains_db.amax(dim=1) - gains_db.gather(1, chosen[:, None]).squeeze(1)

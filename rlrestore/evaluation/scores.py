@@ -1,4 +1,4 @@
-"""How well a model restores a test set: PSNR and SSIM at every step, and what the agent did.
+"""How well a model restores a test set: PSNR and SSIM at every step, and the agent's actions.
 
 Nothing here trains or selects anything: a test set is measured once, by the model as it is.
 """
@@ -27,7 +27,7 @@ STOPPED = -1
 """In the place of an action: the chain had already ended."""
 
 PatchRestorer = Callable[[Tensor, Tensor], Rollout]
-"""From degraded and clean patches `(B, 3, H, W)`, the clean for oracles alone, to what was done to them."""
+"""From degraded and clean patches `(B, 3, H, W)`, the clean for oracles alone, to a rollout."""
 PhotoChain = Iterator[tuple[Tensor, int]]
 """A photograph `(1, 3, H, W)` after each step, and the action that led there."""
 Measured = tuple[Tensor, Tensor, Tensor]
@@ -40,7 +40,7 @@ class Scores:
 
     Attributes:
         name: The test set.
-        action_names: What each action is called; the last is stop.
+        action_names: Names of the actions; the last is stop.
         psnr_db: `(N, steps + 1)` at the input and after each step; a chain that ended keeps its value.
         ssim: `(N, steps + 1)` likewise.
         actions: `(N, steps)` int64 index into `action_names`, `STOPPED` after the chain ended.
@@ -78,7 +78,7 @@ class Report:
         ssim: Mean SSIM, likewise.
         gain_db: Mean PSNR of the results over that of the inputs.
         gain_standard_error_db: Standard error of this mean over images, 0 for one image.
-        worse_share: Share of the images that end with a lower PSNR than they came with.
+        worse_share: Share of the images whose result has a lower PSNR than the input.
         stop_shares: Share of the images whose chain the agent ended at step 1, 2, …
         actions: How often each action was chosen, every action of the model being listed.
         actions_by_step: The same for each step alone.
@@ -115,7 +115,7 @@ class Report:
         lines = [f"{self.name}, {self.n} images"]
         for head, *cells, last in rows:
             lines.append(f"  {head:<10}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
-        lines.append(f"  end worse than they came: {self.worse_share:.1%}")
+        lines.append(f"  worse than the input: {self.worse_share:.1%}")
         lines.append(f"  actions: {_shares(self.actions)}")
         return "\n".join(line.rstrip() for line in lines)
 
@@ -186,7 +186,7 @@ def measure_rollouts(
     Args:
         restore: The restorer.
         pairs: The test set, at least one pair.
-        names: What its actions are called, stop last.
+        names: Names of its actions, stop last.
         device: Where it computes.
         batch: How many patches are restored at once.
         progress: Whether to show a progress bar on stderr.
@@ -296,8 +296,8 @@ def join_scores(parts: Iterable[Measured], name: str, names: tuple[str, ...]) ->
 
     Args:
         parts: At least one.
-        name: What the set is called.
-        names: What the actions are called, stop last.
+        name: Name of the set.
+        names: Names of the actions, stop last.
     """
     psnr, similarity, actions = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return Scores(name, names, psnr.double(), similarity.double(), _until_stop(actions, len(names) - 1))

@@ -13,29 +13,26 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
+from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.patches import LIMIT_DB, PATCH
 from rlrestore.toolbox.distortions import own_distortion
 from rlrestore.toolbox.specs import ToolSpec
 
-PATCH = 63
-GRID = 8
-"""Side of a JPEG block in pixels."""
 MARGIN = 32
 """Surroundings in pixels that are degraded with a patch: more than the blur's radius and a coder's step."""
-CODER_STEP = 16
-"""Side in pixels of the squares that a 4:2:0 JPEG codes together."""
-TOO_EASY_DB = 50.0
 DRAWS_PER_PATCH = 20
 
 UNREADABLE_NPZ = (
     *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
     *(MemoryError, OverflowError, RuntimeError),
 )
-"""What a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
+"""Errors that a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
 
 Grid = Literal["any", "aligned"]
 Sampler = Callable[[int, torch.Generator], Degradations]
@@ -47,7 +44,7 @@ class PatchPairs:
     """Degraded patches and their clean originals, as the bytes of image files.
 
     Attributes:
-        name: What the set is called in tables.
+        name: Name of the set in tables.
         degraded: `(N, H, W, 3)` uint8 RGB.
         clean: The same shape.
     """
@@ -83,8 +80,9 @@ class FilePair:
 
 
 def _pixels_psnr_db(degraded: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
-    error = (degraded.astype(np.float64) - clean) / 255
-    return float(-10 * np.log10(np.mean(error**2) + 1e-10))
+    """Return the PSNR of one patch `(H, W, 3)`, computed in float64."""
+    images = (torch.from_numpy(pixels[None] / 255) for pixels in (degraded, clean))
+    return psnr_db(*images).item()
 
 
 def degraded_patch(
@@ -107,8 +105,8 @@ def degraded_patch(
     Returns:
         `(63, 63, 3)`.
     """
-    begin = [max(0, place - MARGIN) // CODER_STEP * CODER_STEP for place in corner]
-    end = [-(-(place + PATCH + MARGIN) // CODER_STEP) * CODER_STEP for place in corner]
+    begin = [max(0, place - MARGIN) // MCU * MCU for place in corner]
+    end = [-(-(place + PATCH + MARGIN) // MCU) * MCU for place in corner]
     around = photo[begin[0] : end[0], begin[1] : end[1]]
     blur_sigma_px, noise_sigma_255, quality = amounts
     degraded = degrade_pixels(around, blur_sigma_px, noise_sigma_255, round(quality) or None, rng)
@@ -117,7 +115,7 @@ def degraded_patch(
 
 
 def _draw_corner(photo: NDArray[np.uint8], grid: Grid, rng: np.random.Generator) -> tuple[int, int]:
-    step = GRID if grid == "aligned" else 1
+    step = BLOCK if grid == "aligned" else 1
     top, left = (int(rng.integers((side - PATCH) // step + 1)) * step for side in photo.shape[:2])
     return top, left
 
@@ -169,12 +167,12 @@ def generate(
         clean = photo[top : top + PATCH, left : left + PATCH]
         values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
         degraded = degraded_patch(photo, corner, values, rng)
-        if _pixels_psnr_db(degraded, clean) <= TOO_EASY_DB:
+        if _pixels_psnr_db(degraded, clean) <= LIMIT_DB:
             pairs.append((degraded, clean))
         if len(pairs) == count:
             return PatchPairs(source.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
     raise DataError(
-        f"expected {count} patches below {TOO_EASY_DB:g} dB, got {len(pairs)} "
+        f"expected {count} patches below {LIMIT_DB:g} dB, got {len(pairs)} "
         f"in {DRAWS_PER_PATCH * count} draws: the photographs are nearly empty, give others"
     )
 

@@ -1,8 +1,8 @@
-"""How well tools do their own jobs, and what they cost: the toolboxes of several models side by side.
+"""How well tools do their own tasks, and what they cost: the toolboxes of several models side by side.
 
-The job of a tool is its own distortion alone, uniform in its range. A model that has no tool of the job's
-name takes part by an oracle of one step: on each patch the best of its tools, known by the truth. So a model
-that is one single network can stand beside twelve specialists.
+The task of a tool is its own distortion alone, uniform in its range. A model that has no tool of the task's
+name is measured by an oracle of one step: on each patch the best of its tools, by the true PSNR. So a single
+network can be compared with twelve specialists.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
-ORACLE_NOTE = "* has no tool of this name: on each patch the best of its tools, known by the truth"
+ORACLE_NOTE = "* has no tool of this name: on each patch the best of its tools, by the true PSNR"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ComparedToolbox:
 
 @dataclass(frozen=True)
 class ToolGain:
-    """How well one model did a job, or several on average.
+    """How well one model does a task, or several on average.
 
     Attributes:
         model: Its name.
@@ -56,7 +56,7 @@ class ToolGain:
         gain_standard_error_db: Of this mean, over patches.
         lead_db: By how much the first model's gain is higher; 0 for the first model itself.
         lead_standard_error_db: Of this difference, paired over the patches.
-        oracle: Whether the model has no tool of the job's name (somewhere, in a mean), and an oracle chose.
+        oracle: Whether the model has no tool of the task's name (somewhere, in a mean), and an oracle chose.
     """
 
     model: str
@@ -68,13 +68,13 @@ class ToolGain:
 
 
 @dataclass(frozen=True)
-class JobScores:
-    """How well every model did one job, or several on average.
+class TaskScores:
+    """How well every model does one task, or several on average.
 
     Attributes:
-        name: The tool whose job it is, or `mean`.
+        name: The tool whose task it is, or `mean`.
         spec: The tool; None for a mean.
-        n: How many patches, of each job.
+        n: How many patches, of each task.
         psnr_db: Mean PSNR of the patches at the input.
         gains: One for each model, the first model first.
     """
@@ -109,17 +109,17 @@ class ToolsReport:
     """Several toolboxes side by side; the first model is the one the others are compared with.
 
     Attributes:
-        own: The jobs of the first model's tools, in its order.
-        mean: The mean over these jobs, each counting once.
-        others: The jobs of other models' tools of which the first model has none of the name.
+        own: The tasks of the first model's tools, in its order.
+        mean: The mean over these tasks, each counting once.
+        others: The tasks of other models' tools of which the first model has none of the name.
         costs: One for each model.
         device: Where the models computed.
         threads: Torch's on the CPU.
     """
 
-    own: tuple[JobScores, ...]
-    mean: JobScores
-    others: tuple[JobScores, ...]
+    own: tuple[TaskScores, ...]
+    mean: TaskScores
+    others: tuple[TaskScores, ...]
     costs: tuple[ModelCosts, ...]
     device: str
     threads: int
@@ -132,7 +132,7 @@ class ToolsReport:
         """Return the report for a terminal."""
         names = short_names([costs.model for costs in self.costs])
         rows = [["tool", "its distortion", "input", *names, *(f"{names[0]} − {name}" for name in names[1:])]]
-        rows += [_job_row(job) for job in (*self.own, self.mean, *self.others)]
+        rows += [_task_row(task) for task in (*self.own, self.mean, *self.others)]
         where = f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}"
         lines = [
             f"gain in dB on {self.mean.n} patches of each tool's own distortion alone (± standard error)",
@@ -168,77 +168,77 @@ class ToolsReport:
 
 
 def short_names(models: Sequence[str]) -> list[str]:
-    """Return what tables call the models: the last part of a folder's path, where that tells them apart."""
+    """Return short names for tables: the last part of a folder's path where that is unambiguous."""
     last = [Path(model).name or model for model in models]
     return last if len(set(last)) == len(set(models)) else list(models)
 
 
-def _job_row(job: JobScores) -> list[str]:
-    spec = job.spec
+def _task_row(task: TaskScores) -> list[str]:
+    spec = task.spec
     return [
-        job.name,
+        task.name,
         "" if spec is None else f"{spec.distortion} {spec.low:g}–{spec.high:g}",
-        f"{job.psnr_db:.2f}",
-        *(f"{gain.gain_db:+.2f}{'*' if gain.oracle else ' '}" for gain in job.gains),
-        *(f"{gain.lead_db:+.2f} ± {gain.lead_standard_error_db:.2f}" for gain in job.gains[1:]),
+        f"{task.psnr_db:.2f}",
+        *(f"{gain.gain_db:+.2f}{'*' if gain.oracle else ' '}" for gain in task.gains),
+        *(f"{gain.lead_db:+.2f} ± {gain.lead_standard_error_db:.2f}" for gain in task.gains[1:]),
     ]
 
 
 def compare_tools(
     photos: list[NDArray[np.uint8]],
-    contenders: Sequence[ComparedToolbox],
+    models: Sequence[ComparedToolbox],
     patches: int = 500,
     seed: int = 0,
     grid: Grid = "any",
     progress: bool = False,
 ) -> ToolsReport:
-    """Measure every job and every tool's cost; nothing is trained or selected.
+    """Measure every task and every tool's cost; nothing is trained or selected.
 
-    The jobs are those of the first model's tools in order, then those of the others' tools whose name the
-    first has not. On each job all models restore the same patches.
+    The tasks are those of the first model's tools in order, then those of the others' tools whose name the
+    first lacks. On each task all models restore the same patches.
 
     Args:
         photos: Clean photographs `(H, W, 3)` that no model was trained on, each at least 63 pixels high and
             wide.
-        contenders: At least one, each with at least one tool; the first is compared with the others.
-        patches: How many for each job.
+        models: At least one, each with at least one tool; the first is compared with the others.
+        patches: How many for each task.
         seed: The same seed gives the same patches.
         grid: Where patches begin on the JPEG grid, as in `generate`.
         progress: Whether to show progress bars on stderr.
 
     Raises:
-        DataError: Nearly every patch of a job is above 50 dB at the input.
+        DataError: Nearly every patch of a task is above 50 dB at the input.
     """
-    first = contenders[0].toolbox
+    first = models[0].toolbox
     specs: dict[str, ToolSpec] = {}
-    for contender in contenders:
-        specs = {spec.name: spec for spec in contender.toolbox.specs} | specs
-    jobs = [*first.specs, *(spec for name, spec in specs.items() if name not in first.names)]
+    for model in models:
+        specs = {spec.name: spec for spec in model.toolbox.specs} | specs
+    tasks = [*first.specs, *(spec for name, spec in specs.items() if name not in first.names)]
     scores = [
-        _score(generate(photos, spec, patches, seed, grid), spec, contenders)
-        for spec in tqdm(jobs, desc="tools", unit="tool", disable=not progress)
+        _score(generate(photos, spec, patches, seed, grid), spec, models)
+        for spec in tqdm(tasks, desc="tools", unit="tool", disable=not progress)
     ]
     own, others = tuple(scores[: first.stop]), tuple(scores[first.stop :])
     device = str(next(first.parameters()).device)
-    costs = _costs(contenders, progress)
+    costs = _costs(models, progress)
     return ToolsReport(own, _mean(own), others, costs, device, torch.get_num_threads())
 
 
-def _score(pairs: PatchPairs, spec: ToolSpec, contenders: Sequence[ComparedToolbox]) -> JobScores:
+def _score(pairs: PatchPairs, spec: ToolSpec, models: Sequence[ComparedToolbox]) -> TaskScores:
     before_db = psnr_db(to_images(pairs.degraded), to_images(pairs.clean)).double()
-    after_db = [_restored_db(contender.toolbox, spec.name, pairs) for contender in contenders]
+    after_db = [_restored_db(model.toolbox, spec.name, pairs) for model in models]
     gains = [
         ToolGain(
-            model=contender.name,
+            model=model.name,
             gain_db=(own_db - before_db).mean().item(),
             gain_standard_error_db=standard_error(own_db - before_db),
             lead_db=(after_db[0] - own_db).mean().item(),
             lead_standard_error_db=standard_error(after_db[0] - own_db),
-            oracle=spec.name not in contender.toolbox.names,
+            oracle=spec.name not in model.toolbox.names,
         )
-        for contender, own_db in zip(contenders, after_db, strict=True)
+        for model, own_db in zip(models, after_db, strict=True)
     ]
-    return JobScores(spec.name, spec, len(pairs), before_db.mean().item(), tuple(gains))
+    return TaskScores(spec.name, spec, len(pairs), before_db.mean().item(), tuple(gains))
 
 
 @torch.inference_mode()
@@ -255,31 +255,33 @@ def _restored_db(toolbox: Toolbox, name: str, pairs: PatchPairs) -> Tensor:
     return torch.cat(parts).double()
 
 
-def _mean(jobs: Sequence[JobScores]) -> JobScores:
-    """Average jobs, each counting once; their patches are drawn independently, so squared errors add up."""
+def _mean(tasks: Sequence[TaskScores]) -> TaskScores:
+    """Average tasks, each counting once; their patches are drawn independently, so squared errors add up."""
     gains = [
         ToolGain(
             model=column[0].model,
-            gain_db=sum(gain.gain_db for gain in column) / len(jobs),
-            gain_standard_error_db=sum(gain.gain_standard_error_db**2 for gain in column) ** 0.5 / len(jobs),
-            lead_db=sum(gain.lead_db for gain in column) / len(jobs),
-            lead_standard_error_db=sum(gain.lead_standard_error_db**2 for gain in column) ** 0.5 / len(jobs),
+            gain_db=sum(gain.gain_db for gain in column) / len(tasks),
+            gain_standard_error_db=sum(gain.gain_standard_error_db**2 for gain in column) ** 0.5 / len(tasks),
+            lead_db=sum(gain.lead_db for gain in column) / len(tasks),
+            lead_standard_error_db=sum(gain.lead_standard_error_db**2 for gain in column) ** 0.5 / len(tasks),
             oracle=any(gain.oracle for gain in column),
         )
-        for column in zip(*(job.gains for job in jobs), strict=True)
+        for column in zip(*(task.gains for task in tasks), strict=True)
     ]
-    return JobScores("mean", None, jobs[0].n, sum(job.psnr_db for job in jobs) / len(jobs), tuple(gains))
+    return TaskScores(
+        "mean", None, tasks[0].n, sum(task.psnr_db for task in tasks) / len(tasks), tuple(gains)
+    )
 
 
-def _costs(contenders: Sequence[ComparedToolbox], progress: bool) -> tuple[ModelCosts, ...]:
-    measured = measure_costs([contender.toolbox for contender in contenders], progress)
+def _costs(models: Sequence[ComparedToolbox], progress: bool) -> tuple[ModelCosts, ...]:
+    measured = measure_costs([model.toolbox for model in models], progress)
     means = [mean_cost(costs) for costs in measured]
     return tuple(
         ModelCosts(
-            model=contender.name,
-            tools=dict(zip(contender.toolbox.names, costs, strict=True)),
+            model=model.name,
+            tools=dict(zip(model.toolbox.names, costs, strict=True)),
             mean=mean,
             speedup=mean.batched_patch_ms / means[0].batched_patch_ms,
         )
-        for contender, costs, mean in zip(contenders, measured, means, strict=True)
+        for model, costs, mean in zip(models, measured, means, strict=True)
     )

@@ -4,7 +4,7 @@ Their training stored patches with height and width swapped, so their networks w
 The import swaps the two axes of every kernel instead (and reorders the agent's features to match): a
 convolution with a transposed kernel is the transposed convolution of the transposed image. What comes out is
 an ordinary model, which takes images as they are and restores a patch exactly as theirs does. Their
-whole-image mode forgets the swap and feeds the networks untransposed; ours does the same to the transposed
+whole-image mode omits the swap and feeds the networks untransposed; ours does the same to the transposed
 image.
 
 Source: paper, table 1 and section 3.2; https://github.com/yuke93/RL-Restore.
@@ -58,13 +58,13 @@ LAYERS = {
 
 LSTM = "prediction/prediction_rnn/basic_lstm_cell"
 GATES = (0, 2, 1, 3)
-"""Where torch's gates i, f, g, o stand among TensorFlow's i, j, f, o."""
+"""Indices of torch's gates i, f, g, o among TensorFlow's i, j, f, o."""
 FORGET = 2
-"""The place of the forget gate among TensorFlow's."""
+"""Index of the forget gate among TensorFlow's."""
 FORGET_BIAS = 1.0
-"""What TensorFlow's BasicLSTMCell adds to the forget gate when it runs."""
+"""Added by TensorFlow's BasicLSTMCell to the forget gate at run time."""
 OPTIMISER = ("Adam", "Adam_1", "Momentum", "RMSProp", "RMSProp_1", "beta1_power", "beta2_power")
-"""How the names of variables end that only a training needs."""
+"""Last parts of the names of variables that only a training needs."""
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -102,7 +102,7 @@ def _tool(prefix: Path, depth: int) -> nn.Module:
     }
     shapes = network.state_dict()
     tensors = _read(prefix, {theirs: tuple(reversed(shapes[name].shape)) for theirs, name in ours.items()})
-    network.load_state_dict({name: _turned(tensors[theirs]) for theirs, name in ours.items()})
+    network.load_state_dict({name: _transposed(tensors[theirs]) for theirs, name in ours.items()})
     return network
 
 
@@ -123,20 +123,20 @@ def _agent(prefix: Path) -> PaperPolicy:
         "prediction/q/bias": shapes["values.bias"],
     }
     tensors = _read(prefix, expected)
-    state = {f"{layer}.weight": _turned(tensors[f"{theirs}/w"]) for theirs, layer in layers.items()}
-    state |= {f"{layer}.bias": _turned(tensors[f"{theirs}/biases"]) for theirs, layer in layers.items()}
+    state = {f"{layer}.weight": _transposed(tensors[f"{theirs}/w"]) for theirs, layer in layers.items()}
+    state |= {f"{layer}.bias": _transposed(tensors[f"{theirs}/biases"]) for theirs, layer in layers.items()}
     state |= {
         "trunk.features.weight": _features(tensors["prediction/l7/Matrix"]),
-        "trunk.features.bias": _turned(tensors["prediction/l7/bias"]),
-        "values.weight": _turned(tensors["prediction/q/Matrix"]),
-        "values.bias": _turned(tensors["prediction/q/bias"]),
+        "trunk.features.bias": _transposed(tensors["prediction/l7/bias"]),
+        "values.weight": _transposed(tensors["prediction/q/Matrix"]),
+        "values.bias": _transposed(tensors["prediction/q/bias"]),
     }
     state |= _memory(tensors[f"{LSTM}/kernel"], tensors[f"{LSTM}/bias"], inputs)
     policy.load_state_dict(state)
     return policy
 
 
-def _turned(tensor: NDArray[Any]) -> Tensor:
+def _transposed(tensor: NDArray[Any]) -> Tensor:
     """Reverse the axes: a kernel `(H, W, in, out)` becomes `(out, in, W, H)`, a matrix its transpose."""
     return torch.from_numpy(np.array(tensor.T, order="C"))
 
@@ -152,7 +152,7 @@ def _features(matrix: NDArray[Any]) -> Tensor:
     """
     channels = 24
     side = round((len(matrix) // channels) ** 0.5)
-    return _turned(matrix.reshape(side, side, channels, PAPER_FEATURES)).reshape(PAPER_FEATURES, -1)
+    return _transposed(matrix.reshape(side, side, channels, PAPER_FEATURES)).reshape(PAPER_FEATURES, -1)
 
 
 def _memory(kernel: NDArray[Any], bias: NDArray[Any], inputs: int) -> dict[str, Tensor]:
@@ -168,8 +168,8 @@ def _memory(kernel: NDArray[Any], bias: NDArray[Any], inputs: int) -> dict[str, 
     biases[FORGET] += FORGET_BIAS
     folded = torch.from_numpy(biases[list(GATES)].reshape(-1))
     return {
-        "memory.weight_ih": _turned(by_gate[:inputs]),
-        "memory.weight_hh": _turned(by_gate[inputs:]),
+        "memory.weight_ih": _transposed(by_gate[:inputs]),
+        "memory.weight_hh": _transposed(by_gate[inputs:]),
         "memory.bias_ih": folded,
         "memory.bias_hh": torch.zeros_like(folded),
     }

@@ -4,7 +4,7 @@ A bundle is an index, `PREFIX.index`, beside the raw little-endian numbers, `PRE
 index is a table of LevelDB: sorted keys in blocks, found from a footer at the end of the file; a key shares
 its beginning with the one before. The key of a tensor is its name, its value a small protobuf message:
 type, shape, place in the data file, checksum. Every block and every tensor has a CRC-32C, and all are
-checked, so damage is found and not loaded. Nothing is allocated before a file is known to be that large.
+checked, so a damaged file is not loaded. Nothing is allocated before a file is known to be that large.
 
 Source: LevelDB, doc/table_format.md; TensorFlow, core/protobuf/tensor_bundle.proto.
 """
@@ -42,12 +42,12 @@ Value = int | bytes
 
 
 class _DamageError(ValueError):
-    """What is wrong, before it is known in which file."""
+    """A damaged structure; the caller adds the name of the file."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the index says of one tensor.
+    """The index's entry of one tensor.
 
     Attributes:
         name: Its name.
@@ -67,7 +67,7 @@ class _Entry:
 
 
 class _Cursor:
-    """A place in some bytes, moving forward; what reaches over the end is damage."""
+    """A position in some bytes, moving forward; reading past the end is an error."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 0

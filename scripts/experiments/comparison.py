@@ -1,7 +1,7 @@
-"""Who restores how well, and at what cost: all contenders on the same images, in one run, on one machine.
+"""Quality and cost of all methods on the same images, in one run, on one machine.
 
-Nothing here trains or selects anything. A set is named by where its images come from, a key of `PLACES` or
-`CLEAN`, and by what was done to them.
+Nothing here trains or selects anything. A set is named by the source of its images, a key of `PLACES` or
+`CLEAN`, and by their degradation.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from experiments.comparison_sets import PhotoPairs, clean_patches, degraded_photos, timed_photos
-from experiments.contenders import Contender, LineUp, Profile
+from experiments.methods import Method, MethodSet, Profile
 from rlrestore.evaluation.costs import elapsed_ms
 from rlrestore.evaluation.scores import (
     BATCH,
@@ -40,20 +40,20 @@ PLACES = {
 CLEAN = "clean"
 CLEAN_PHOTOS = "photographs"
 CLEAN_OF_DATA, CLEAN_OF_PHOTOS = "patches of --data", "patches of --photos"
-"""What the sets of `CLEAN` are called: whole photographs of both folders, patches of each."""
+"""Names of the sets of `CLEAN`: whole photographs of both folders, patches of each."""
 
 SetName = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a comparison is made.
+    """The settings of a comparison.
 
     Attributes:
         patches: Of each mixture and grid, and of each clean set.
         batch: Patches restored at once; changes no number.
-        rounds: How often each time is measured; the shortest counts.
-        seed: Of all that is drawn.
+        rounds: Repetitions of each time measurement; the shortest counts.
+        seed: Of all random draws.
     """
 
     patches: int = 1000
@@ -64,11 +64,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Times:
-    """How long a contender takes, in float32; the mean over the three mixtures.
+    """The times of a method in float32, means over the three mixtures.
 
     Attributes:
-        patch_ms: Milliseconds for each patch of a batch of 64, with the agent's looks.
-        megapixel_ms: Milliseconds for a photograph of 1000×1000 pixels in memory, from pixels to pixels.
+        patch_ms: Milliseconds for each patch of a batch of 64, the agent included.
+        megapixel_ms: Milliseconds for a photograph of 1000×1000 pixels in memory.
     """
 
     patch_ms: float
@@ -93,18 +93,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was measured.
+    """The results of a comparison.
 
     Attributes:
-        profiles: Of all contenders by name, in the order of the tables.
-        absent: A sentence for each that is left out.
+        profiles: Of all methods by name, in the order of the tables.
+        left_out: A sentence for each that is left out.
         singles: For a model the single network that it is compared with.
-        scores: By set, then by contender.
-        times: By contender.
+        scores: By set, then by method.
+        times: By method.
     """
 
     profiles: dict[str, Profile]
-    absent: tuple[str, ...]
+    left_out: tuple[str, ...]
     singles: dict[str, str]
     scores: dict[SetName, dict[str, Scores]]
     times: dict[str, Times]
@@ -114,60 +114,64 @@ class Comparison:
         scores = self.scores[of][name]
         return Estimate.of(scores.psnr_db[:, -1] - scores.psnr_db[:, 0])
 
-    def lead(self, of: SetName, name: str, other: str) -> Estimate:
-        """Return by how much one's result is better than another's, paired over the images, in dB."""
+    def difference(self, of: SetName, name: str, other: str) -> Estimate:
+        """Return the mean difference of two methods' results, paired over the images, in dB."""
         own, others = (self.scores[of][each].psnr_db[:, -1] for each in (name, other))
         return Estimate.of(own - others)
 
+    def lowest_psnr_db(self, of: SetName, name: str) -> float:
+        """Return the PSNR of the worst result."""
+        return self.scores[of][name].psnr_db[:, -1].min().item()
+
     def multiply_adds(self, of: SetName, name: str) -> float:
-        """Return the multiply-adds of the tools that a patch passed, on average."""
+        """Return the mean multiply-adds of the tools applied to a patch."""
         return self.curve(of, name)[-1][0]
 
     def curve(self, of: SetName, name: str) -> list[tuple[float, float]]:
         """Return the mean multiply-adds of the tools, and the mean gain in dB, up to each step."""
         scores = self.scores[of][name]
-        executed = self.profiles[name].executed(scores.actions).cumsum(dim=1).mean(dim=0)
+        executed = self.profiles[name].tool_costs(scores.actions).cumsum(dim=1).mean(dim=0)
         gains_db = (scores.psnr_db[:, 1:] - scores.psnr_db[:, :1]).mean(dim=0)
         return list(zip(executed.tolist(), gains_db.tolist(), strict=True))
 
-    def look_multiply_adds(self, of: SetName, name: str) -> float:
-        """Return the multiply-adds of the agent on a patch until its chain ended, on average."""
-        return self.profiles[name].looked(self.scores[of][name].actions).mean().item()
+    def agent_multiply_adds(self, of: SetName, name: str) -> float:
+        """Return the mean multiply-adds of the agent on a patch until its chain ended."""
+        return self.profiles[name].agent_costs(self.scores[of][name].actions).mean().item()
 
     def tools(self, of: SetName, name: str) -> float:
-        """Return how many tools an image passed, on average."""
+        """Return the mean number of tools applied to an image."""
         return self.scores[of][name].tools().mean().item()
 
 
 def compare(
-    line: LineUp,
+    compared: MethodSet,
     data: list[NDArray[np.uint8]],
     photos: list[NDArray[np.uint8]],
     settings: Settings,
     progress: bool = False,
 ) -> Comparison:
-    """Measure all contenders.
+    """Measure all methods.
 
     Args:
-        line: Who takes part.
+        compared: The methods.
         data: Clean photographs that patches are cut from, each at least 63 pixels high and wide.
         photos: Clean photographs that are restored whole, likewise.
-        settings: How it is done.
+        settings: Sizes and seed.
         progress: Whether to show progress bars on stderr.
 
     Raises:
         DataError: The photographs are nearly empty.
     """
-    contenders, scores = line.contenders, {}
+    methods, scores = compared.methods, {}
     batches = []
     for name, images in _sets(data, photos, settings):
         if name[0] == GRIDS[0] and isinstance(images, PatchPairs):
             batches.append(to_images(images.degraded[:BATCH]))
-        bar = tqdm(contenders, ", ".join(name), unit="contender", leave=False, disable=not progress)
+        bar = tqdm(methods, ", ".join(name), unit="method", leave=False, disable=not progress)
         scores[name] = {each.name: measure(each, images, settings.batch) for each in bar}
-    times = measure_times(contenders, batches, timed_photos(photos, settings.seed), settings.rounds, progress)
-    profiles = {each.name: each.profile for each in contenders}
-    return Comparison(profiles, line.absent, line.singles, scores, times)
+    times = measure_times(methods, batches, timed_photos(photos, settings.seed), settings.rounds, progress)
+    profiles = {each.name: each.profile for each in methods}
+    return Comparison(profiles, compared.left_out, compared.singles, scores, times)
 
 
 def _sets(
@@ -184,58 +188,60 @@ def _sets(
     yield (CLEAN, CLEAN_PHOTOS), [(photo, photo) for photo in (*data, *photos)]
 
 
-def measure(contender: Contender, images: PatchPairs | PhotoPairs, batch: int = BATCH) -> Scores:
-    """Let one contender restore a set.
+def measure(method: Method, images: PatchPairs | PhotoPairs, batch: int = BATCH) -> Scores:
+    """Restore a set by one method, and measure the results.
 
     Args:
-        contender: Who restores.
+        method: The method.
         images: Patches, each restored by itself, or photographs, each restored whole.
         batch: Patches restored at once.
     """
-    names, device = contender.profile.action_names, contender.device
+    names, device = method.profile.action_names, method.device
     if isinstance(images, PatchPairs):
-        return measure_rollouts(lambda degraded, _: contender.play(degraded), images, names, device, batch)
+        return measure_rollouts(
+            lambda degraded, _: method.restore_patches(degraded), images, names, device, batch
+        )
     parts = []
     for pair in images:
         image, target = (to_images(pixels[None]).to(device) for pixels in pair)
-        parts.append(measure_chain(contender.chain(image), image, target, contender.steps))
+        parts.append(measure_chain(method.photo_chain(image), image, target, method.steps))
     return join_scores(parts, PHOTOS, names)
 
 
 @torch.inference_mode()
 def measure_times(
-    contenders: Sequence[Contender],
+    methods: Sequence[Method],
     batches: Sequence[Tensor],
     photos: Sequence[NDArray[np.uint8]],
     rounds: int,
     progress: bool = False,
 ) -> dict[str, Times]:
-    """Time all contenders in turn, with the threads that torch has.
+    """Time all methods alternately, with the threads that torch has.
 
-    They take turns on every image of every round, so that whatever else the machine does slows all of them,
-    and the shortest time on each counts; a first, cold one therefore does not.
+    They alternate on every image of every round, so that other load on the machine slows all of them alike,
+    and the shortest time on each counts, so a first, cold one does not.
 
     Args:
-        contenders: Ready for use.
+        methods: Ready for use.
         batches: Degraded patches `(B, 3, 63, 63)` of each mixture.
         photos: Degraded pixels `(H, W, 3)` of each mixture.
-        rounds: How often.
+        rounds: Repetitions.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
         By name; a megapixel is counted by the photographs' pixels.
     """
-    batches_ms = {each.name: [math.inf] * len(batches) for each in contenders}
-    photos_ms = {each.name: [math.inf] * len(photos) for each in contenders}
+    batches_ms = {each.name: [math.inf] * len(batches) for each in methods}
+    photos_ms = {each.name: [math.inf] * len(photos) for each in methods}
     for _ in tqdm(range(rounds), desc="timing", unit="round", disable=not progress):
         for index, batch in enumerate(batches):
-            for each in contenders:
+            for each in methods:
                 images = batch.to(each.device)
-                spent_ms = elapsed_ms(partial(each.play, images), each.device)
+                spent_ms = elapsed_ms(partial(each.restore_patches, images), each.device)
                 batches_ms[each.name][index] = min(batches_ms[each.name][index], spent_ms)
         for index, photo in enumerate(photos):
-            for each in contenders:
-                spent_ms = elapsed_ms(partial(each.restore, photo), each.device)
+            for each in methods:
+                spent_ms = elapsed_ms(partial(each.restore_photo, photo), each.device)
                 photos_ms[each.name][index] = min(photos_ms[each.name][index], spent_ms)
     patches = [len(batch) for batch in batches]
     megapixels = [photo.shape[0] * photo.shape[1] / 1e6 for photo in photos]
@@ -246,5 +252,5 @@ def measure_times(
 
 
 def _rate(times_ms: Sequence[float], amounts: Sequence[float]) -> float:
-    """Return the mean of times, each for one unit of what it was taken for."""
+    """Return the mean time for one unit, of times for various amounts."""
     return sum(ms / amount for ms, amount in zip(times_ms, amounts, strict=True)) / len(times_ms)

@@ -1,30 +1,28 @@
-"""Quality against compute, drawn: what a chain has gained after each step, and what that took."""
+"""A plot of quality against compute: the gain of a chain after each step, and its multiply-adds."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.comparison import GRIDS, Comparison
-from experiments.contenders import Profile
+from experiments.methods import Profile
+from experiments.presentation import GREY, PALETTE, save_with_legend, style_axes
 from rlrestore.imaging.degradation.mixtures import MIXTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
-"""Those of Okabe and Ito, Color Universal Design, 2008, which the colour-blind can tell apart."""
 SHAPES = "osD^vP"
-"""Of single networks, which are a point each."""
-GREY = "0.35"
+"""Markers of single networks, which are a point each."""
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
     """Draw a panel for each mixture: a line for an agent's chain, a point for a single network.
 
-    What has no multiply-adds to count is a dotted level.
+    A method without convolutions to count is a dotted level.
 
     Args:
-        comparison: What was measured; the patches at any phase of the JPEG grid are drawn.
+        comparison: The results; the patches at any phase of the JPEG grid are drawn.
         path: The picture to write; its suffix says in which format.
     """
     from matplotlib.figure import Figure  # drawn without pyplot: no window, no global state
@@ -38,21 +36,17 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
             _draw(axes, profile, comparison.curve((GRIDS[0], mixture), name), colour, shape)
         axes.set(title=mixture, xlabel="multiply-adds per patch, millions")
         axes.set_xlim(left=0)
-        axes.grid(visible=True, color="0.92")
-        axes.spines[["top", "right"]].set_visible(False)
+        style_axes(axes)
     panels[0].set(ylabel="gain in PSNR, dB")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_with_legend(figure, panels[0], path)
 
 
 def _styles(profiles: Mapping[str, Profile]) -> dict[str, tuple[str, str]]:
-    """Return everybody's colour, and the shape of their points."""
+    """Return the colour and the marker of each method."""
     singles = [name for name, profile in profiles.items() if not profile.has_agent]
     return {
         name: (
-            COLOURS[number % len(COLOURS)],
+            PALETTE[number % len(PALETTE)],
             SHAPES[(singles.index(name) + 1) % len(SHAPES)] if name in singles else SHAPES[0],
         )
         for number, name in enumerate(profiles)

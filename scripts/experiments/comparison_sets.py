@@ -1,4 +1,4 @@
-"""What the comparison measures on, beside the protocol's patches: whole photographs and clean patches."""
+"""The comparison's sets beside the protocol's patches: whole photographs and clean patches."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from rlrestore.errors import DataError
 from rlrestore.evaluation.costs import PHOTO_SIDE
-from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PATCH, PatchPairs
+from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PatchPairs
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
+from rlrestore.imaging.io.photo import LUMA_WEIGHTS
+from rlrestore.imaging.patches import PATCH
 
 TEXTURE = 0.02
-"""The least standard deviation of the luminance, white being 1, of a clean patch that shows something."""
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (ITU-R BT.601)."""
+"""Smallest standard deviation of the luma, white being 1, of a clean patch with texture."""
 
 Pixels = NDArray[np.uint8]
 PhotoPairs = list[tuple[Pixels, Pixels]]
@@ -26,13 +26,13 @@ PhotoPairs = list[tuple[Pixels, Pixels]]
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is done to one photograph, all of it alike.
+    """The degradation of one photograph, the same everywhere in it.
 
     Attributes:
         blur_sigma_px: Blur in pixels.
         noise_sigma_255: Noise in units of 1/255.
         jpeg_quality: Quality of the file, 1 to 100.
-        noise_seed: Which noise.
+        noise_seed: Seed of the noise.
     """
 
     blur_sigma_px: float
@@ -46,7 +46,7 @@ class Degradation:
 
 
 def draw_degradation(mixture: Mixture, seed: int, index: int) -> Degradation:
-    """Draw the degradation of one photograph of a set: it depends on nothing but mixture, seed and index."""
+    """Draw the degradation of one photograph of a set: it depends only on mixture, seed and index."""
     rng = np.random.default_rng((seed, mixture.lowest, mixture.highest, index))
     draws, noise = (int(number) for number in rng.integers(2**63, size=2))
     amounts = mixture.sample(1, torch.Generator().manual_seed(draws))
@@ -55,17 +55,17 @@ def draw_degradation(mixture: Mixture, seed: int, index: int) -> Degradation:
 
 
 def apply_degradation(photo: Pixels, degradation: Degradation) -> Pixels:
-    """Degrade a photograph `(H, W, 3)` as files undergo it."""
+    """Degrade a photograph `(H, W, 3)` by the file implementation."""
     amounts = degradation.blur_sigma_px, degradation.noise_sigma_255, degradation.jpeg_quality
     return degrade_pixels(photo, *amounts, np.random.default_rng(degradation.noise_seed))
 
 
 def degraded_photos(photos: Sequence[Pixels], mixture: Mixture, seed: int) -> PhotoPairs:
-    """Degrade every photograph once, by amounts of its own and a JPEG of the whole, as files undergo it.
+    """Degrade every photograph once, by amounts of its own and a JPEG of the whole.
 
     Args:
         photos: Clean, `(H, W, 3)`.
-        mixture: Which amounts are drawn.
+        mixture: What the amounts are drawn from.
         seed: The same seed gives the same pairs.
 
     Returns:
@@ -80,7 +80,7 @@ def degraded_photos(photos: Sequence[Pixels], mixture: Mixture, seed: int) -> Ph
 def clean_patches(photos: Sequence[Pixels], count: int, seed: int) -> PatchPairs:
     """Cut clean patches with texture out of photographs in turn, each pair the same patch twice.
 
-    A patch whose luminance has a standard deviation below `TEXTURE` is drawn again elsewhere.
+    A patch whose luma has a standard deviation below `TEXTURE` is drawn again elsewhere.
 
     Args:
         photos: Clean, `(H, W, 3)`, each at least 63 pixels high and wide.
@@ -95,7 +95,7 @@ def clean_patches(photos: Sequence[Pixels], count: int, seed: int) -> PatchPairs
     for photo in itertools.islice(itertools.cycle(photos), DRAWS_PER_PATCH * count):
         top, left = (int(rng.integers(side - PATCH + 1)) for side in photo.shape[:2])
         patch = photo[top : top + PATCH, left : left + PATCH]
-        if (patch @ np.array(LUMA)).std() >= TEXTURE * 255:
+        if (patch @ LUMA_WEIGHTS).std() >= TEXTURE * 255:
             patches.append(patch)
         if len(patches) == count:
             return PatchPairs("clean", np.stack(patches), np.stack(patches))

@@ -1,6 +1,5 @@
-"""How fast ways of training the agent learn: the records of runs, the table and the plot of all of them."""
+"""Learning curves of training algorithms: the records of runs, their table and their plot."""
 
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,20 +11,29 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrestore.errors import DataError, UsageError
+from experiments.presentation import (
+    BLUE,
+    GREEN,
+    GREY,
+    SKY,
+    VERMILION,
+    markdown_table,
+    save_with_legend,
+    style_axes,
+)
+from rlrestore.errors import DataError
 from rlrestore.imaging.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENOUGH = 0.95
-"""Share of what q comes to at the end that counts as having learned."""
+"""Share of q's final return that counts as having learned."""
 BASELINES_DIFFER_DB = 0.01
-"""The oracle of two runs may differ by this through rounding; by more it had other tools or patches."""
+"""The oracles of two runs may differ by this through rounding; by more they had other tools or patches."""
 MARGIN_DB = 0.2
-"""What the plot shows beyond the oracle, and below the worst end of a run, or 0, which is doing nothing."""
+"""Margin of the plot above the oracle, and below the worst final return or 0, that of no action."""
 GRID = 200
-GREY = "0.35"
 HEAD = (
     "trained by",
     "runs",
@@ -40,17 +48,15 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Learner:
-    """A way to train the agent.
+    """A training algorithm with its network.
 
     Attributes:
-        label: What the table and the plot call it.
+        label: Its name in the table and the plot.
         algo: `q`, `dqn` or `ppo`.
         network: A key of `rlrestore.agent.policy.POLICIES`.
-        colour: In the plot, one per way to learn, which the colour-blind can tell apart too.
+        colour: In the plot, one per algorithm, distinguishable for colour-blind readers.
         style: Of the line in the plot, one per network.
-        tried: How many tools `q` tries in a state; its default without it.
-
-    Source: the colours are those of Okabe and Ito, Color Universal Design, 2008.
+        tried: Number of tools that `q` tries in a state; its default without it.
     """
 
     label: str
@@ -61,13 +67,13 @@ class Learner:
     tried: int | None = None
 
 
-CONTENDERS = {
-    "q": Learner("q", "q", "spectral", "#0072B2", "-"),
-    "q-all": Learner("q, all twelve tools tried", "q", "spectral", "#56B4E9", "-", tried=12),
-    "dqn": Learner("dqn", "dqn", "spectral", "#D55E00", "-"),
-    "ppo": Learner("ppo", "ppo", "spectral", "#009E73", "-"),
-    "q-paper": Learner("q, the paper's network", "q", "paper", "#0072B2", "--"),
-    "dqn-paper": Learner("dqn, the paper's network", "dqn", "paper", "#D55E00", "--"),
+LEARNERS = {
+    "q": Learner("q", "q", "spectral", BLUE, "-"),
+    "q-all": Learner("q, all twelve tools tried", "q", "spectral", SKY, "-", tried=12),
+    "dqn": Learner("dqn", "dqn", "spectral", VERMILION, "-"),
+    "ppo": Learner("ppo", "ppo", "spectral", GREEN, "-"),
+    "q-paper": Learner("q, the paper's network", "q", "paper", BLUE, "--"),
+    "dqn-paper": Learner("dqn, the paper's network", "dqn", "paper", VERMILION, "--"),
 }
 
 
@@ -93,16 +99,16 @@ class Run:
     """One training from beginning to end.
 
     Attributes:
-        contender: A key of `CONTENDERS`.
+        learner: A key of `LEARNERS`.
         seed: Of the weights and the draws.
-        setup: What must be the same for runs to be compared.
+        setup: Settings that all compared runs share.
         oracle_db: Mean gain of the greedy oracle on the held-out patches.
         fixed_db: That of the best fixed chain.
         fixed_chain: The tools of that chain.
         curve: Measurements in the order of time; the last is the end.
     """
 
-    contender: str
+    learner: str
     seed: int
     setup: dict[str, Any]
     oracle_db: float
@@ -111,8 +117,8 @@ class Run:
     curve: tuple[Point, ...]
 
     def __post_init__(self) -> None:
-        if self.contender not in CONTENDERS:
-            raise ValueError(f"expected one of {', '.join(CONTENDERS)}, got {self.contender!r}")
+        if self.learner not in LEARNERS:
+            raise ValueError(f"expected one of {', '.join(LEARNERS)}, got {self.learner!r}")
         times = [point.seconds for point in self.curve]
         if not times or times[0] <= 0 or any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"expected points at growing times above 0, got them at {times}")
@@ -145,11 +151,11 @@ class Run:
 
 
 def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
-    """Read all runs of a folder, by contender in the order of `CONTENDERS`, then by seed.
+    """Read all runs of a folder, by learner in the order of `LEARNERS`, then by seed.
 
     Args:
         folder: Where the runs were written.
-        setup: What they must have.
+        setup: The settings that they must have.
 
     Raises:
         DataError: A file is something else, or a run cannot be compared with the others.
@@ -159,7 +165,7 @@ def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
         for name in run.setup.keys() | setup.keys():
             if run.setup.get(name) != setup.get(name):
                 raise DataError(
-                    f"{folder}: expected runs with {name} {setup.get(name)}, got {run.contender} of seed "
+                    f"{folder}: expected runs with {name} {setup.get(name)}, got {run.learner} of seed "
                     f"{run.seed} with {run.setup.get(name)}; give this comparison another --out"
                 )
         if abs(run.oracle_db - runs[0].oracle_db) > BASELINES_DIFFER_DB:
@@ -167,7 +173,7 @@ def read_runs(folder: Path, setup: Mapping[str, Any]) -> dict[str, list[Run]]:
                 f"{folder}: expected runs with the same tools and patches, got greedy oracles of "
                 f"{runs[0].oracle_db:.2f} and {run.oracle_db:.2f} dB; give this comparison another --out"
             )
-    found = {key: [run for run in runs if run.contender == key] for key in CONTENDERS}
+    found = {key: [run for run in runs if run.learner == key] for key in LEARNERS}
     return {key: of_one for key, of_one in found.items() if of_one}
 
 
@@ -183,15 +189,15 @@ def seconds_to(curve: Sequence[Point], level_db: float) -> float:
 
 
 def learning_table(runs: dict[str, list[Run]]) -> str:
-    """Return what the runs came to, as Markdown; `±` is half the range over the seeds."""
-    rows = [HEAD, tuple("---" for _ in HEAD)]
+    """Return the final results of the runs as Markdown; `±` is half the range over the seeds."""
+    rows: list[tuple[str, ...]] = [HEAD]
     level_db = ENOUGH * _mean([run.end.return_db for run in runs["q"]]) if "q" in runs else math.nan
-    rows += [_row(CONTENDERS[key].label, of_one, level_db) for key, of_one in runs.items()]
+    rows += [_row(LEARNERS[key].label, of_one, level_db) for key, of_one in runs.items()]
     one = next(iter(runs.values()))[0]
     chain = " → ".join(one.fixed_chain) or "no tool"
     return "\n".join(
         [
-            *(f"| {' | '.join(cells)} |" for cells in rows),
+            markdown_table(rows),
             "",
             f"Greedy oracle {one.oracle_db:.2f} dB; best fixed chain {one.fixed_db:.2f} dB ({chain}). "
             f"Setup: {', '.join(f'{name} {value}' for name, value in one.setup.items())}. "
@@ -253,21 +259,11 @@ def on_grid(
     return np.exp(grid), np.stack(returns)
 
 
-def require_matplotlib() -> None:
-    """Check that a plot can be drawn, before hours are spent on what it shows.
-
-    Raises:
-        UsageError: The package matplotlib is missing.
-    """
-    if importlib.util.find_spec("matplotlib") is None:  # an extra
-        raise UsageError("the plot needs matplotlib: pip install 'rlrestore[research]'")
-
-
 def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
     """Draw return against time and against steps: the mean over the seeds in a band from worst to best.
 
     Args:
-        runs: By contender.
+        runs: By learner.
         path: The picture to write; its suffix says in which format.
     """
     from matplotlib.figure import Figure  # drawn without pyplot: no window, no global state
@@ -283,35 +279,31 @@ def plot_runs(runs: dict[str, list[Run]], path: Path) -> None:
     lowest = min(0.0, *(run.end.return_db for run in every))
     time_axes.set_ylim(lowest - MARGIN_DB, every[0].oracle_db + MARGIN_DB)
     _name_levels(steps_axes, every[0])
-    handles, labels = time_axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_with_legend(figure, time_axes, path)
 
 
 def _draw(axes: "Axes", runs: dict[str, list[Run]], position: Callable[[Point], float]) -> None:
     for key, of_one in runs.items():
-        contender = CONTENDERS[key]
+        learner = LEARNERS[key]
         places, returns = on_grid(of_one, position)
         mean = returns.mean(axis=0)
         axes.fill_between(
-            places, returns.min(axis=0), returns.max(axis=0), color=contender.colour, alpha=0.15, linewidth=0
+            places, returns.min(axis=0), returns.max(axis=0), color=learner.colour, alpha=0.15, linewidth=0
         )
-        axes.plot(places, mean, contender.style, color=contender.colour, label=contender.label)
-        axes.plot(places[-1], mean[-1], "o", color=contender.colour, markersize=4)
+        axes.plot(places, mean, learner.style, color=learner.colour, label=learner.label)
+        axes.plot(places[-1], mean[-1], "o", color=learner.colour, markersize=4)
     one = next(iter(runs.values()))[0]
     for level_db in (one.oracle_db, one.fixed_db, 0.0):
         axes.axhline(level_db, color=GREY, linestyle=":", linewidth=1)
-    axes.grid(visible=True, color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
 
 
 def _name_levels(axes: "Axes", run: Run) -> None:
-    """Say what the dotted lines are: on the left, where an agent has learned nothing yet."""
+    """Label the dotted lines, on the left, where no curve is near."""
     for level_db, name in (
         (run.oracle_db, "greedy oracle"),
         (run.fixed_db, "best fixed chain"),
-        (0.0, "as it came"),
+        (0.0, "input"),
     ):
         axes.annotate(
             name,

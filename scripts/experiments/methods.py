@@ -1,9 +1,9 @@
-"""Who takes part in the comparison: models with an agent, single networks, OpenCV's non-local means.
+"""The methods that are compared: models with an agent, single networks, OpenCV's non-local means.
 
-The authors' model is the imported one (`paper.importing`). The import turned its kernels, so it takes patches
-and photographs as they are and does to a patch what the authors' code does after swapping the patch's axes;
-nothing is transposed here. On whole photographs that is the better way to use it: the authors' own
-whole-image mode forgets the swap.
+The authors' model is the imported one (`paper.importing`). The import transposed its kernels, so it takes
+patches and photographs as they are and does to a patch what the authors' code does after swapping the patch's
+axes; nothing is transposed here. On whole photographs this is better than the authors' own whole-image mode,
+which omits the swap.
 """
 
 import re
@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.rollout import Rollout, fixed, roll_out
 from rlrestore.devices import resolve_device
 from rlrestore.errors import RlrestoreError, UsageError
-from rlrestore.evaluation.costs import count_multiply_adds, executed, tool_multiply_adds
+from rlrestore.evaluation.costs import count_multiply_adds, executed, parameter_count, tool_multiply_adds
 from rlrestore.evaluation.scores import (
     STOPPED,
     PhotoChain,
@@ -32,8 +32,8 @@ from rlrestore.evaluation.scores import (
     restore_patches,
     to_images,
 )
-from rlrestore.evaluation.testsets import PATCH
 from rlrestore.evaluation.tools import short_names
+from rlrestore.imaging.patches import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import to_frame
 from rlrestore.model_folder import find_model, read_card
@@ -46,30 +46,29 @@ from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.trace import STOP_NAME
 
 AUTHORS, PAPER, NLM = "authors' model", "ours, family paper", "non-local means"
-"""What the contenders are called that have one place each."""
+"""Names of the methods that occur at most once."""
 NLM_STRENGTH = 20.0
 """The h of non-local means, in grey levels, for brightness and colour alike. Among 2, 4, …, 16, 20 and 25 it
 gained most (+1.46 dB) on 300 moderate patches of the training photographs held out for validation."""
 NLM_TEMPLATE, NLM_SEARCH = 7, 21
 """Sides of its windows in pixels: OpenCV's own."""
 OUTSIDE = re.compile(r"(?<=\s)(?:/|\.\./)(?:\S*/)?(?=[^/\s])")
-"""In a command, the way to a file or folder outside of here: nobody else has it."""
+"""In a command, the path to a file or folder outside the current one, which the reader does not have."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a contender before it restores anything.
+    """The description and the costs of a method.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         about: What it is, and how it was trained: a line each, in Markdown.
-        action_names: What its actions are called, stop last.
-        tool_parameters: Trained numbers of all its networks that change images.
-        agent_parameters: Trained numbers of its agent, 0 without one.
+        action_names: Names of its actions, stop last.
+        tool_parameters: Number of parameters of its restoration networks.
+        agent_parameters: Number of parameters of its agent, 0 without one.
         tool_multiply_adds: Of each tool, for one 63×63 patch with all that is padded to it; empty where there
             are no convolutions to count.
-        look_multiply_adds: Of one look of the agent at one patch, 0 without one.
-        mixtures: What it was trained on, by the names of `TRAINING_RECIPES`, as far as its card says.
+        agent_multiply_adds: Of one evaluation of the agent on one patch, 0 without one.
     """
 
     name: str
@@ -78,15 +77,14 @@ class Profile:
     tool_parameters: int
     agent_parameters: int
     tool_multiply_adds: tuple[int, ...]
-    look_multiply_adds: int
-    mixtures: tuple[str, ...] = ()
+    agent_multiply_adds: int
 
     @property
     def has_agent(self) -> bool:
-        """Whether it chooses."""
+        """Whether an agent chooses the tools."""
         return self.agent_parameters > 0
 
-    def executed(self, actions: Tensor) -> Tensor:
+    def tool_costs(self, actions: Tensor) -> Tensor:
         """Return the multiply-adds of the tools that images of 63×63 pixels passed.
 
         Args:
@@ -97,60 +95,60 @@ class Profile:
         """
         return executed(self.tool_multiply_adds or [0] * (len(self.action_names) - 1), actions)
 
-    def looked(self, actions: Tensor) -> Tensor:
+    def agent_costs(self, actions: Tensor) -> Tensor:
         """Return `(N,)` float64 multiply-adds of the agent until each chain of `(N, T)` actions ended."""
-        return (actions != STOPPED).sum(dim=1).double() * self.look_multiply_adds
+        return (actions != STOPPED).sum(dim=1).double() * self.agent_multiply_adds
 
 
 @dataclass(frozen=True)
-class Contender:
-    """Whoever restores.
+class Method:
+    """A restoration method.
 
     Attributes:
-        profile: What is known of it.
+        profile: Its description and costs.
         device: Where it computes.
-        steps: Of its longest chain.
-        play: From degraded patches `(B, 3, 63, 63)` to what it does to them.
-        chain: From a degraded photograph `(1, 3, H, W)`, which it may change, to what it does to that.
-        restore: From the pixels `(H, W, 3)` of a photograph to the whole job, done in memory.
+        steps: Length of its longest chain.
+        restore_patches: From degraded patches `(B, 3, 63, 63)` to the rollout.
+        photo_chain: From a degraded photograph `(1, 3, H, W)`, which it may change, to its steps.
+        restore_photo: Restores the pixels `(H, W, 3)` of a photograph in memory; used for timing.
     """
 
     profile: Profile
     device: torch.device
     steps: int
-    play: Callable[[Tensor], Rollout]
-    chain: Callable[[Tensor], PhotoChain]
-    restore: Callable[[NDArray[np.uint8]], object]
+    restore_patches: Callable[[Tensor], Rollout]
+    photo_chain: Callable[[Tensor], PhotoChain]
+    restore_photo: Callable[[NDArray[np.uint8]], object]
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return self.profile.name
 
 
 @dataclass(frozen=True)
-class LineUp:
-    """All who take part, and who does not.
+class MethodSet:
+    """The methods that are compared, and those that are missing.
 
     Attributes:
-        contenders: In the order of the tables' rows.
-        absent: A sentence for each that was asked for or could have been, and is not there.
+        methods: In the order of the tables' rows.
+        left_out: A sentence for each that was not given or cannot be read.
         singles: For a model the single network that it is compared with, by their names.
     """
 
-    contenders: tuple[Contender, ...]
-    absent: tuple[str, ...]
+    methods: tuple[Method, ...]
+    left_out: tuple[str, ...]
     singles: dict[str, str]
 
 
-def line_up(
+def load_methods(
     models: Sequence[str],
     authors: str | None = None,
     paper: str | None = None,
     singles: Sequence[str] = (),
     device: str = "cpu",
-) -> LineUp:
-    """Read all that take part; one that is not there or cannot be read is left out.
+) -> MethodSet:
+    """Read all methods; one that is missing or cannot be read is left out.
 
     The first model is compared with the first single network and so on; where there are more models, the
     last single network serves the rest.
@@ -174,38 +172,38 @@ def line_up(
     wanted += [(names[model], model, "--models") for model in dict.fromkeys(models)]
     wanted += [(names[single], single, "--singles") for single in dict.fromkeys(singles)]
     wanted += [] if singles else [("a single network", None, "--singles")]
-    found: dict[str, Contender] = {}
-    absent = []
+    found: dict[str, Method] = {}
+    left_out = []
     for name, source, option in wanted:
         if source is None:
-            absent.append(f"{name}: no {option} was given")
+            left_out.append(f"{name}: no {option} was given")
             continue
         try:
             read = _single if option == "--singles" else _model
             found[name] = read(name, source, device)
         except RlrestoreError as error:
-            absent.append(f"{name}: {str(error).replace(source, Path(source).name)}")
+            left_out.append(f"{name}: {str(error).replace(source, Path(source).name)}")
     if not any(names[model] in found for model in models):
-        raise UsageError(f"expected at least one model in --models that can be read; {'; '.join(absent)}")
-    rivals = {
+        raise UsageError(f"expected at least one model in --models that can be read; {'; '.join(left_out)}")
+    paired = {
         names[model]: names[single]
-        for model, single in zip(models, _filled(singles, len(models)), strict=False)
+        for model, single in zip(models, _repeated(singles, len(models)), strict=False)
     }
-    present = {model: single for model, single in rivals.items() if model in found and single in found}
-    return LineUp((*found.values(), non_local_means(place)), tuple(absent), present)
+    present = {model: single for model, single in paired.items() if model in found and single in found}
+    return MethodSet((*found.values(), non_local_means(place)), tuple(left_out), present)
 
 
-def _filled(singles: Sequence[str], count: int) -> list[str]:
-    """Return so many, the last standing for all that are missing; none of none."""
+def _repeated(singles: Sequence[str], count: int) -> list[str]:
+    """Return `count` folders, the last repeated where there are fewer; none of none."""
     return [singles[min(number, len(singles) - 1)] for number in range(count)] if singles else []
 
 
-def _model(name: str, source: str, device: str) -> Contender:
-    return of_model(TorchRuntime.load(source, device), name)
+def _model(name: str, source: str, device: str) -> Method:
+    return agent_method(TorchRuntime.load(source, device), name)
 
 
-def of_model(model: TorchRuntime, name: str) -> Contender:
-    """Let a model take part.
+def agent_method(model: TorchRuntime, name: str) -> Method:
+    """Return a model with an agent as a method.
 
     Raises:
         UsageError: Its agent takes patches of another size than the test sets have.
@@ -218,31 +216,28 @@ def of_model(model: TorchRuntime, name: str) -> Contender:
         name=name,
         about=(family, *training_lines(model.card)),
         action_names=action_names(model),
-        tool_parameters=_parameters(toolbox),
-        agent_parameters=_parameters(policy),
+        tool_parameters=parameter_count(toolbox),
+        agent_parameters=parameter_count(policy),
         tool_multiply_adds=tool_multiply_adds(toolbox),
-        look_multiply_adds=count_multiply_adds(lambda: _look(policy)),
-        mixtures=tuple(
-            sorted({str(record["mixture"]) for record in model.card.training if "mixture" in record})
-        ),
+        agent_multiply_adds=count_multiply_adds(lambda: _evaluate_agent(policy)),
     )
-    return Contender(
+    return Method(
         profile,
         model.place,
         policy.max_steps,
-        play=lambda images: restore_patches(model, images),
-        chain=lambda image: photo_chain(model, image),
-        restore=lambda pixels: restorer.restore(pixels, keep_steps=False),
+        restore_patches=lambda images: restore_patches(model, images),
+        photo_chain=lambda image: photo_chain(model, image),
+        restore_photo=lambda pixels: restorer.restore(pixels, keep_steps=False),
     )
 
 
-def _single(name: str, source: str, device: str) -> Contender:
+def _single(name: str, source: str, device: str) -> Method:
     folder, place = find_model(source), resolve_device(device)
-    return of_single(load_toolbox(folder, place), name, read_card(folder))
+    return network_method(load_toolbox(folder, place), name, read_card(folder))
 
 
-def of_single(toolbox: Toolbox, name: str, card: ModelCard) -> Contender:
-    """Let a single network take part: a toolbox of one tool, applied once to everything.
+def network_method(toolbox: Toolbox, name: str, card: ModelCard) -> Method:
+    """Return a single network as a method: a toolbox of one tool, applied once to every image.
 
     Raises:
         UsageError: There are more tools, or none.
@@ -257,10 +252,10 @@ def of_single(toolbox: Toolbox, name: str, card: ModelCard) -> Contender:
             *training_lines(card),
         ),
         action_names=(spec.name, STOP_NAME),
-        tool_parameters=_parameters(toolbox),
+        tool_parameters=parameter_count(toolbox),
         agent_parameters=0,
         tool_multiply_adds=tool_multiply_adds(toolbox),
-        look_multiply_adds=0,
+        agent_multiply_adds=0,
     )
 
     tools = TorchTools(toolbox)
@@ -268,18 +263,18 @@ def of_single(toolbox: Toolbox, name: str, card: ModelCard) -> Contender:
     def chain(image: Tensor) -> Iterator[tuple[Tensor, int]]:
         yield torch.from_numpy(apply_tool_(tools, 0, image.cpu().numpy())).to(image.device), 0
 
-    return Contender(
+    return Method(
         profile,
         toolbox.device,
         1,
-        play=lambda images: roll_out(toolbox, images, fixed((0,), toolbox.stop), 1),
-        chain=chain,
-        restore=lambda pixels: apply_by_hand(tools, spec.name, pixels),
+        restore_patches=lambda images: roll_out(toolbox, images, fixed((0,), toolbox.stop), 1),
+        photo_chain=chain,
+        restore_photo=lambda pixels: apply_by_hand(tools, spec.name, pixels),
     )
 
 
-def non_local_means(device: torch.device) -> Contender:
-    """Let OpenCV's non-local means take part: the classical choice, which knows noise alone.
+def non_local_means(device: torch.device) -> Method:
+    """Return OpenCV's non-local means as a method: the classical denoiser, which models noise alone.
 
     Source: Buades, Coll, Morel: A non-local algorithm for image denoising, CVPR 2005.
     """
@@ -300,7 +295,7 @@ def non_local_means(device: torch.device) -> Contender:
         chosen = torch.zeros(len(images), 1, dtype=torch.int64)
         return Rollout(torch.stack([images, apply(images)]), chosen)
 
-    return Contender(profile, device, 1, play, chain, smooth_pixels)
+    return Method(profile, device, 1, play, chain, smooth_pixels)
 
 
 def smooth_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -310,11 +305,7 @@ def smooth_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(smoothed[..., ::-1]).astype(np.uint8, copy=False)
 
 
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _look(policy: AnyPolicy) -> None:
+def _evaluate_agent(policy: AnyPolicy) -> None:
     device = next(policy.parameters()).device
     nothing_yet = torch.tensor([NO_ACTION], device=device)
     policy(torch.zeros(1, 3, PATCH, PATCH, device=device), nothing_yet, policy.initial_state(1))
@@ -324,10 +315,10 @@ def training_lines(card: ModelCard) -> tuple[str, ...]:
     """Return what a model's card says of its origin, its data and its trainings.
 
     Args:
-        card: As it was read; what it does not say is left out.
+        card: As it was read; missing entries are left out.
 
     Returns:
-        A line for each, in Markdown; trainings by one command share a line.
+        A line for each, in Markdown; trainings by one command share a methods.
     """
     lines = [str(card.facts[key]) for key in ("about", "data", "note") if card.facts.get(key)]
     for command, records in groupby(card.training, lambda record: record.get("command", "")):
@@ -338,7 +329,7 @@ def training_lines(card: ModelCard) -> tuple[str, ...]:
 
 
 def _part(record: Mapping[str, Any]) -> str:
-    """Say what a record of a card is of, and how long that took."""
+    """Return the name and the minutes of a training record."""
     seconds = sum(network.get("seconds", 0) for network in record.get("networks", ()))
     minutes = record.get("minutes", seconds / 60)
     name = record.get("part", record.get("stage", "training"))

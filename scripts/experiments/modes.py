@@ -1,4 +1,4 @@
-"""One chain for the whole photograph or one for every region: which restores better, by degradation."""
+"""Global mode, one chain for the photograph, against local mode, one for every region, by degradation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from rlrestore.restorer import CHAINS, Restorer
 
 @dataclass(frozen=True)
 class ModeScores:
-    """What both modes made of N photographs with one kind of degradation.
+    """The results of both modes on N photographs with one kind of degradation.
 
     Attributes:
         kind: The degradation, one of `experiments.varying.KINDS`.
         psnr_db: `(N, 3)` of the input, of the result of global mode, of that of local mode.
-        ms_per_megapixel: `(N, 2)` what looking and applying took, global and local.
+        ms_per_megapixel: `(N, 2)` time of the agent and the tools, global and local.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class ModeScores:
 def compare_modes(
     restorer: Restorer, photos: Sequence[NDArray[np.uint8]], kind: str, seed: int = 0, progress: bool = False
 ) -> ModeScores:
-    """Degrade photographs by degradation of one kind and restore them in both modes.
+    """Degrade photographs by one kind of degradation and restore them in both modes.
 
     Args:
         restorer: The model.
@@ -78,7 +78,7 @@ def compare_modes(
 
 
 def modes_table(scores: Sequence[ModeScores]) -> str:
-    """Return what was measured for a terminal, one line a kind."""
+    """Return the results for a terminal, one line a kind."""
     head = ("degradation", "images", "input, dB", "global", "local", "local - global, dB", "ms/megapixel")
     lines = [_line(head)]
     for part in scores:

@@ -15,14 +15,14 @@ from experiments.noise_statistics import (
     NoiseStatistics,
     quantiles,
 )
+from experiments.presentation import BLUE, GREEN, ORANGE, PURPLE, VERMILION, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Group = Sequence[NoiseStatistics]
 
-HUES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
-"""Of Okabe and Ito, Color Universal Design, 2008."""
+HUES = (VERMILION, BLUE, GREEN, PURPLE, ORANGE)
 LAG_NAMES = tuple(f"{down}, {right}" for down, right in LAGS)
 COLOUR_NAMES = tuple(f"{one} and {other}" for one, other in COLOURS)
 
@@ -96,18 +96,15 @@ def noise_table(groups: Mapping[str, Group]) -> str:
         ("G and B", lambda one: one.colours[2]),
         ("chroma over luma", lambda one: one.chroma_ratio),
     )
-    lines = [
-        "| | " + " | ".join(("photographs", *(name for name, _ in columns))) + " |",
-        "|---" * (len(columns) + 2) + "|",
-    ]
+    rows = [["", "photographs", *(name for name, _ in columns)]]
     for group, parts in groups.items():
         low, middle, high = (quantiles(parts, at) for at in (0.1, 0.5, 0.9))
         cells = [
             _cell(float(statistic(low)), float(statistic(middle)), float(statistic(high)))
             for _, statistic in columns
         ]
-        lines.append(f"| {group} | {len(parts)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([group, str(len(parts)), *cells])
+    return markdown_table(rows) + "\n"
 
 
 def _cell(low: float, middle: float, high: float) -> str:

@@ -1,4 +1,4 @@
-"""What noise looks like on the flat parts of a photograph: spectrum, correlations, strength by brightness."""
+"""Statistics of noise on flat parts of a photograph: spectrum, correlations, strength by brightness."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError
 from rlrestore.imaging.io.files import list_photos, read_rgb8
+from rlrestore.imaging.io.photo import LUMA_WEIGHTS
 
 BLOCK_PX = 32
 FLAT_255 = 3.0
@@ -24,8 +25,6 @@ LEVELS_255 = tuple(range(8, 256, 16))
 """Middles of the brightness bins, each 16 wide."""
 FREQUENCIES = tuple((index + 0.5) / BLOCK_PX for index in range(BLOCK_PX // 2))
 """Middles of the rings of the spectrum, in cycles per pixel."""
-
-LUMA_WEIGHTS = np.array((0.299, 0.587, 0.114))
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -133,7 +132,7 @@ def _blocks(image: Floats) -> Floats:
 
 
 def _is_flat(blocks: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which blocks hold nothing but a slope."""
+    """Return which blocks are flat but for a slope."""
     line = np.linspace(-1, 1, BLOCK_PX)
     luma = (blocks @ LUMA_WEIGHTS).reshape(len(blocks), -1)
     plane = np.stack(np.broadcast_arrays(np.ones((BLOCK_PX, BLOCK_PX)), line, line[:, None])).reshape(3, -1)

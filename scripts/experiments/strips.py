@@ -1,6 +1,6 @@
 """Pictures of chains: input, every step, result, beside other restorers and the clean original.
 
-Which photographs are shown is a rule about the gains of all of them, the failures among them.
+A rule on the gains of all photographs selects those that are shown, failures included.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +35,8 @@ ABOUT_CELLS = (
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What one restorer made of one photograph.
+class PhotoResult:
+    """The result of one restorer on one photograph.
 
     Attributes:
         tools: The tools that an agent applied, in order; none for a single network.
@@ -54,47 +54,47 @@ class Attempt:
         return self.psnr_db[-1] - self.psnr_db[0]
 
 
-Method = Callable[[Pixels, Pixels], Attempt]
+PhotoRestorer = Callable[[Pixels, Pixels], PhotoResult]
 """Restores a degraded photograph; the clean one is for measuring only."""
-Methods = Mapping[str, Method]
+PhotoRestorers = Mapping[str, PhotoRestorer]
 """Restorers by name; the first is the one whose chains are shown."""
 
 
-def by_agent(restorer: Restorer) -> Method:
+def agent_restorer(restorer: Restorer) -> PhotoRestorer:
     """Restore by one chain for the whole photograph.
 
-    An imported model of the authors' takes photographs as they are, too: see `rlrestore.paper.importing`.
+    The authors' imported model takes photographs as they are, too: see `rlrestore.paper.importing`.
     """
 
-    def attempt(degraded: Pixels, clean: Pixels) -> Attempt:
+    def restore(degraded: Pixels, clean: Pixels) -> PhotoResult:
         trace = restorer.restore(degraded, clean, mode="global").trace
         measured = (trace.start_psnr_db, *(step.psnr_db for step in trace.applied))
-        return Attempt(trace.tools, tuple(value for value in measured if value is not None), trace.frames)
+        return PhotoResult(trace.tools, tuple(value for value in measured if value is not None), trace.frames)
 
-    return attempt
+    return restore
 
 
-def by_network(toolbox: Toolbox) -> Method:
+def network_restorer(toolbox: Toolbox) -> PhotoRestorer:
     """Restore by the first tool of a toolbox, always and once."""
     tools = TorchTools(toolbox)
 
-    def attempt(degraded: Pixels, clean: Pixels) -> Attempt:
+    def restore(degraded: Pixels, clean: Pixels) -> PhotoResult:
         image, truth = (to_planes(as_photo(pixels)) for pixels in (degraded, clean))
         before_db = photo_psnr_db(image, truth)
         restored = apply_tool_(tools, 0, image)
         measured = before_db, photo_psnr_db(restored, truth)
-        return Attempt((), measured, (degraded, to_frame(restored)))
+        return PhotoResult((), measured, (degraded, to_frame(restored)))
 
-    return attempt
+    return restore
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A photograph to show.
+    """A selected photograph.
 
     Attributes:
         index: Its place among all.
-        reasons: Why it is shown.
+        reasons: The parts of the rule that select it.
     """
 
     index: int
@@ -108,11 +108,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Gains:
-    """What the methods gained on every photograph of a set.
+    """The gains of the restorers on every photograph of a set.
 
     Attributes:
-        names: Of the methods; the first is the one whose chains are shown.
-        gains_db: `(N, methods)` PSNR of the result minus that of the input, N > 0.
+        names: Of the restorers; the first is the one whose chains are shown.
+        gains_db: `(N, restorers)` PSNR of the result minus that of the input, N > 0.
     """
 
     names: tuple[str, ...]
@@ -134,10 +134,10 @@ class Gains:
         return (*typical, SMALLEST, f"worst against {rivals}")
 
     def choose(self) -> tuple[Choice, ...]:
-        """Choose by rule: typical photographs, and those on which the first method fails.
+        """Select typical photographs, and those on which the first restorer fails.
 
         They are the 90th, 50th and 10th percentile of its gain, by nearest rank; its smallest gain; and where
-        there are other methods, the one on which it does worst against the best of them. Ties go by the order
+        there are other restorers, the one on which it is worst against the best of them. Ties go by the order
         of the photographs.
 
         Returns:
@@ -155,7 +155,7 @@ class Gains:
         return tuple(Choice(index, why) for index, why in reasons.items())
 
     def means(self) -> str:
-        """Return every method's mean gain with its standard error, and how often its result is worse."""
+        """Return every restorer's mean gain with its standard error, and how many results are worse."""
         return "; ".join(
             f"{name} {column.mean():+.2f} ± {standard_error(torch.from_numpy(column)):.2f} dB "
             f"({int((column < 0).sum())} made worse)"
@@ -168,31 +168,31 @@ def _percentile(percent: int) -> str:
 
 
 def measure_gains(
-    photos: Sequence[Pixels], mixture: Mixture, seed: int, methods: Methods, progress: bool = False
+    photos: Sequence[Pixels], mixture: Mixture, seed: int, restorers: PhotoRestorers, progress: bool = False
 ) -> Gains:
-    """Degradation every photograph once, and restore it by every method.
+    """Degrade every photograph once, and restore it by every restorer.
 
     Args:
         photos: `(H, W, 3)` clean, of any sizes, at least one.
-        mixture: What the degradation is drawn from.
-        seed: The same seed gives the same degradation.
-        methods: Who restores.
+        mixture: What the degradations are drawn from.
+        seed: The same seed gives the same degradations.
+        restorers: The restorers.
         progress: Whether to show a progress bar on stderr.
     """
     gains = []
     for index, photo in enumerate(tqdm(photos, desc=mixture.name, unit="image", disable=not progress)):
         degraded = apply_degradation(photo, draw_degradation(mixture, seed, index))
-        gains.append([method(degraded, photo).gain_db for method in methods.values()])
-    return Gains(tuple(methods), np.array(gains))
+        gains.append([restorer(degraded, photo).gain_db for restorer in restorers.values()])
+    return Gains(tuple(restorers), np.array(gains))
 
 
 @dataclass(frozen=True)
-class Source:
-    """What is measured on.
+class PhotoSet:
+    """The photographs that are measured.
 
     Attributes:
-        data: What the photographs are called.
-        count: How many they are.
+        data: Name of the set.
+        count: Number of photographs.
         seed: Of their degradation.
     """
 
@@ -201,77 +201,79 @@ class Source:
     seed: int
 
 
-def chains_legend(source: Source, mixture: str, gains: Gains) -> tuple[str, ...]:
-    """Return how the picture of a mixture came about, and the figures of all photographs, in paragraphs."""
+def chains_legend(source: PhotoSet, mixture: str, gains: Gains) -> tuple[str, ...]:
+    """Return the legend of a mixture's picture, with the figures of all photographs, in paragraphs."""
     return (
-        f"{_damaged(source, f'the {mixture} mixture')} Shown, by a rule on the gain of "
+        f"{_degradation_text(source, f'the {mixture} mixture')} Shown, by a rule on the gain of "
         f"{gains.names[0]}: {', '.join(gains.rule)}. {ABOUT_CELLS}",
         f"Mean gain over all {source.count}, ± its standard error:",
         gains.means(),
     )
 
 
-def medians_legend(source: Source, figures: Sequence[str]) -> tuple[str, ...]:
+def medians_legend(source: PhotoSet, figures: Sequence[str]) -> tuple[str, ...]:
     """Return the same for the picture of all mixtures.
 
     Args:
         source: What was measured on.
-        figures: Of each mixture, what is said of all photographs.
+        figures: The figures of all photographs, for each mixture.
     """
     return (
-        f"{_damaged(source, 'each mixture')} Shown is that of median gain. {ABOUT_CELLS}",
+        f"{_degradation_text(source, 'each mixture')} Shown is that of median gain. {ABOUT_CELLS}",
         f"Mean gain over all {source.count}, ± its standard error:",
         *figures,
     )
 
 
-def _damaged(source: Source, mixture: str) -> str:
-    damaged = f"{source.count} photographs ({source.data}), each damaged once by a random draw of {mixture}"
-    return f"{damaged} (seed {source.seed}) and restored as a whole."
+def _degradation_text(source: PhotoSet, mixture: str) -> str:
+    degraded = f"{source.count} photographs ({source.data}), each degraded once by a random draw of {mixture}"
+    return f"{degraded} (seed {source.seed}) and restored as a whole."
 
 
 @dataclass(frozen=True)
-class Example:
-    """A photograph with all that was made of it.
+class RestoredPhoto:
+    """A photograph with the results of all restorers.
 
     Attributes:
         what: Its name and its degradation.
-        attempts: By the method's name, that whose chain is shown first.
+        results: By the restorer's name, that whose chain is shown first.
         clean: `(H, W, 3)` the original.
     """
 
     what: str
-    attempts: Mapping[str, Attempt]
+    results: Mapping[str, PhotoResult]
     clean: Pixels
 
 
-def make_example(name: str, photo: Pixels, degradation: Degradation, methods: Methods) -> Example:
-    """Degradation a photograph and restore it by every method."""
+def restore_photo(
+    name: str, photo: Pixels, degradation: Degradation, restorers: PhotoRestorers
+) -> RestoredPhoto:
+    """Degrade a photograph and restore it by every restorer."""
     degraded = apply_degradation(photo, degradation)
-    attempts = {key: method(degraded, photo) for key, method in methods.items()}
-    return Example(f"{name}, {degradation}", attempts, photo)
+    results = {key: restorer(degraded, photo) for key, restorer in restorers.items()}
+    return RestoredPhoto(f"{name}, {degradation}", results, photo)
 
 
-def layout(examples: Mapping[str, Example]) -> tuple[Row, ...]:
-    """Put every example into a row of cells, those of one kind below one another.
+def layout(photos: Mapping[str, RestoredPhoto]) -> tuple[Row, ...]:
+    """Lay out every photograph as a row of cells, those of one kind below one another.
 
-    A place of a step that its agent did not use says that it stopped, and those after it stay empty.
+    The cell after an agent's last step says that it stopped, and those after it are empty.
 
     Args:
-        examples: By the heading of the row; at least one, all with the same methods.
+        photos: By the heading of the row; at least one, all with the same restorers.
     """
-    chains = [next(iter(example.attempts.values())) for example in examples.values()]
+    chains = [next(iter(photo.results.values())) for photo in photos.values()]
     slots = max(1, *(len(chain.tools) for chain in chains))
     rows = []
-    for (heading, example), chain in zip(examples.items(), chains, strict=True):
-        crop = _crop(chain.frames[0], example.clean)
-        rows.append(Row(heading, (*_chain_cells(chain, slots, crop), *_other_cells(example, crop))))
+    for (heading, photo), chain in zip(photos.items(), chains, strict=True):
+        crop = _crop(chain.frames[0], photo.clean)
+        rows.append(Row(heading, (*_chain_cells(chain, slots, crop), *_other_cells(photo, crop))))
     return tuple(rows)
 
 
-def draw(title: str, legend: Sequence[str], examples: Mapping[str, Example]) -> Image.Image:
-    """Draw the examples as rows below a title and the paragraphs of a legend, in RGB."""
-    return draw_rows(title, legend, layout(examples), SIDE)
+def draw(title: str, legend: Sequence[str], photos: Mapping[str, RestoredPhoto]) -> Image.Image:
+    """Draw the photographs as rows below a title and the paragraphs of a legend, in RGB."""
+    return draw_rows(title, legend, layout(photos), SIDE)
 
 
 def _crop(degraded: Pixels, clean: Pixels) -> tuple[slice, slice]:
@@ -280,12 +282,12 @@ def _crop(degraded: Pixels, clean: Pixels) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def _psnr(attempt: Attempt, step: int) -> str:
-    gain_db = attempt.psnr_db[step] - attempt.psnr_db[0]
-    return f"{attempt.psnr_db[step]:.2f} dB ({gain_db:+.2f})"
+def _psnr(result: PhotoResult, step: int) -> str:
+    gain_db = result.psnr_db[step] - result.psnr_db[0]
+    return f"{result.psnr_db[step]:.2f} dB ({gain_db:+.2f})"
 
 
-def _chain_cells(chain: Attempt, slots: int, crop: tuple[slice, slice]) -> tuple[Cell, ...]:
+def _chain_cells(chain: PhotoResult, slots: int, crop: tuple[slice, slice]) -> tuple[Cell, ...]:
     """Return the input and a cell for each of so many steps."""
     cells = [Cell("input", (f"{chain.psnr_db[0]:.2f} dB",), chain.frames[0][crop])]
     for step, tool in enumerate(chain.tools, start=1):
@@ -297,10 +299,10 @@ def _chain_cells(chain: Attempt, slots: int, crop: tuple[slice, slice]) -> tuple
     return (*cells, *(Cell() for _ in range(slots + 1 - len(cells))))
 
 
-def _other_cells(example: Example, crop: tuple[slice, slice]) -> tuple[Cell, ...]:
-    """Return the results of the other methods, and the clean original."""
+def _other_cells(photo: RestoredPhoto, crop: tuple[slice, slice]) -> tuple[Cell, ...]:
+    """Return the results of the other restorers, and the clean original."""
     cells = []
-    for name, attempt in list(example.attempts.items())[1:]:
-        chain = (", ".join(attempt.tools),) if attempt.tools else ()
-        cells.append(Cell(name, (_psnr(attempt, -1), *chain), attempt.frames[-1][crop]))
-    return (*cells, Cell("clean original", (), example.clean[crop]))
+    for name, result in list(photo.results.items())[1:]:
+        chain = (", ".join(result.tools),) if result.tools else ()
+        cells.append(Cell(name, (_psnr(result, -1), *chain), result.frames[-1][crop]))
+    return (*cells, Cell("clean original", (), photo.clean[crop]))

@@ -18,8 +18,8 @@ from rlrestore.imaging.degradation.libjpeg import blur_and_noise, jpeg_round_tri
 from rlrestore.imaging.degradation.mixtures import MODERATE
 
 KINDS = ("halves", "noise-gradient", "background", "uniform")
-"""What is made: noise beside blur, noise that grows across the photograph, a sharp subject before a blurred
-background, and the same moderate degradation everywhere, where nothing is to be gained by looking closer."""
+"""Noise beside blur, noise that grows across the photograph, a sharp subject before a blurred background, and
+the same moderate degradation everywhere, where local mode has nothing to gain."""
 
 STRONG_BLUR_PX = (2.5, 5.0)
 STRONG_NOISE_255 = (25.0, 50.0)
@@ -34,14 +34,14 @@ SOFT_EDGE = 0.15
 
 @dataclass(frozen=True)
 class VaryingDegradation:
-    """What is done to one photograph.
+    """The varying degradation of one photograph.
 
     Attributes:
         here: Blur σ in px and noise σ in units of 1/255 where the map is 0.
         there: The same where it is 1; between them the two images blend.
         share: `(H, W)` float32 map in [0, 1].
         jpeg_quality: Quality of the file, 1 to 100.
-        noise_seed: Which noise.
+        noise_seed: Seed of the noise.
     """
 
     here: tuple[float, float]
@@ -134,7 +134,7 @@ def apply_varying(photo: NDArray[np.uint8], degradation: VaryingDegradation) -> 
 
 
 def vary(photo: NDArray[np.uint8], kind: str, seed: int | tuple[int, ...]) -> NDArray[np.uint8]:
-    """Degrade a photograph by degradation of one kind; the same seed gives the same result.
+    """Degrade a photograph by one kind of varying degradation; the same seed gives the same result.
 
     Args:
         photo: `(H, W, 3)` clean.

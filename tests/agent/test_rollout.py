@@ -2,28 +2,17 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrestore.agent.policy import Hidden, PaperPolicy
 from rlrestore.agent.rollout import fixed, greedy, roll_out, uniform
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import Adder
 
 UP, DOWN, STOP = range(3)
 LOOKS = torch.tensor([[1.0, 2.0, 0.0], [1.0, -1.0, 0.0], [-1.0, -2.0, 0.0]])
 """Values at the first, second and third look: DOWN, UP, stop."""
-
-
-class Adder(nn.Module):
-    """A tool that adds a constant."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.shift = shift
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the images with the constant added."""
-        return images + self.shift
 
 
 class Counting(PaperPolicy):

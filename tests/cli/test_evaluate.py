@@ -128,7 +128,7 @@ def test_the_agents_choices_are_measured_beside_oracles(
     assert main(["evaluate", "--oracle", "--data", photos, *options]) == 0
     printed = capsys.readouterr().out
     assert printed.index("mild, 5 patches") < printed.index("moderate, 5 patches")
-    assert "the first 2 patches, all 40 chains played on each" in printed
+    assert "the first 2 patches, all 40 chains run on each" in printed
     content = json.loads((tmp_path / "x.json").read_text("utf-8"))
     settings = {name: content[name] for name in ("model", "data", "patches", "seed", "grid", "subset")}
     assert list(settings.values()) == [model, photos, 5, 3, "aligned", 2]
@@ -155,7 +155,7 @@ def test_the_agents_choices_are_measured_on_an_array_file(
     np.savez(file, input=np.full((3, 63, 63, 3), 51, np.uint8), gt=np.full((3, 63, 63, 3), 102, np.uint8))
     options = ["--subset", "0", "--json", str(tmp_path / "x.json"), "--model", model]
     assert main(["evaluate", "--oracle", "--npz", str(file), *options]) == 0
-    assert "chains played" not in capsys.readouterr().out
+    assert "chains run" not in capsys.readouterr().out
     content = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert (content["npz"], content["subset"], "patches" in content) == (str(file), 0, False)
     scores = {line["name"]: line for line in content["sets"]["set"]["policies"]}
@@ -206,7 +206,7 @@ def test_pairs_of_files_are_measured(
         (["--oracle", "--tools", "--data", "a"], "--oracle measures the agent and --tools the tools"),
         (
             ["--oracle", "--pairs", "a", "b"],
-            "--oracle plays on patches: expected --data DIR or --npz FILE, got --pairs",
+            "--oracle measures on patches: expected --data DIR or --npz FILE, got --pairs",
         ),
         (["--oracle", "--npz", "a", "--split", "mild"], "leave it out with --npz"),
         (["--oracle", "--data", "a", "--subset", "-1"], "expected --subset to be at least 0, got -1"),

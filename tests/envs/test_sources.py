@@ -6,14 +6,14 @@ import torch
 
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.recipes import Blend, Cameras, Films, Recipe, SingleDistortions, Untouched, draw_pairs
-from rlrestore.envs.sources import LIMIT_DB, MixtureSource, PairSource
+from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import DataError
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.film import FILM
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from tests.envs.waits import Waits
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from math import log, log10
+from math import log
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrestore.agent.policy import Hidden, PaperPolicy
 from rlrestore.errors import UsageError
@@ -20,6 +20,7 @@ from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import NO_ACTION, TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import Adder, distance_db
 
 SHIFT = 24 / 255 - 0.0005
 """Takes an error of 12/255 to one that is 0.09 dB better: too little to count as a stop too early."""
@@ -34,20 +35,8 @@ PATCHES = {
 """Levels of each patch, degraded and clean, and what the agent does."""
 
 
-class Adder(nn.Module):
-    """A tool that adds a constant."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.shift = shift
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the images with the constant added."""
-        return images + self.shift
-
-
 class Planned(PaperPolicy):
-    """Follows a plan for each level that it sees at its first look, and stops at any other."""
+    """Follows a plan for each level that it observes at its first step, and stops at any other."""
 
     def __init__(self, tools: int, plans: dict[int, tuple[int, ...]], max_steps: int) -> None:
         super().__init__(tools, max_steps=max_steps)
@@ -55,15 +44,15 @@ class Planned(PaperPolicy):
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Value the planned action at 1 or, if it is a tool, at least above stop, and the others at -1."""
-        looks, level = hidden[0][:, 0], (images.mean(dim=(1, 2, 3)) * 255).round()
+        steps, level = hidden[0][:, 0], (images.mean(dim=(1, 2, 3)) * 255).round()
         level = torch.where(last_action == NO_ACTION, level, hidden[0][:, 1])
         values = torch.full((len(images), self.tools + 1), -1.0)
         values[:, -1] = 0
-        for row, (look, seen) in enumerate(zip(looks.tolist(), level.tolist(), strict=True)):
-            action = (*self.plans.get(int(seen), ()), *[self.tools] * self.max_steps)[int(look)]
+        for row, (step, first) in enumerate(zip(steps.tolist(), level.tolist(), strict=True)):
+            action = (*self.plans.get(int(first), ()), *[self.tools] * self.max_steps)[int(step)]
             if action < self.tools:
                 values[row, action] = 1
-        return values, (torch.stack((looks + 1, level), dim=1), hidden[1])
+        return values, (torch.stack((steps + 1, level), dim=1), hidden[1])
 
 
 def make_model(
@@ -93,7 +82,7 @@ def report() -> OracleReport:
 
 def lead_db(error: float, other: float) -> float:
     """By how much a patch of the other error is better."""
-    return -10 * log10(other**2 + 1e-10) + 10 * log10(error**2 + 1e-10)
+    return distance_db(other) - distance_db(error)
 
 
 def score(scores: Sequence[PolicyScore], name: str) -> PolicyScore:
@@ -156,8 +145,8 @@ def test_the_fixed_chain_and_the_agents_lead_over_it(report: OracleReport) -> No
 
 
 def test_each_step_stands_beside_the_best_action_there(report: OracleReport) -> None:
-    """First step: all five look; second: three, of which one goes on; third: that one, which loses."""
-    assert [step.looked_share for step in report.steps] == [1, 3 / 5, 1 / 5]
+    """First step: all five are active; second: three, of which one goes on; third: that one, which loses."""
+    assert [step.active_share for step in report.steps] == [1, 3 / 5, 1 / 5]
     assert [step.losing_share for step in report.steps] == [1 / 5, 0, 1]
     down, again = lead_db(FIFTH, FIFTH - SHIFT), lead_db(FIFTH - SHIFT, FIFTH - 2 * SHIFT)
     up = lead_db(SMALL, SMALL + SHIFT)
@@ -318,8 +307,8 @@ def test_the_table_shows_the_numbers(report: OracleReport) -> None:
         *(f"{agent.regret_db:.2f}", "±", f"{agent.regret_standard_error_db:.2f}", "20.0%", "1.00"),
     ]
     text = "\n".join(lines)
-    assert "  fixed chain: none, stop at once; built on these very patches" in text
-    assert "  the first 5 patches, all 15 chains played on each\n" in text
+    assert "  fixed chain: none, stop at once; built on these same patches" in text
+    assert "  the first 5 patches, all 15 chains run on each\n" in text
     assert ["step", "3", "20.0%", f"{report.steps[2].gain_db:+.2f}", "+0.00", "100.0%"] in map(
         str.split, lines
     )

@@ -20,7 +20,7 @@ from rlrestore.evaluation.scores import (
     to_images,
 )
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, pair_files
-from tests.toys import make_model
+from tests.toys import distance_db, make_model
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -28,11 +28,6 @@ Pixels = npt.NDArray[np.uint8]
 def uniform(*values: int) -> Pixels:
     """Patches of one colour each."""
     return np.stack([np.full((63, 63, 3), value, np.uint8) for value in values])
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-10 * np.log10(distance**2 + 1e-10))
 
 
 @pytest.fixture
@@ -161,7 +156,7 @@ def test_the_table_shows_the_numbers() -> None:
     assert lines[2] == ["PSNR,", "dB", "20.00", "21.50", "+1.50", "±", "0.74"]
     assert lines[3] == ["SSIM", "0.2000", "0.2150", "+0.0150"]
     assert lines[4] == ["stop", "here", "0.0%"]
-    assert table.endswith("end worse than they came: 25.0%\n  actions: tool 100.0%")
+    assert table.endswith("worse than the input: 25.0%\n  actions: tool 100.0%")
 
 
 def test_arrays_that_cannot_be_written_to_or_run_backwards_are_measured() -> None:

@@ -147,7 +147,7 @@ def test_a_tool_for_a_mixture_gets_that_mixture(photo: Pixels, monkeypatch: pyte
     assert set(sums.tolist()) == set(range(12, 18))
 
 
-def test_a_job_gives_the_same_set_under_any_name_and_another_job_another(photo: Pixels) -> None:
+def test_a_task_gives_the_same_set_under_any_name_and_another_task_another(photo: Pixels) -> None:
     first, renamed, other = (
         generate([photo], ToolSpec(name, "noise", 10, high, depth=3), 4)
         for name, high in (("a", 20.0), ("b", 20), ("a", 21.0))
@@ -176,15 +176,15 @@ def best_psnr_db(pairs: PatchPairs) -> float:
 
 def test_patches_above_50_db_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     black = np.zeros((80, 80, 3), np.uint8)
-    kept = generate([black], FAINT, 40)
-    assert len(kept) == 40
-    assert best_psnr_db(kept) <= 50
-    monkeypatch.setattr("rlrestore.evaluation.testsets.TOO_EASY_DB", np.inf)
+    drawn = generate([black], FAINT, 40)
+    assert len(drawn) == 40
+    assert best_psnr_db(drawn) <= 50
+    monkeypatch.setattr("rlrestore.evaluation.testsets.LIMIT_DB", np.inf)
     assert best_psnr_db(generate([black], FAINT, 40)) > 50
 
 
 def test_photographs_that_never_degrade_are_refused(photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlrestore.evaluation.testsets.TOO_EASY_DB", 1.0)
+    monkeypatch.setattr("rlrestore.evaluation.testsets.LIMIT_DB", 1.0)
     with pytest.raises(DataError, match="expected 2 patches below 1 dB, got 0 in 40 draws"):
         generate([photo], MILD, 2)
 

@@ -1,4 +1,4 @@
-"""Tools on their own jobs: the numbers against those computed by hand for tools that add a constant."""
+"""Tools on their own tasks: the numbers against those computed by hand for tools that add a constant."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from rlrestore.evaluation.testsets import PatchPairs, generate
 from rlrestore.evaluation.tools import ComparedToolbox, ToolsReport, compare_tools
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import distance_db
 
 Pixels = npt.NDArray[np.uint8]
 NOISE = ToolSpec("denoise", "noise", 10.0, 30.0, depth=3)
@@ -22,20 +23,20 @@ MIXTURE = ToolSpec("single", "mixture", 12.0, 17.0, depth=8)
 
 
 class Adder(nn.Module):
-    """A tool that adds a constant, and remembers what it was given."""
+    """A tool that adds a constant, and records its inputs."""
 
     def __init__(self, shift: float) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.tensor(shift))
-        self.seen: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the images with the constant added."""
-        self.seen.append(images)
+        self.inputs.append(images)
         return images + self.shift
 
 
-def contender(name: str, shifts: dict[ToolSpec, float]) -> ComparedToolbox:
+def compared(name: str, shifts: dict[ToolSpec, float]) -> ComparedToolbox:
     return ComparedToolbox(name, Toolbox(list(shifts), "toy", [Adder(shift) for shift in shifts.values()]))
 
 
@@ -59,7 +60,7 @@ def photos(make_photograph: Callable[..., Pixels]) -> list[Pixels]:
 
 @pytest.fixture
 def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every job: three patches that are 51/255 = 0.2 too dark, and one that is 0.2 too bright."""
+    """Every task: three patches that are 51/255 = 0.2 too dark, and one that is 0.2 too bright."""
 
     def patches(photos: list[Pixels], spec: ToolSpec, count: int, seed: int, grid: str) -> PatchPairs:
         degraded, clean = (
@@ -69,11 +70,6 @@ def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
         return PatchPairs(spec.name, degraded, clean)
 
     monkeypatch.setattr("rlrestore.evaluation.tools.generate", patches)
-
-
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-20 * np.log10(distance))
 
 
 def gains_db(shift: float) -> npt.NDArray[np.float64]:
@@ -88,11 +84,11 @@ def standard_error(values: npt.NDArray[np.float64]) -> float:
 
 @pytest.mark.usefixtures("uniform")
 def test_gains_and_leads_are_those_worked_out_by_hand() -> None:
-    report = compare_tools([], [contender("ours", {NOISE: 0.125}), contender("theirs", {NOISE: -0.0625})])
-    (job,), ours, theirs = report.own, gains_db(0.125), gains_db(-0.0625)
-    assert (job.name, job.spec, job.n) == ("denoise", NOISE, 4)
-    assert job.psnr_db == pytest.approx(distance_db(0.2), abs=1e-4)
-    for gain, expected in zip(job.gains, (ours, theirs), strict=True):
+    report = compare_tools([], [compared("ours", {NOISE: 0.125}), compared("theirs", {NOISE: -0.0625})])
+    (task,), ours, theirs = report.own, gains_db(0.125), gains_db(-0.0625)
+    assert (task.name, task.spec, task.n) == ("denoise", NOISE, 4)
+    assert task.psnr_db == pytest.approx(distance_db(0.2), abs=1e-4)
+    for gain, expected in zip(task.gains, (ours, theirs), strict=True):
         assert gain.gain_db == pytest.approx(expected.mean(), abs=1e-4)
         assert gain.gain_standard_error_db == pytest.approx(standard_error(expected), abs=1e-4)
         assert gain.lead_db == pytest.approx((ours - expected).mean(), abs=1e-4)
@@ -103,7 +99,7 @@ def test_gains_and_leads_are_those_worked_out_by_hand() -> None:
 @pytest.mark.usefixtures("uniform")
 def test_without_a_tool_of_the_name_the_best_tool_of_each_patch_counts() -> None:
     others = {TOOLS[0]: 0.125, TOOLS[1]: -0.0625, TOOLS[2]: 0.5}
-    report = compare_tools([], [contender("ours", {NOISE: 0.125}), contender("theirs", others)])
+    report = compare_tools([], [compared("ours", {NOISE: 0.125}), compared("theirs", others)])
     theirs = report.own[0].gains[1]
     best = np.maximum(gains_db(0.125), gains_db(-0.0625))
     assert best[0] > best[3] > 0  # another tool for the dark patches than for the bright one
@@ -114,66 +110,66 @@ def test_without_a_tool_of_the_name_the_best_tool_of_each_patch_counts() -> None
 
 
 def test_on_real_patches_the_gain_is_that_of_the_generated_set(photos: list[Pixels]) -> None:
-    report = compare_tools(photos, [contender("ours", {NOISE: 0.05, BLUR: -0.02})], 5, seed=3, grid="aligned")
-    for job, shift in zip(report.own, (0.05, -0.02), strict=True):
-        assert job.spec is not None
-        pairs = generate(photos, job.spec, 5, seed=3, grid="aligned")
+    report = compare_tools(photos, [compared("ours", {NOISE: 0.05, BLUR: -0.02})], 5, seed=3, grid="aligned")
+    for task, shift in zip(report.own, (0.05, -0.02), strict=True):
+        assert task.spec is not None
+        pairs = generate(photos, task.spec, 5, seed=3, grid="aligned")
         error = (pairs.degraded.astype(float) - pairs.clean) / 255
         before, after = (-10 * np.log10(np.mean(e**2, axis=(1, 2, 3))).mean() for e in (error, error + shift))
-        assert job.psnr_db == pytest.approx(before, abs=1e-3)
-        assert job.gains[0].gain_db == pytest.approx(after - before, abs=1e-3)
+        assert task.psnr_db == pytest.approx(before, abs=1e-3)
+        assert task.gains[0].gain_db == pytest.approx(after - before, abs=1e-3)
 
 
 def test_all_models_are_given_the_same_patches(photos: list[Pixels]) -> None:
-    models = [contender("a", {NOISE: 0.1}), contender("b", {NOISE: 0.2}), contender("c", {BLUR: 0.1})]
+    models = [compared("a", {NOISE: 0.1}), compared("b", {NOISE: 0.2}), compared("c", {BLUR: 0.1})]
     compare_tools(photos, models, patches=70)  # more than one batch
-    seen = []
+    inputs = []
     for model in models:
         (network,) = model.toolbox.networks
         assert isinstance(network, Adder)
-        seen.append(torch.cat(network.seen))
-    assert seen[0].shape == (140, 3, 63, 63)  # the jobs denoise and deblur
-    assert all(torch.equal(seen[0], other) for other in seen[1:])
+        inputs.append(torch.cat(network.inputs))
+    assert inputs[0].shape == (140, 3, 63, 63)  # the tasks denoise and deblur
+    assert all(torch.equal(inputs[0], other) for other in inputs[1:])
 
 
 def test_the_same_seed_gives_the_same_numbers(photos: list[Pixels]) -> None:
-    model = contender("a", {NOISE: 0.1})
+    model = compared("a", {NOISE: 0.1})
     first, again, other = (compare_tools(photos, [model], 4, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first.own != other.own
 
 
 def test_jobs_are_our_tools_and_then_those_that_only_others_have(photos: list[Pixels]) -> None:
-    ours = contender("ours", {NOISE: 0.1, BLUR: 0.0})
+    ours = compared("ours", {NOISE: 0.1, BLUR: 0.0})
     other_range = ToolSpec("deblur", "blur", 3.0, 5.0, depth=3)
     theirs = [
-        contender("a", {TOOLS[8]: 0.1, other_range: 0.2}),
-        contender("b", {TOOLS[8]: 0.2, TOOLS[1]: 0.0}),
+        compared("a", {TOOLS[8]: 0.1, other_range: 0.2}),
+        compared("b", {TOOLS[8]: 0.2, TOOLS[1]: 0.0}),
     ]
     report = compare_tools(photos, [ours, *theirs], 2)
-    assert [job.spec for job in report.own] == [NOISE, BLUR]
-    assert [job.spec for job in report.others] == [TOOLS[8], TOOLS[1]]
+    assert [task.spec for task in report.own] == [NOISE, BLUR]
+    assert [task.spec for task in report.others] == [TOOLS[8], TOOLS[1]]
     assert [gain.oracle for gain in report.own[1].gains] == [False, False, True]
 
 
 def test_the_mean_counts_each_of_our_jobs_once(photos: list[Pixels]) -> None:
-    models = [contender("ours", {NOISE: 0.1, BLUR: 0.05}), contender("theirs", {NOISE: 0.0, TOOLS[8]: 0.3})]
+    models = [compared("ours", {NOISE: 0.1, BLUR: 0.05}), compared("theirs", {NOISE: 0.0, TOOLS[8]: 0.3})]
     report = compare_tools(photos, models, 3)
     for index, mean in enumerate(report.mean.gains):
-        each = [job.gains[index] for job in report.own]
+        each = [task.gains[index] for task in report.own]
         assert mean.gain_db == pytest.approx(sum(gain.gain_db for gain in each) / 2)
         assert mean.lead_db == pytest.approx(sum(gain.lead_db for gain in each) / 2)
         assert mean.lead_standard_error_db == pytest.approx(
             np.hypot(each[0].lead_standard_error_db, each[1].lead_standard_error_db) / 2
         )
     assert [gain.oracle for gain in report.mean.gains] == [False, True]
-    assert report.mean.psnr_db == pytest.approx(sum(job.psnr_db for job in report.own) / 2)
+    assert report.mean.psnr_db == pytest.approx(sum(task.psnr_db for task in report.own) / 2)
 
 
 def test_a_single_network_for_a_mixture_stands_beside_specialists(photos: list[Pixels]) -> None:
-    specialists = contender("default", {NOISE: 0.0, BLUR: 0.01})
-    report = compare_tools(photos, [specialists, contender("single", {MIXTURE: 0.0})], 4)
-    assert [job.name for job in report.others] == ["single"]
+    specialists = compared("default", {NOISE: 0.0, BLUR: 0.01})
+    report = compare_tools(photos, [specialists, compared("single", {MIXTURE: 0.0})], 4)
+    assert [task.name for task in report.others] == ["single"]
     assert report.own[0].gains[1].gain_db == pytest.approx(0, abs=1e-5)
     assert 15 < report.others[0].psnr_db < 30
     mixture = next(line for line in report.table().splitlines() if "mixture 12–17" in line)
@@ -182,7 +178,7 @@ def test_a_single_network_for_a_mixture_stands_beside_specialists(photos: list[P
 
 
 def report_of_two() -> ToolsReport:
-    models = [contender("default", {NOISE: 0.125}), contender("runs/theirs", {NOISE: 0.125, BLUR: 0.125})]
+    models = [compared("default", {NOISE: 0.125}), compared("runs/theirs", {NOISE: 0.125, BLUR: 0.125})]
     return compare_tools([], models)
 
 
@@ -205,7 +201,7 @@ def test_the_table_shows_the_numbers() -> None:
 
 @pytest.mark.usefixtures("uniform")
 def test_models_of_one_last_name_keep_their_paths() -> None:
-    models = [contender(name, {NOISE: 0.1}) for name in ("a/model", "b/model")]
+    models = [compared(name, {NOISE: 0.1}) for name in ("a/model", "b/model")]
     assert "a/model − b/model" in compare_tools([], models).table()
 
 

@@ -1,4 +1,4 @@
-"""The comparison of the ways to learn: its records, its numbers by hand, and the script on toys."""
+"""The comparison of learners: its records, its numbers by hand, and the script on toys."""
 
 import json
 import logging
@@ -15,21 +15,21 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from experiments.learning_curves import CONTENDERS, Point, Run, learning_table, on_grid, read_runs, seconds_to
+from experiments.learning_curves import LEARNERS, Point, Run, learning_table, on_grid, read_runs, seconds_to
 from rlrestore.agent import learn
 from rlrestore.agent.ppo import PpoSettings
 from rlrestore.agent.training import AgentSettings
 from rlrestore.errors import DataError, RlrestoreError
 from tests.toys import SHIFTS, save_toy
 
-SETUP: dict[str, Any] = {"minutes": 2.0, "tools": "default"}
+SETUP: dict[str, Any] = {"minutes": 2.0, "toolbox": "default"}
 
 
-def a_run(contender: str, seed: int, *curve: tuple[int, float, float], **other: Any) -> Run:
+def a_run(learner: str, seed: int, *curve: tuple[int, float, float], **other: Any) -> Run:
     """A run through points of steps, seconds and dB."""
     points = tuple(Point(*point, first_action_entropy=1.5) for point in curve)
     content: dict[str, Any] = {"setup": SETUP, "oracle_db": 3.5, "fixed_db": 2.0, "fixed_chain": ("a", "b")}
-    return Run(contender, seed, curve=points, **content | other)
+    return Run(learner, seed, curve=points, **content | other)
 
 
 RUNS = (
@@ -45,7 +45,7 @@ RUNS = (
 def folder(tmp_path: Path) -> Path:
     """A folder with `RUNS`."""
     for run in RUNS:
-        run.write(tmp_path / f"{run.contender}-{run.seed}.json")
+        run.write(tmp_path / f"{run.learner}-{run.seed}.json")
     return tmp_path
 
 
@@ -117,12 +117,12 @@ def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contender", "times", "message"),
+    ("learner", "times", "message"),
     [("sarsa", [1.0], "got 'sarsa'"), ("q", [], "growing times"), ("q", [2.0, 2.0], "growing times")],
 )
-def test_a_run_is_checked(contender: str, times: list[float], message: str) -> None:
+def test_a_run_is_checked(learner: str, times: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        a_run(contender, 0, *((1, time, 1.0) for time in times))
+        a_run(learner, 0, *((1, time, 1.0) for time in times))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def compare(
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 6)
 
     def compare(*arguments: str) -> int:
-        fixed = ["--data", str(photos), "--tools", str(tools), "--minutes", "0.015"]
+        fixed = ["--data", str(photos), "--toolbox", str(tools), "--minutes", "0.015"]
         fixed += ["--out", str(tmp_path / "runs")]
         monkeypatch.setattr(sys, "argv", ["compare_learning.py", *fixed, *arguments])
         return compare_learning.main()
@@ -150,7 +150,7 @@ def compare(
     return compare
 
 
-def test_all_contenders_on_toys(
+def test_all_learners_on_toys(
     compare: Callable[..., int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +161,7 @@ def test_all_contenders_on_toys(
     table = capsys.readouterr().out
     files = sorted((tmp_path / "runs").iterdir())
     assert [file.name for file in files] == sorted(
-        f"{key}-{seed}.json" for key in CONTENDERS for seed in (0, 1)
+        f"{key}-{seed}.json" for key in LEARNERS for seed in (0, 1)
     )
     runs = [json.loads(file.read_text()) for file in files]
     for run in runs:
@@ -172,7 +172,7 @@ def test_all_contenders_on_toys(
         assert all(0 <= point["first_action_entropy"] <= math.log(4) for point in run["curve"])
         assert set(run["fixed_chain"]) <= SHIFTS.keys()
     assert len({(run["oracle_db"], run["fixed_db"]) for run in runs}) == 1
-    assert all(f"| {contender.label} | 2 |" in table for contender in CONTENDERS.values())
+    assert all(f"| {learner.label} | 2 |" in table for learner in LEARNERS.values())
     with Image.open(plot) as picture:
         assert picture.width > 1000
         assert len(picture.convert("RGB").getcolors(2**24) or ()) > 100
@@ -180,7 +180,7 @@ def test_all_contenders_on_toys(
     def no_run(*_: object) -> Run:
         raise AssertionError("a finished run was done again")
 
-    monkeypatch.setattr(compare_learning.Arena, "run", no_run)
+    monkeypatch.setattr(compare_learning.Experiment, "run", no_run)
     assert compare("--seeds", "0", "1") == 0
     assert capsys.readouterr().out == table
 
@@ -191,14 +191,14 @@ def test_a_run_that_fails_does_not_end_the_others(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def run(arena: compare_learning.Arena, key: str, seed: int) -> Run:
+    def run(experiment: compare_learning.Experiment, key: str, seed: int) -> Run:
         if key == "q":
             raise RlrestoreError("the loss became nan")
-        return a_run(key, seed, (1, 1.0, 1.0), setup=arena.setup)
+        return a_run(key, seed, (1, 1.0, 1.0), setup=experiment.setup)
 
-    monkeypatch.setattr(compare_learning.Arena, "run", run)
+    monkeypatch.setattr(compare_learning.Experiment, "run", run)
     with caplog.at_level(logging.ERROR):
-        assert compare("--contenders", "q", "dqn", "--seeds", "0") == 1
+        assert compare("--learners", "q", "dqn", "--seeds", "0") == 1
     assert caplog.messages == ["the loss became nan"]
     assert "| dqn | 1 | 1.00 |" in capsys.readouterr().out
 

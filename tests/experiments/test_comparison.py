@@ -1,4 +1,4 @@
-"""The comparison: toys measured by hand, the sets, the script, and what it says of those not there."""
+"""The comparison: toys measured by hand, the sets, the script, and methods that are left out."""
 
 import json
 import logging
@@ -31,20 +31,20 @@ from experiments.comparison import (
     measure_times,
 )
 from experiments.comparison_sets import clean_patches, degraded_photos, timed_photos
-from experiments.contenders import (
+from experiments.methods import (
     AUTHORS,
     NLM,
-    Contender,
-    LineUp,
+    Method,
+    MethodSet,
+    agent_method,
+    network_method,
     non_local_means,
-    of_model,
-    of_single,
 )
 from rlrestore.errors import DataError
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
 from rlrestore.model_folder.card import ModelCard
-from tests.toys import make_model, make_single, save_single, save_toy
+from tests.toys import distance_db, make_model, make_single, save_single, save_toy
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -54,11 +54,6 @@ def uniform(*values: int) -> Pixels:
     return np.stack([np.full((63, 63, 3), value, np.uint8) for value in values])
 
 
-def distance_db(distance: float) -> float:
-    """PSNR of an image that is wrong by the same amount everywhere."""
-    return float(-10 * np.log10(distance**2 + 1e-10))
-
-
 def assert_estimates(estimate: Estimate, values: npt.NDArray[np.float64]) -> None:
     assert estimate.mean == pytest.approx(values.mean(), abs=1e-3)
     assert estimate.error == pytest.approx(values.std(ddof=1) / len(values) ** 0.5, abs=1e-3)
@@ -66,45 +61,45 @@ def assert_estimates(estimate: Estimate, values: npt.NDArray[np.float64]) -> Non
 
 def test_toys_are_measured_as_worked_out_by_hand() -> None:
     pairs = PatchPairs("uniform", uniform(51, 153), uniform(102, 102))  # 0.2 too dark, 0.2 too bright
-    toys = [of_model(make_model([0, 1]), "up-down"), of_single(make_single(), "up", ModelCard())]
+    toys = [agent_method(make_model([0, 1]), "up-down"), network_method(make_single(), "up", ModelCard())]
     measured = {toy.name: measure(toy, pairs) for toy in toys}
     of = ("any", "mild")
     found = Comparison({toy.name: toy.profile for toy in toys}, (), {}, {of: measured}, {})
     dark, bright = ([distance_db(0.2 + shift) for shift in shifts] for shifts in ((0, -0.0625), (0, 0.0625)))
     gains = np.array([dark[1] - dark[0], bright[1] - bright[0]])
     assert_estimates(found.gain(of, "up-down"), gains)
-    leads = np.array([dark[1] - distance_db(0.075), bright[1] - distance_db(0.325)])
-    assert_estimates(found.lead(of, "up-down", "up"), leads)
+    differences = np.array([dark[1] - distance_db(0.075), bright[1] - distance_db(0.325)])
+    assert_estimates(found.difference(of, "up-down", "up"), differences)
     tool = 64 * 64 * 12_672
     assert [executed for executed, _ in found.curve(of, "up-down")] == [tool, 2 * tool, 2 * tool]
     first_db = (distance_db(0.075) + distance_db(0.325)) / 2 - distance_db(0.2)
     assert found.curve(of, "up") == [(tool, pytest.approx(first_db, abs=1e-3))]
     assert found.multiply_adds(of, "up-down") == 2 * tool
-    assert found.look_multiply_adds(of, "up-down") == 3 * toys[0].profile.look_multiply_adds
+    assert found.agent_multiply_adds(of, "up-down") == 3 * toys[0].profile.agent_multiply_adds
     assert (found.tools(of, "up-down"), found.tools(of, "up")) == (2, 1)
 
 
 def test_photographs_are_restored_whole(make_photograph: Callable[..., Pixels]) -> None:
     photos = [make_photograph(70, 90, seed) for seed in range(2)]
-    toy = of_model(make_model([0], max_steps=2), "toy")
+    toy = agent_method(make_model([0], max_steps=2), "toy")
     measured = measure(toy, [(photo, photo) for photo in photos])
     expected = [[100.0, distance_db(0.125), distance_db(0.125)]] * 2
     torch.testing.assert_close(measured.psnr_db, torch.tensor(expected).double(), atol=1e-3, rtol=0)
     assert measured.actions.tolist() == [[0, 3]] * 2
     assert measure(
-        of_single(make_single(), "up", ModelCard()), [(photos[0], photos[0])]
+        network_method(make_single(), "up", ModelCard()), [(photos[0], photos[0])]
     ).actions.tolist() == [[0]]
 
 
-def test_contenders_take_turns_and_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_alternate_and_the_shortest_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[tuple[str, int]] = []
 
-    def fake(name: str) -> Contender:
-        toy = of_single(make_single(), name, ModelCard())
+    def fake(name: str) -> Method:
+        toy = network_method(make_single(), name, ModelCard())
         return replace(
             toy,
-            play=lambda images: log.append((name, len(images))),  # type: ignore[arg-type, return-value]  # is timed only
-            restore=lambda pixels: log.append((name, pixels.shape[0])),
+            restore_patches=lambda images: log.append((name, len(images))),  # type: ignore[arg-type, return-value]  # is timed only
+            restore_photo=lambda pixels: log.append((name, pixels.shape[0])),
         )
 
     clock = iter([64.0, 128.0, 10.0, 20.0, 6.4, 640.0, 50.0, 12.0])
@@ -184,7 +179,7 @@ def test_the_script_compares_all_on_the_same_images(
 ) -> None:
     default, theirs, single = (str(folders / name) for name in ("default", "theirs", "single"))
     page, content = run("--models", default, "--authors", theirs, "--singles", single)
-    assert list(content["contenders"]) == [AUTHORS, "default", "single", NLM]
+    assert list(content["methods"]) == [AUTHORS, "default", "single", NLM]
     assert {(place, kind) for place, kinds in content["sets"].items() for kind in kinds} == {
         *((place, mixture) for place in (*GRIDS, PHOTOS) for mixture in MIXTURES),
         *((CLEAN, of) for of in (CLEAN_OF_DATA, CLEAN_OF_PHOTOS, CLEAN_PHOTOS)),
@@ -195,27 +190,25 @@ def test_the_script_compares_all_on_the_same_images(
             ours, other = measured["default"], measured["single"]  # both brighten once
             assert ours["psnr_db"][-1] == pytest.approx(other["psnr_db"][-1], abs=1e-4)
             assert ours["multiply_adds"] == other["multiply_adds"] == 64 * 64 * 12_672
-            assert ours["leads_db"]["single"]["mean"] == pytest.approx(0, abs=1e-4)
+            assert ours["differences_db"]["single"]["mean"] == pytest.approx(0, abs=1e-4)
     brightened_db = content["sets"][CLEAN][CLEAN_PHOTOS]["default"]["lowest_psnr_db"]
     assert brightened_db == pytest.approx(distance_db(0.125), abs=1e-3)
-    assert all(each["patch_ms"] > 0 and each["megapixel_ms"] > 0 for each in content["contenders"].values())
+    assert all(each["patch_ms"] > 0 and each["megapixel_ms"] > 0 for each in content["methods"].values())
     assert "python scripts/compare.py --data data/ --photos photos/ --models default/ --authors " in page
     assert str(folders) not in page
     assert (tmp_path / "docs" / "results.png").is_file()
 
 
-def test_the_script_goes_on_without_those_that_are_not_there(
+def test_the_script_leaves_out_missing_methods(
     run: Callable[..., tuple[str, dict[str, Any]]], folders: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        page, content = run("--models", str(folders / "default"), str(folders / "protocol"))
-    assert list(content["contenders"]) == ["default", NLM]
+        page, content = run("--models", str(folders / "default"), str(folders / "gone"))
+    assert list(content["methods"]) == ["default", NLM]
     assert len(caplog.messages) == len(content["left_out"]) == 4
-    for name in (AUTHORS, "ours, family paper", "protocol", "a single network"):
+    for name in (AUTHORS, "ours, family paper", "gone", "a single network"):
         assert any(message.startswith(f"left out: {name}: ") for message in caplog.messages)
         assert f"\n- {name}: " in page
-    assert "| default | PSNR over the authors' model at least mild +0.6," in page
-    assert page.count("| not measured |") == 7
 
 
 def test_a_request_that_cannot_be_met_is_refused_in_a_line(
@@ -229,8 +222,8 @@ def test_a_request_that_cannot_be_met_is_refused_in_a_line(
 
 def test_both_kinds_of_sets_are_measured_in_one_go(make_photograph: Callable[..., Pixels]) -> None:
     photos = [make_photograph(63, 90)]
-    line = LineUp((non_local_means(torch.device("cpu")),), (), {})
+    methods = MethodSet((non_local_means(torch.device("cpu")),), (), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.comparison_sets.PHOTO_SIDE", 64)
-        found = compare(line, photos, photos, Settings(patches=2, rounds=1))
+        found = compare(methods, photos, photos, Settings(patches=2, rounds=1))
     assert [len(each[NLM].psnr_db) for each in found.scores.values()] == [2, 2, 1] * 3 + [2, 2, 2]

@@ -1,4 +1,4 @@
-"""Who takes part: what each does to patches and photographs, what it costs, and who is left out."""
+"""The compared methods: their results on patches and photographs, their costs, and which are left out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +8,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from experiments.contenders import (
+from experiments.methods import (
     AUTHORS,
     NLM,
     PAPER,
-    Contender,
-    line_up,
+    Method,
+    agent_method,
+    load_methods,
+    network_method,
     non_local_means,
-    of_model,
-    of_single,
     training_lines,
 )
-from rlrestore.agent.policy import Policy
+from rlrestore.agent.policy import Policy, PolicySizes
 from rlrestore.agent.storage import save_model
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import STOPPED
@@ -31,21 +31,23 @@ TOY = 64 * 64 * 12_672
 
 
 def test_a_model_follows_its_chain_on_patches_and_photographs() -> None:
-    toy = of_model(make_model([0, 1]), "toy")
-    rollout = toy.play(torch.full((2, 3, 63, 63), 0.5))
+    toy = agent_method(make_model([0, 1]), "toy")
+    rollout = toy.restore_patches(torch.full((2, 3, 63, 63), 0.5))
     assert rollout.images.mean(dim=(2, 3, 4))[:, 0].tolist() == pytest.approx([0.5, 0.625, 0.5625, 0.5625])
     assert rollout.actions.tolist() == [[0, 1, 3]] * 2
-    steps = [(float(image.mean()), action) for image, action in toy.chain(torch.full((1, 3, 80, 90), 0.5))]
+    steps = [
+        (float(image.mean()), action) for image, action in toy.photo_chain(torch.full((1, 3, 80, 90), 0.5))
+    ]
     assert steps == [(pytest.approx(0.625), 0), (pytest.approx(0.5625), 1), (pytest.approx(0.5625), 3)]
     assert (toy.steps, toy.profile.action_names) == (3, ("brighten", "darken", "keep", "stop"))
 
 
 def test_a_single_network_is_applied_once() -> None:
-    single = of_single(make_single(), "single", ModelCard())
-    rollout = single.play(torch.full((2, 3, 63, 63), 0.5))
+    single = network_method(make_single(), "single", ModelCard())
+    rollout = single.restore_patches(torch.full((2, 3, 63, 63), 0.5))
     assert rollout.images.mean(dim=(2, 3, 4))[:, 0].tolist() == pytest.approx([0.5, 0.625])
     assert rollout.actions.tolist() == [[0], [0]]
-    ((image, action),) = single.chain(torch.full((1, 3, 80, 90), 0.5))
+    ((image, action),) = single.photo_chain(torch.full((1, 3, 80, 90), 0.5))
     assert (float(image.mean()), action) == (pytest.approx(0.625), 0)
     assert (single.steps, single.profile.has_agent) == (1, False)
 
@@ -55,8 +57,8 @@ def test_non_local_means_smooths_noise_and_keeps_colours() -> None:
     noise = 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     noisy = ((clean + noise) * 255).round() / 255
     nlm = non_local_means(torch.device("cpu"))
-    rollout = nlm.play(noisy)
-    ((image, action),) = nlm.chain(noisy)
+    rollout = nlm.restore_patches(noisy)
+    ((image, action),) = nlm.photo_chain(noisy)
     assert torch.equal(rollout.images[0], noisy)
     assert torch.equal(rollout.images[1], image)
     assert (rollout.actions.tolist(), action) == ([[0]], 0)
@@ -64,57 +66,61 @@ def test_non_local_means_smooths_noise_and_keeps_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    "contender",
+    "method",
     [
-        of_model(make_model([0]), "toy"),
-        of_single(make_single(), "single", ModelCard()),
+        agent_method(make_model([0]), "toy"),
+        network_method(make_single(), "single", ModelCard()),
         non_local_means(torch.device("cpu")),
     ],
-    ids=lambda contender: contender.name,
+    ids=lambda method: method.name,
 )
-def test_the_whole_job_is_done_in_memory(contender: Contender) -> None:
-    assert contender.restore(np.full((70, 80, 3), 100, np.uint8)) is not None
+def test_a_photograph_is_restored_in_memory(method: Method) -> None:
+    assert method.restore_photo(np.full((70, 80, 3), 100, np.uint8)) is not None
 
 
 def test_costs_are_counted_as_worked_out_by_hand() -> None:
-    profile = of_model(make_model([0, 1]), "toy").profile
+    profile = agent_method(make_model([0, 1]), "toy").profile
     actions = torch.tensor([[0, 1, 3], [0, 3, STOPPED], [0, 1, 2]])
     assert profile.tool_multiply_adds == (TOY,) * 3
-    assert profile.executed(actions).tolist() == [[TOY, TOY, 0], [TOY, 0, 0], [TOY] * 3]
-    assert profile.looked(actions).tolist() == [look * profile.look_multiply_adds for look in (3, 2, 3)]
+    assert profile.tool_costs(actions).tolist() == [[TOY, TOY, 0], [TOY, 0, 0], [TOY] * 3]
+    assert profile.agent_costs(actions).tolist() == [
+        steps * profile.agent_multiply_adds for steps in (3, 2, 3)
+    ]
     tool = 3 * 3 * 12 * 64 + 64 + 3 * 3 * 64 * 64 + 64 + 3 * 3 * 64 * 12 + 12
     assert profile.tool_parameters == len(SHIFTS) * tool
     blocks = sum((((63 >> half) - 8) // stride + 1) ** 2 for half, stride in enumerate((5, 2, 1)))
-    seen, memory = 3 * 3 * 3 * 64, 4 * 64 * (64 + 4 + 64)
-    look = 3 * blocks * 64 * 64 + seen * 256 + 256 * 64 + memory + 64 * (3 + 1)
-    assert profile.look_multiply_adds == pytest.approx(look + 3 * 3 * 63 * 63)  # colours
+    sizes = PolicySizes()
+    trunk = 3 * 3 * 3 * 64 * sizes.hidden + sizes.hidden * sizes.features
+    memory = 4 * sizes.memory * (sizes.features + 4 + sizes.memory)
+    once = 3 * blocks * 64 * 64 + trunk + memory + sizes.memory * (3 + 1)
+    assert profile.agent_multiply_adds == pytest.approx(once + 3 * 3 * 63 * 63)  # colours
     assert non_local_means(torch.device("cpu")).profile.tool_multiply_adds == ()
 
 
-def test_all_take_part_in_the_order_of_the_tables(tmp_path: Path) -> None:
+def test_all_methods_come_in_the_order_of_the_tables(tmp_path: Path) -> None:
     folders = {name: str(save_toy(tmp_path / name, [0])) for name in ("a", "b", "c", "theirs", "paper")}
     singles = [str(save_single(tmp_path / name)) for name in ("one", "two")]
     ours = [folders[name] for name in "abc"]
-    line = line_up(ours, folders["theirs"], folders["paper"], singles)
-    names = [contender.name for contender in line.contenders]
+    methods = load_methods(ours, folders["theirs"], folders["paper"], singles)
+    names = [method.name for method in methods.methods]
     assert names == [AUTHORS, PAPER, "a", "b", "c", "one", "two", NLM]
-    assert line.absent == ()
-    assert line.singles == {"a": "one", "b": "two", "c": "two"}
+    assert methods.left_out == ()
+    assert methods.singles == {"a": "one", "b": "two", "c": "two"}
 
 
-def test_who_is_not_there_or_not_fit_is_left_out_by_name_and_reason(tmp_path: Path) -> None:
+def test_a_method_that_is_missing_or_does_not_fit_is_left_out_by_name_and_reason(tmp_path: Path) -> None:
     toolbox = make_toolbox()
     save_model(tmp_path / "small", toolbox, Policy(3, patch_size=32))
     toy, apart = str(save_toy(tmp_path / "toy", [0])), str(save_single(tmp_path / "apart"))
     (tmp_path / "empty").mkdir()
-    line = line_up(
+    methods = load_methods(
         [toy, str(tmp_path / "gone"), str(tmp_path / "small"), apart],
         authors=str(tmp_path / "empty"),
         singles=[str(save_toy(tmp_path / "three", [0])), str(tmp_path / "none")],
     )
-    assert [contender.name for contender in line.contenders] == ["toy", NLM]
-    assert line.singles == {}
-    reasons = dict(sentence.split(": ", maxsplit=1) for sentence in line.absent)
+    assert [method.name for method in methods.methods] == ["toy", NLM]
+    assert methods.singles == {}
+    reasons = dict(sentence.split(": ", maxsplit=1) for sentence in methods.left_out)
     assert list(reasons) == [AUTHORS, PAPER, "gone", "small", "apart", "three", "none"]
     assert reasons[AUTHORS].startswith("no model in empty: expected card.json there")
     assert reasons[PAPER] == "no --paper was given"
@@ -126,20 +132,20 @@ def test_who_is_not_there_or_not_fit_is_left_out_by_name_and_reason(tmp_path: Pa
 
 def test_without_any_model_there_is_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"at least one model in --models that can be read; .*'gone'"):
-        line_up([str(tmp_path / "gone")])
+        load_methods([str(tmp_path / "gone")])
     toy = str(save_toy(tmp_path / "toy", [0]))
     with pytest.raises(UsageError, match="nowhere"):
-        line_up([toy], device="nowhere")
+        load_methods([toy], device="nowhere")
     with pytest.raises(UsageError, match="expected other folders in --singles than in --models"):
-        line_up([toy], singles=[toy])
+        load_methods([toy], singles=[toy])
 
 
 def test_a_toolbox_of_several_tools_is_no_single_network() -> None:
     with pytest.raises(UsageError, match="a toolbox of one tool, got brighten, darken, keep"):
-        of_single(make_toolbox(), "three", ModelCard())
+        network_method(make_toolbox(), "three", ModelCard())
 
 
-def test_a_card_tells_data_trainings_and_their_time() -> None:
+def test_a_card_lists_data_trainings_and_their_time() -> None:
     command = "python scripts/train_release.py --data /some/where/photos/ --out ../runs/model --hours 2"
     card = ModelCard(
         training=(
@@ -160,6 +166,6 @@ def test_a_card_tells_data_trainings_and_their_time() -> None:
 
 
 def test_photographs_of_any_size_pass(make_photograph: Callable[..., npt.NDArray[np.uint8]]) -> None:
-    smoothed = non_local_means(torch.device("cpu")).restore(make_photograph(70, 91))
+    smoothed = non_local_means(torch.device("cpu")).restore_photo(make_photograph(70, 91))
     assert isinstance(smoothed, np.ndarray)
     assert (smoothed.shape, smoothed.dtype) == ((70, 91, 3), np.uint8)

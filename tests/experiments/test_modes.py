@@ -1,4 +1,4 @@
-"""What is measured of both modes, and how it is told."""
+"""The comparison of both modes: its numbers, its table, its script."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def images(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
 
 
-def test_every_photograph_is_damaged_and_restored_in_both_modes(
+def test_every_photograph_is_degraded_and_restored_in_both_modes(
     make_photograph: Callable[..., npt.NDArray[np.uint8]],
 ) -> None:
     photos = [make_photograph(70, 90, seed) for seed in range(2)]

@@ -45,7 +45,7 @@ def test_white_noise_is_white() -> None:
     assert statistics.chroma_ratio == pytest.approx((chroma / luma) ** 0.5, rel=0.02)
 
 
-def test_blurred_and_shared_noise_is_told() -> None:
+def test_blurred_and_correlated_noise_is_measured() -> None:
     """A Gaussian of σ makes neighbours agree by exp(−d²/(4σ²))."""
     common = cv2.GaussianBlur(white((512, 512), 40), (0, 0), 1.2)
     noisy = rounded(flat(side=512) + common[..., None] + white((512, 512, 3), 4, seed=1))
@@ -62,7 +62,7 @@ def test_blurred_and_shared_noise_is_told() -> None:
     assert statistics.luma_spectrum[-1] < 0.3
 
 
-def test_strength_is_told_by_brightness() -> None:
+def test_strength_is_measured_by_brightness() -> None:
     reference = np.concatenate([flat(level, 128) for level in (24, 136, 248)])
     sigmas = np.repeat([2.0, 5.0, 1.0], 128)[:, None, None]
     statistics = measure_noise(rounded(reference + sigmas * white(reference.shape, 1)), reference)

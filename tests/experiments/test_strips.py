@@ -15,18 +15,18 @@ from experiments.comparison_sets import Degradation, apply_degradation, draw_deg
 from experiments.strips import (
     MEDIAN,
     SIDE,
-    Attempt,
     Choice,
-    Example,
     Gains,
-    Source,
-    by_agent,
-    by_network,
+    PhotoResult,
+    PhotoSet,
+    RestoredPhoto,
+    agent_restorer,
     chains_legend,
     layout,
-    make_example,
     measure_gains,
     medians_legend,
+    network_restorer,
+    restore_photo,
 )
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import JPEG_ENDS, MIXTURES, SEVERE
@@ -98,11 +98,11 @@ def test_means_say_how_often_harm_was_done() -> None:
 
 def test_a_legend_states_the_rule_and_the_figures_of_all() -> None:
     measured = gains([1.0, 1.0], [2.0, 2.0])
-    source = Source("kodak24", 2, 7)
+    source = PhotoSet("kodak24", 2, 7)
     about, over, figures = chains_legend(source, "mild", measured)
 
     assert about.startswith(
-        "2 photographs (kodak24), each damaged once by a random draw of the mild mixture (seed 7) and "
+        "2 photographs (kodak24), each degraded once by a random draw of the mild mixture (seed 7) and "
         "restored as a whole. Shown, by a rule on the gain of model toy: 90th percentile of the gain, "
         "median of the gain, 10th percentile of the gain, smallest gain, worst against the single network. "
     )
@@ -123,7 +123,7 @@ def possible_sums(degradation: Degradation) -> set[int]:
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-def test_damage_is_drawn_from_its_mixture(name: str) -> None:
+def test_degradation_is_drawn_from_its_mixture(name: str) -> None:
     mixture = MIXTURES[name]
     allowed = set(range(mixture.lowest, mixture.highest + 1))
     drawn = [draw_degradation(mixture, 3, index) for index in range(50)]
@@ -133,7 +133,7 @@ def test_damage_is_drawn_from_its_mixture(name: str) -> None:
     assert drawn[7] == draw_degradation(mixture, 3, 7)
 
 
-def test_damage_is_that_of_files(photograph: Pixels) -> None:
+def test_degradation_is_that_of_files(photograph: Pixels) -> None:
     degradation = Degradation(2.04, 17.6, 40, noise_seed=5)
 
     expected = degrade_pixels(photograph, 2.04, 17.6, 40, np.random.default_rng(5))
@@ -146,43 +146,46 @@ def psnr_of(shift: float) -> float:
 
 
 def test_a_chain_is_measured_after_every_step() -> None:
-    attempt = by_agent(make_restorer([0, 1]))(grey(100), grey(120))
+    result = agent_restorer(make_restorer([0, 1]))(grey(100), grey(120))
 
     start = 20 / 255
     shifts = (start, start - 0.125, start - 0.0625)
-    assert attempt.tools == ("brighten", "darken")
-    assert attempt.psnr_db == pytest.approx([psnr_of(shift) for shift in shifts], abs=1e-3)
-    assert [int(frame[0, 0, 0]) for frame in attempt.frames] == [100, 132, 116]
-    assert attempt.gain_db == pytest.approx(psnr_of(shifts[2]) - psnr_of(start), abs=1e-3)
+    assert result.tools == ("brighten", "darken")
+    assert result.psnr_db == pytest.approx([psnr_of(shift) for shift in shifts], abs=1e-3)
+    assert [int(frame[0, 0, 0]) for frame in result.frames] == [100, 132, 116]
+    assert result.gain_db == pytest.approx(psnr_of(shifts[2]) - psnr_of(start), abs=1e-3)
 
 
 def test_a_single_network_is_applied_once() -> None:
-    attempt = by_network(make_toolbox())(grey(100), grey(120))
+    result = network_restorer(make_toolbox())(grey(100), grey(120))
 
-    assert attempt.tools == ()
-    assert attempt.psnr_db == pytest.approx([psnr_of(20 / 255), psnr_of(20 / 255 - 0.125)], abs=1e-3)
-    assert [int(frame[0, 0, 0]) for frame in attempt.frames] == [100, 132]
+    assert result.tools == ()
+    assert result.psnr_db == pytest.approx([psnr_of(20 / 255), psnr_of(20 / 255 - 0.125)], abs=1e-3)
+    assert [int(frame[0, 0, 0]) for frame in result.frames] == [100, 132]
 
 
-def test_gains_are_those_of_the_damage_that_is_shown(make_photograph: Callable[..., Pixels]) -> None:
+def test_gains_are_those_of_the_degradation_that_is_shown(make_photograph: Callable[..., Pixels]) -> None:
     photos = [make_photograph(70, 80, seed) for seed in range(2)]
-    methods = {"model toy": by_agent(make_restorer([0])), "single network": by_network(make_toolbox())}
-    measured = measure_gains(photos, SEVERE, 1, methods)
+    restorers = {
+        "model toy": agent_restorer(make_restorer([0])),
+        "single network": network_restorer(make_toolbox()),
+    }
+    measured = measure_gains(photos, SEVERE, 1, restorers)
 
-    shown = make_example("1.png", photos[1], draw_degradation(SEVERE, 1, 1), methods)
+    shown = restore_photo("1.png", photos[1], draw_degradation(SEVERE, 1, 1), restorers)
     assert measured.names == ("model toy", "single network")
-    assert measured.gains_db[1].tolist() == [attempt.gain_db for attempt in shown.attempts.values()]
+    assert measured.gains_db[1].tolist() == [result.gain_db for result in shown.results.values()]
     assert shown.what == f"1.png, {draw_degradation(SEVERE, 1, 1)}"
 
 
-def chain(*tools: str, first: int = 100) -> Attempt:
+def chain(*tools: str, first: int = 100) -> PhotoResult:
     """Steps that gain 1.25 dB each over an input of 20 dB, and make it brighter by 10."""
     steps = range(len(tools) + 1)
     psnr_db = tuple(20 + 1.25 * step for step in steps)
-    return Attempt(tools, psnr_db, tuple(grey(first + 10 * step) for step in steps))
+    return PhotoResult(tools, psnr_db, tuple(grey(first + 10 * step) for step in steps))
 
 
-SINGLE = Attempt((), (20.0, 19.5), (grey(100), grey(50)))
+SINGLE = PhotoResult((), (20.0, 19.5), (grey(100), grey(50)))
 
 
 def texts(row: Row) -> list[tuple[str, ...]]:
@@ -198,11 +201,11 @@ def test_cells_of_all_rows_stand_below_one_another() -> None:
     rivals = {"single network": SINGLE, "authors' model": chain("dejpeg-1", "deblur-2", first=200)}
     long, short, none = layout(
         {
-            "long": Example(
+            "long": RestoredPhoto(
                 "a.png", {"model toy": chain("denoise-1", "dejpeg-3", "deblur-4"), **rivals}, grey(9)
             ),
-            "short": Example("b.png", {"model toy": chain("denoise-1"), **rivals}, grey(9)),
-            "none": Example("c.png", {"model toy": chain(), **rivals}, grey(9)),
+            "short": RestoredPhoto("b.png", {"model toy": chain("denoise-1"), **rivals}, grey(9)),
+            "none": RestoredPhoto("c.png", {"model toy": chain(), **rivals}, grey(9)),
         }
     )
     others = [
@@ -233,7 +236,7 @@ def test_cells_of_all_rows_stand_below_one_another() -> None:
 
 
 def test_without_rivals_there_are_no_cells_of_theirs() -> None:
-    (row,) = layout({"one": Example("a.png", {"model toy": chain()}, grey(9))})
+    (row,) = layout({"one": RestoredPhoto("a.png", {"model toy": chain()}, grey(9))})
     assert texts(row) == [("input", "20.00 dB"), ("1: stop", "result = input"), ("clean original",)]
 
 
@@ -241,8 +244,8 @@ def test_every_cell_shows_the_crop_in_which_the_input_is_worst() -> None:
     clean, degraded = grey(0), grey(0)
     degraded[150:170, 250:290] = 255  # its middle, 160 down and 270 across, is near a corner
     columns = np.broadcast_to(np.arange(300, dtype=np.uint8)[None, :, None], clean.shape)
-    step = Attempt(("x",), (20.0, 21.0), (degraded, np.ascontiguousarray(columns)))
-    (row,) = layout({"one": Example("a.png", {"model toy": step}, clean)})
+    step = PhotoResult(("x",), (20.0, 21.0), (degraded, np.ascontiguousarray(columns)))
+    (row,) = layout({"one": RestoredPhoto("a.png", {"model toy": step}, clean)})
 
     shown = [cell.pixels for cell in row.cells if cell.pixels is not None]
     assert {pixels.shape for pixels in shown} == {(SIDE, SIDE, 3)}
@@ -251,8 +254,8 @@ def test_every_cell_shows_the_crop_in_which_the_input_is_worst() -> None:
 
 
 def test_a_small_photograph_is_shown_whole() -> None:
-    attempt = Attempt((), (20.0,), (grey(1, 70, 300),))
-    (row,) = layout({"one": Example("a.png", {"model toy": attempt}, grey(2, 70, 300))})
+    result = PhotoResult((), (20.0,), (grey(1, 70, 300),))
+    (row,) = layout({"one": RestoredPhoto("a.png", {"model toy": result}, grey(2, 70, 300))})
     assert [cell.pixels.shape for cell in row.cells if cell.pixels is not None] == [(70, SIDE, 3)] * 2
 
 

@@ -1,4 +1,4 @@
-"""Degradation that varies over a photograph: what is drawn, and what it does where."""
+"""Degradation that varies over a photograph: its draws and its effect by place."""
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def test_the_subject_is_in_the_picture_and_its_edge_is_soft() -> None:
         assert share[[0, -1]].min() == share[:, [0, -1]].min() == 1
 
 
-def test_each_end_is_the_protocols_own_damage(photograph: npt.NDArray[np.uint8]) -> None:
+def test_each_end_is_the_protocols_own_degradation(photograph: npt.NDArray[np.uint8]) -> None:
     share = np.zeros(photograph.shape[:2], np.float32)
     for full, amounts in ((0, (1.5, 20.0)), (1, (3.0, 0.0))):
         degradation = VaryingDegradation((1.5, 20.0), (3.0, 0.0), share + np.float32(full), 70, noise_seed=5)
@@ -76,9 +76,9 @@ def test_noise_grows_with_the_map_in_a_straight_line() -> None:
 def test_the_whole_photograph_is_one_file(photograph: npt.NDArray[np.uint8]) -> None:
     share = np.zeros(photograph.shape[:2], np.float32)
     share[:, 80:] = 1
-    damaged = apply_varying(photograph, VaryingDegradation((0, 0), (4, 0), share, 60, noise_seed=0))
+    degraded = apply_varying(photograph, VaryingDegradation((0, 0), (4, 0), share, 60, noise_seed=0))
 
-    np.testing.assert_array_equal(damaged[:, :64], jpeg_round_trip(photograph, 60)[:, :64])
+    np.testing.assert_array_equal(degraded[:, :64], jpeg_round_trip(photograph, 60)[:, :64])
 
 
 def test_the_same_seed_gives_the_same_photograph(photograph: npt.NDArray[np.uint8]) -> None:

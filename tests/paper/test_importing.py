@@ -86,7 +86,7 @@ def test_the_samples_print_the_authors_numbers(
 def test_the_tiles_of_a_whole_image_vote_as_the_authors_did(
     imported: tuple[Toolbox, PaperPolicy], samples: Path, number: int
 ) -> None:
-    """Theirs saw the image as it is through networks for transposed ones; ours sees its transpose."""
+    """Their networks, made for transposed images, take the image as it is; ours take its transpose."""
     toolbox, policy = imported
     image = read(samples / "mine" / f"{number}.jpg").transpose(2, 3)
     height, width = image.shape[2:]
@@ -127,12 +127,12 @@ def test_a_tool_computes_what_the_authors_graph_does_on_the_transpose(release: R
 
 def test_the_agent_computes_what_the_authors_graph_does_on_the_transpose(release: Release) -> None:
     _, policy = import_paper(release.folder)
-    looks = np.random.default_rng(8).uniform(-0.2, 1.2, (3, 63, 63, 3))
+    observations = np.random.default_rng(8).uniform(-0.2, 1.2, (3, 63, 63, 3))
     chain = [4, 11]
-    theirs = agent_values(release.agent, looks.swapaxes(1, 2), chain)
+    theirs = agent_values(release.agent, observations.swapaxes(1, 2), chain)
     hidden = policy.initial_state(1)
-    for look, last, expected in zip(looks, [-1, *chain], theirs, strict=True):
-        image = torch.tensor(look).permute(2, 0, 1)[None].float()
+    for observation, last, expected in zip(observations, [-1, *chain], theirs, strict=True):
+        image = torch.tensor(observation).permute(2, 0, 1)[None].float()
         values, hidden = policy(image, torch.tensor([last]), hidden)
         assert np.ptp(expected) > 0.1
         np.testing.assert_allclose(values[0].numpy(), expected - expected[-1], atol=1e-5)

@@ -1,4 +1,4 @@
-"""The reader of TensorFlow's checkpoints: what was written comes back, and damage is always noticed."""
+"""The reader of TensorFlow's checkpoints: tensors come back as written, and a damaged file is refused."""
 
 import os
 import tracemalloc

@@ -16,6 +16,7 @@ from rlrestore.imaging.degradation.compression import compress
 from rlrestore.imaging.degradation.demosaic import demosaic, mosaic
 from rlrestore.imaging.degradation.optics import convolve, gaussian_kernel, lens_blur
 from rlrestore.imaging.degradation.tone import to_linear, to_srgb, tone_curve, undo_tone_curve
+from rlrestore.imaging.io.photo import LUMA_WEIGHTS
 
 CELL = 2
 """Side of the mosaic's cell in pixels, by which it is padded so that it can begin at any of its pixels."""
@@ -25,7 +26,6 @@ DEVELOPMENT_PX = 16
 """How far development looks: 2 px to demosaic, 9 to denoise chroma, 5 to sharpen (three σ each)."""
 SCALING_PX = 2
 """How far scaling down looks, in pixels of the result."""
-LUMA = (0.299, 0.587, 0.114)
 
 
 def context_px(scale: float) -> int:
@@ -166,7 +166,7 @@ def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
 
     def leave(noise: Tensor, rows: Rows) -> Tensor:
         red, green, blue = noise.split(1, dim=1)
-        luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+        luma = LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue
         chroma = convolve(noise - luma, gaussian_kernel(camera.chroma_sigma_px[rows]))
         return convolve(luma, gaussian_kernel(camera.luma_sigma_px[rows])) + chroma
 
