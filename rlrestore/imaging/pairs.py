@@ -1,12 +1,16 @@
 """Pairs of a degraded patch and its clean original, made on the device from a bank of photographs."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from rlrestore.imaging.degradation.blur import RADIUS_PX
 from rlrestore.imaging.degradation.jpeg import MCU
 from rlrestore.imaging.degradation.protocol import Degradations, degrade
-from rlrestore.imaging.patches import PhotoBank
+
+if TYPE_CHECKING:
+    from rlrestore.imaging.patches import PhotoBank
 
 
 def _coded_side(size: int) -> int:
@@ -29,7 +33,7 @@ def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor
 
 
 def degraded_pairs(
-    bank: PhotoBank, degradations: Degradations, size: int, generator: torch.Generator
+    bank: "PhotoBank", degradations: Degradations, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw clean patches and their degraded versions.
 
