@@ -9,7 +9,7 @@ Source: paper, section 4.1: patches of 63×63, those above 50 dB at the input dr
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,11 +18,9 @@ from rlrestore.errors import DataError
 from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
-
-if TYPE_CHECKING:
-    from rlrestore.imaging.patches import PhotoBank
 
 PATCH = 63
 """Side of a patch in pixels."""
@@ -86,7 +84,7 @@ class MixtureSource:
         mixture: One of `rlrestore.imaging.degradation.mixtures`, or anything that samples degradations.
     """
 
-    bank: "PhotoBank"
+    bank: PhotoBank
     mixture: Recipe
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
