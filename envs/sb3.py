@@ -5,7 +5,7 @@ extractor reshapes the vector to `(3, 63, 63)`; docs/environment.md has an examp
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.setup import Arrays, dict_space
+
+if TYPE_CHECKING:
+    from rlrestore.envs.batched import BatchedRestorationEnv
 
 Indices = None | int | Iterable[int]
 
@@ -39,7 +41,7 @@ class RestorationVecEnv(VecEnv):
     and both PSNRs are those at its end; the next episode has already begun, as stable-baselines3 expects.
     """
 
-    def __init__(self, batched: BatchedRestorationEnv) -> None:
+    def __init__(self, batched: "BatchedRestorationEnv") -> None:
         self.batched = batched
         self._actions = torch.zeros(batched.num_envs, dtype=torch.int64, device=batched.device)
         space = flat_space(batched.single_observation_space)

@@ -38,7 +38,6 @@ from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.imaging.io.encoding import ENCODERS
 from rlrestore.imaging.io.files import claimed_pixels, read_photo
-from rlrestore.model_folder.card import ModelCard
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
@@ -59,8 +58,7 @@ def save_model(folder: Path) -> None:
     torch.manual_seed(0)
     toolbox, policy = Toolbox(TOOLS[:2], widths={3: [8]}), Policy(2, max_steps=1)
     torch.nn.init.constant_(policy.level.bias, 3.0)
-    card = ModelCard(facts={"about": "untrained, to be fuzzed"})
-    TorchRuntime(toolbox, policy, card=card).save(folder)
+    TorchRuntime(toolbox, policy, "fuzz").save(folder)
 
 
 @cache

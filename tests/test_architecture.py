@@ -1,7 +1,8 @@
 """The rules of the house that can be read off the source: imports go one way, files are small."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ FOLDERS = {
 }
 CHECKED = ("rlrestore", "toolbox", "envs", "agent", "scripts", "tests")
 MAX_LINES = 350
+MAX_ROOT_MODULES = 8
+MAX_LINKS = 10
+"""Of a chain of modules of which each imports the next when it is imported itself."""
 
 
 def layer(module: str) -> int:
@@ -117,6 +121,61 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
 )
 def test_a_right_import_passes(module: str, source: str) -> None:
     assert broken(module, source) == []
+
+
+def test_few_modules_stand_at_the_root(root: Path) -> None:
+    names = sorted(path.name for path in (root / "rlrestore").glob("*.py"))
+    assert len(names) <= MAX_ROOT_MODULES, names
+
+
+def executed(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements that run when a module is imported: neither functions nor imports for types."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            typing_alone = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            parts = ("orelse",) if typing_alone else ("body", "orelse", "finalbody")
+            for part in parts:
+                yield from executed(getattr(node, part, ()))
+            for handler in getattr(node, "handlers", ()):
+                yield from executed(handler.body)
+
+
+def links(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return for each module the modules that importing it imports, given the source of each."""
+    found = {}
+    for module, source in sources.items():
+        tree = ast.Module(list(executed(ast.parse(source).body)), [])
+        names = set(imported(tree, module))
+        parents = {name.rpartition(".")[0] for name in names}
+        found[module] = ((names | parents) & set(sources)) - {module, "rlrestore"}
+    return found
+
+
+def longest_chain(graph: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Return the longest chain of modules of which each imports the next."""
+
+    @cache
+    def down(module: str) -> tuple[str, ...]:
+        return (module, *max((down(name) for name in graph[module]), key=len, default=()))
+
+    return max(map(down, graph), key=len)
+
+
+def test_chains_of_imports_are_short(root: Path) -> None:
+    chain = longest_chain(links({module: path.read_text("utf-8") for module, path in modules(root)}))
+    assert len(chain) - 1 <= MAX_LINKS, " > ".join(chain)
+
+
+def test_the_links_of_a_chain_are_counted() -> None:
+    sources = {
+        "rlrestore.a": "from rlrestore.b import x\nif TYPE_CHECKING:\n    from rlrestore import d",
+        "rlrestore.b": "try:\n    from rlrestore import c\nexcept ImportError:\n    pass",
+        "rlrestore.c": "def f():\n    import rlrestore.d",
+        "rlrestore.d": "",
+    }
+    assert longest_chain(links(sources)) == ("rlrestore.a", "rlrestore.b", "rlrestore.c")
 
 
 def test_files_are_short(root: Path) -> None:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.agent.policy import Hidden, Policy
-from rlrestore.errors import ModelError, UsageError
+from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import restore_patches
 from rlrestore.imaging.io.files import read_photo, write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference import chains
 from rlrestore.inference.photos import PhotoLike, as_photo
-from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer, apply_by_hand
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
@@ -316,39 +315,6 @@ def test_one_tool_by_hand() -> None:
     np.testing.assert_allclose(result.pixels, 0.7, atol=1e-6)
     with pytest.raises(UsageError, match="unknown tool 'sharpen': expected one of deblur-1, deblur-2"):
         apply_by_hand(tools, "sharpen", as_photo(grey(0.5)))
-
-
-def random_model() -> Restorer:
-    torch.manual_seed(1)
-    toolbox, policy = Toolbox(TOOLS[:3]), Policy(3)
-    for parameter in toolbox.parameters():
-        nn.init.normal_(parameter, std=0.05)
-    nn.init.constant_(policy.level.bias, 5.0)
-    card = ModelCard(precision="float32", facts={"about": "a test"})
-    return Restorer(TorchRuntime(toolbox, policy, "random", card))
-
-
-def test_a_saved_model_restores_alike(photograph: npt.NDArray[np.uint8], tmp_path: Path) -> None:
-    model = random_model()
-    model.save_pretrained(tmp_path / "model")
-    again = Restorer.from_pretrained(tmp_path / "model")
-    first, second = model.restore(photograph), again.restore(photograph)
-
-    assert again.card.facts["about"] == "a test"
-    assert first.trace.tools == second.trace.tools
-    assert first.trace.tools != ()
-    np.testing.assert_allclose(first.photo.pixels, second.photo.pixels, atol=1e-5)
-
-
-def test_a_model_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    random_model().save_pretrained(tmp_path / "model")
-    with pytest.raises(ModelError, match="no model 'nowhere': expected a model's folder or the name"):
-        Restorer.from_pretrained("nowhere")
-    with pytest.raises(UsageError, match="'tpu' is not available: expected one of cpu"):
-        Restorer.from_pretrained(tmp_path / "model", device="tpu")
-    (tmp_path / "model" / "agent.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"agent\.safetensors: No such file.*copy the model again"):
-        Restorer.from_pretrained(tmp_path / "model")
 
 
 def test_the_name_restore_can_be_called_however_it_was_imported() -> None:

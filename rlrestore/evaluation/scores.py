@@ -157,7 +157,6 @@ def measure_patches(
 
 
 def _by(model: TorchRuntime) -> PatchRestorer:
-    """Return a model as a `PatchRestorer`."""
     return lambda images, _: restore_patches(model, images)
 
 
@@ -169,8 +168,7 @@ def restore_patches(model: TorchRuntime, images: Tensor) -> Rollout:
         model: The model.
         images: `(B, 3, patch, patch)` RGB in [0, 1]; moved to the model's device.
     """
-    policy = model.policy
-    return roll_out(model.toolbox, images.to(model.place), greedy(policy), policy.max_steps)
+    return roll_out(model.toolbox, images.to(model.place), greedy(model.policy), model.policy.max_steps)
 
 
 def measure_rollouts(

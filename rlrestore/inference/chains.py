@@ -166,8 +166,13 @@ def apply_locally_(
     used = [action for action in range(len(tools.names)) if shares[..., action].any()]
     for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), title=title):
         _, rows, columns = tile.kept
+        above, beside = down[rows], across[columns]
+        near = np.ix_(above.any(axis=0), beside.any(axis=0))  # the windows that reach into the tile
+        above, beside = above[:, near[0].ravel()], beside[:, near[1].ravel()]
         for action in used:
-            weights = down[rows] @ shares[..., action] @ across[columns].T  # (h, w)
+            # By einsum, for a BLAS with threads of its own would be in the way of the tools' threads.
+            fade = np.einsum("hr,rc->hc", above, shares[..., action][near])
+            weights = np.einsum("hc,wc->hw", fade, beside)
             if weights.any():
                 correction = (tools.apply(action, part) - part)[tile.inner]
                 correction *= weights

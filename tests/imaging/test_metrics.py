@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlrestore.imaging.metrics import psnr_db, ssim
+from rlrestore.imaging.psnr import photo_psnr_db
 
 SKIMAGE_SSIM = {0.02: 0.9975249829801937, 0.1: 0.9432916047630281, 0.5: 0.40064729950107303}
 """Computed once, with scikit-image 0.26.0, on the arrays of `_noisy_pair`, by
@@ -118,3 +119,15 @@ def test_shapes_must_agree(measure: object) -> None:
 def test_ssim_needs_a_whole_window() -> None:
     with pytest.raises(ValueError, match="at least 11×11 pixels, got"):
         ssim(torch.zeros(1, 3, 10, 30), torch.zeros(1, 3, 10, 30))
+
+
+@pytest.mark.parametrize("height", [5, 300])
+def test_a_photograph_has_the_psnr_of_its_tensor(height: int) -> None:
+    rng = np.random.default_rng(0)
+    clean, restored = rng.random((2, 1, 3, height, 40), np.float32)
+    expected = psnr_db(torch.from_numpy(restored), torch.from_numpy(clean)).item()
+
+    assert photo_psnr_db(restored, clean) == pytest.approx(expected, abs=1e-4)
+    assert photo_psnr_db(clean, clean) == pytest.approx(100)
+    with pytest.raises(ValueError, match="expected two photographs of one size"):
+        photo_psnr_db(restored, clean[..., 1:])
