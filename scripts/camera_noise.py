@@ -23,7 +23,7 @@ from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
 from rlrestore.imaging.degradation.libjpeg import blur_and_noise, jpeg_pixels, jpeg_round_trip
 from rlrestore.imaging.io.files import list_photos, read_rgb8
-from rlrestore.imaging.io.photo import to_floats
+from rlrestore.imaging.io.samples import to_floats
 
 WHITE_255 = (2.0, 30.0)
 """Range of the white noise that is shown beside the camera's."""

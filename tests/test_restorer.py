@@ -23,6 +23,7 @@ from rlrestore.restorer import Restorer, apply_by_hand
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import make_restorer
 
 Rule = Callable[[Tensor, Tensor, int], Tensor]
 """How a hand-made agent thinks: images `(B, 3, P, P)`, last actions `(B,)`, looks so far → `(B, tools)`."""
@@ -332,7 +333,7 @@ def test_the_name_restore_can_be_called_however_it_was_imported() -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 def test_pixels_of_negative_strides_are_taken(steps: tuple[int, int, int], in_place: bool) -> None:
     pixels = np.random.default_rng(0).random((60, 80, 3), np.float32)
-    view, model = pixels[:: steps[0], :: steps[1], :: steps[2]], random_model()
+    view, model = pixels[:: steps[0], :: steps[1], :: steps[2]], make_restorer([0])
     expected = model.restore(Photo(np.ascontiguousarray(view))).photo.pixels
     found = model.restore(Photo(view), in_place=in_place).photo.pixels
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -105,7 +105,7 @@ def take_picture(args: argparse.Namespace) -> int:
     from rlrestore.imaging.degradation.jpeg import MCU
     from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
     from rlrestore.imaging.io.files import Photo, read_photo, write_photo
-    from rlrestore.imaging.io.photo import to_floats
+    from rlrestore.imaging.io.samples import to_floats
 
     output, source = Path(args.out), Path(args.image)
     target = None if args.target is None else Path(args.target)

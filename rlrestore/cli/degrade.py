@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
     from rlrestore.imaging.io.files import Photo, read_photo, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
-    from rlrestore.imaging.io.photo import to_floats, to_integers
+    from rlrestore.imaging.io.samples import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
     photo = read_photo(source)

@@ -27,7 +27,7 @@ STOPPED = -1
 """In the place of an action: the chain had already ended."""
 
 PatchRestorer = Callable[[Tensor, Tensor], Rollout]
-"""From degraded and clean patches `(B, 3, H, W)`, the clean for oracles alone, to a rollout."""
+"""From degraded and clean patches `(B, 3, H, W)`, clean for oracles alone, to a rollout."""
 PhotoChain = Iterator[tuple[Tensor, int]]
 """A photograph `(1, 3, H, W)` after each step, and the action that led there."""
 Measured = tuple[Tensor, Tensor, Tensor]
@@ -129,12 +129,8 @@ def _shares(actions: dict[str, int]) -> str:
 def aligned(rows: list[list[str]]) -> list[str]:
     """Lay out cells in columns for a terminal, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            ["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]  # indented by two
-        ).rstrip()
-        for row in rows
-    ]
+    cells = [["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]
 
 
 def measure_patches(
@@ -153,7 +149,9 @@ def measure_patches(
     """
     check_size(model, pairs)
     names, device = action_names(model), model.place
-    return measure_rollouts(_by(model), pairs, names, device, batch, progress)
+    return measure_rollouts(
+        lambda images, _: restore_patches(model, images), pairs, names, device, batch, progress
+    )
 
 
 def _by(model: TorchRuntime) -> PatchRestorer:
@@ -347,5 +345,5 @@ def standard_error(values: Tensor) -> float:
 
 
 def _count(actions: Tensor, names: tuple[str, ...]) -> dict[str, int]:
-    counts = torch.bincount(actions[actions != STOPPED], minlength=len(names)).tolist()
-    return dict(zip(names, counts, strict=True))
+    counts = torch.bincount(actions[actions != STOPPED], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))

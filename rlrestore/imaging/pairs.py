@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,7 @@ from rlrestore.imaging.degradation.development import context_px, expose
 from rlrestore.imaging.degradation.film import FilmRecipe, add_grain
 from rlrestore.imaging.degradation.jpeg import MCU
 from rlrestore.imaging.degradation.protocol import Degradations, degrade
-
-if TYPE_CHECKING:
-    from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 
 PIECE_PX = 250_000
 """Sensor pixels that a processor handles at once: more no longer fit its caches, and take twice the time."""
@@ -62,7 +59,7 @@ def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor
 
 
 def degraded_pairs(
-    bank: "PhotoBank", degradations: Degradations, size: int, generator: torch.Generator
+    bank: PhotoBank, degradations: Degradations, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw clean patches and their degraded versions.
 

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from rlrestore.errors import DataError, ImageError
-from rlrestore.imaging.io.files import list_photos, read_rgb8
 
 PATCH = 63
 """Side of a patch in pixels: what the agent sees, and what the paper's test sets are made of."""
@@ -42,6 +41,8 @@ def choose_part(paths: Sequence[Path], part: Part) -> list[Path]:
 
 
 def _first_readable(paths: Sequence[Path]) -> set[Path]:
+    from rlrestore.imaging.io.files import read_rgb8
+
     for path in paths:
         try:
             read_rgb8(path)
@@ -107,6 +108,8 @@ class PhotoBank:
         Raises:
             DataError: The folder holds no photograph of this part that can be used.
         """
+        from rlrestore.imaging.io.files import list_photos, read_rgb8  # a bank of arrays needs no files
+
         photos = []
         for path in choose_part(list_photos(folder), part):
             try:

@@ -13,7 +13,8 @@ from PIL import Image
 from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.io.decoding import from_image
 from rlrestore.imaging.io.files import read_photo
-from rlrestore.imaging.io.photo import BAND_ROWS, Floats, Photo, luma, to_floats, to_integers
+from rlrestore.imaging.io.photo import Photo
+from rlrestore.imaging.io.samples import BAND_ROWS, Floats, luma, to_floats, to_integers
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from rlrestore.evaluation.costs import PHOTO_SIDE
 from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PatchPairs
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
-from rlrestore.imaging.io.photo import LUMA_WEIGHTS
+from rlrestore.imaging.io.samples import LUMA_WEIGHTS
 from rlrestore.imaging.patches import PATCH
 
 TEXTURE = 0.02

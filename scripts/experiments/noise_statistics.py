@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError
 from rlrestore.imaging.io.files import list_photos, read_rgb8
-from rlrestore.imaging.io.photo import LUMA_WEIGHTS
+from rlrestore.imaging.io.samples import LUMA_WEIGHTS
 
 BLOCK_PX = 32
 FLAT_255 = 3.0

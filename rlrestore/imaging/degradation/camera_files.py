@@ -20,7 +20,7 @@ from rlrestore.imaging.degradation.development import (
     sensor_noise,
 )
 from rlrestore.imaging.degradation.libjpeg import jpeg_file, jpeg_round_trip
-from rlrestore.imaging.io.photo import to_integers
+from rlrestore.imaging.io.samples import to_integers
 from rlrestore.imaging.tiling import Tile, tiles
 
 TILE_PX = 512

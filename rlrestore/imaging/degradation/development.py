@@ -4,6 +4,7 @@
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from rlrestore.imaging.degradation.batches import Rows, apply_where, take_windows
 from rlrestore.imaging.degradation.blur import RADIUS_PX
-from rlrestore.imaging.degradation.camera import Camera
 from rlrestore.imaging.degradation.compression import compress
 from rlrestore.imaging.degradation.demosaic import demosaic, mosaic
 from rlrestore.imaging.degradation.optics import convolve, gaussian_kernel, lens_blur
 from rlrestore.imaging.degradation.tone import to_linear, to_srgb, tone_curve, undo_tone_curve
-from rlrestore.imaging.io.photo import LUMA_WEIGHTS
+from rlrestore.imaging.io.samples import LUMA_WEIGHTS
+
+if TYPE_CHECKING:
+    from rlrestore.imaging.degradation.camera import Camera
 
 CELL = 2
 """Side of the mosaic's cell in pixels, by which it is padded so that it can begin at any of its pixels."""
@@ -38,7 +41,7 @@ def context_px(scale: float) -> int:
 
 
 def simulate_camera(
-    images: Tensor, camera: Camera, generator: torch.Generator, margin: int = 0
+    images: Tensor, camera: "Camera", generator: torch.Generator, margin: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Take a picture of every image, each by its own camera, up to the JPEG file.
 
@@ -57,7 +60,7 @@ def simulate_camera(
 
 
 def expose(
-    images: Tensor, camera: Camera, generator: torch.Generator, margin: int = 0
+    images: Tensor, camera: "Camera", generator: torch.Generator, margin: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Take a picture of every image, without the JPEG; arguments and result as in `simulate_camera`."""
     early = min(margin, RADIUS_PX)
@@ -69,7 +72,7 @@ def expose(
     return pictures[0][..., rows, columns], pictures[1][..., rows, columns]
 
 
-def see_through_lens(images: Tensor, camera: Camera, margin: int = 0) -> Tensor:
+def see_through_lens(images: Tensor, camera: "Camera", margin: int = 0) -> Tensor:
     """Return the images as the lens shows them, less a margin: `(B, 3, H − 2·margin, W − 2·margin)`."""
     # The radii are in pixels of the sensor, of which an image's pixel will be several.
     radii = camera.blur_sigma_px / camera.scale, camera.disc_radius_px / camera.scale
@@ -86,7 +89,7 @@ def sensor_noise(scene: torch.Size, scale: float, generator: torch.Generator) ->
     return torch.randn((scene[0], 1, height, width), generator=generator, device=generator.device)
 
 
-def record_and_develop(scene: Tensor, camera: Camera, noise: Tensor) -> tuple[Tensor, Tensor]:
+def record_and_develop(scene: Tensor, camera: "Camera", noise: Tensor) -> tuple[Tensor, Tensor]:
     """Record a scene by a sensor and develop it, once with the sensor's noise and once without.
 
     Args:
@@ -117,7 +120,7 @@ def record_and_develop(scene: Tensor, camera: Camera, noise: Tensor) -> tuple[Te
     return _finish(noisy, camera, height, width), _finish(target, camera, height, width)
 
 
-def light_on_sensor(scene: Tensor, camera: Camera) -> Tensor:
+def light_on_sensor(scene: Tensor, camera: "Camera") -> Tensor:
     """Return the light behind each colour filter, of which `develop` makes the scene `(B, 3, H, W)` again."""
     linear = to_linear(undo_tone_curve(scene, camera.tone))
     inverse, _ = torch.linalg.inv_ex(camera.colour_matrix)  # inv itself would wait for the device
@@ -126,7 +129,7 @@ def light_on_sensor(scene: Tensor, camera: Camera) -> Tensor:
     return light
 
 
-def add_sensor_noise(recorded: Tensor, camera: Camera, noise: Tensor) -> Tensor:
+def add_sensor_noise(recorded: Tensor, camera: "Camera", noise: Tensor) -> Tensor:
     """Add noise of the variance shot·x + read to what the sensor recorded, x `(B, 1, H, W)`.
 
     A sensor saturates at 1; below its black level it goes on, for cameras record that with an offset.
@@ -136,7 +139,7 @@ def add_sensor_noise(recorded: Tensor, camera: Camera, noise: Tensor) -> Tensor:
     return torch.addcmul(recorded, variance.sqrt_(), noise).clamp_(max=1)
 
 
-def develop(recorded: Tensor, camera: Camera) -> Tensor:
+def develop(recorded: Tensor, camera: "Camera") -> Tensor:
     """Make a picture of a mosaic: white balance, demosaicking, colour matrix, sRGB curve, tone curve.
 
     Args:
@@ -156,12 +159,12 @@ def develop(recorded: Tensor, camera: Camera) -> Tensor:
     return tone_curve(to_srgb(linear.clamp_(0, 1)), camera.tone)
 
 
-def _gains(camera: Camera) -> Tensor:
+def _gains(camera: "Camera") -> Tensor:
     """Return the white balance `(B, 3)`."""
     return torch.stack((camera.red_gain, torch.ones_like(camera.red_gain), camera.blue_gain), dim=1)
 
 
-def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
+def _denoise(noisy: Tensor, target: Tensor, camera: "Camera") -> Tensor:
     """Return what the camera's own denoising leaves: finer luma noise, and of the chroma noise blotches."""
 
     def leave(noise: Tensor, rows: Rows) -> Tensor:
@@ -173,7 +176,7 @@ def _denoise(noisy: Tensor, target: Tensor, camera: Camera) -> Tensor:
     return target + apply_where(camera.chroma_sigma_px > 0, noisy - target, leave)
 
 
-def _finish(images: Tensor, camera: Camera, height: int, width: int) -> Tensor:
+def _finish(images: Tensor, camera: "Camera", height: int, width: int) -> Tensor:
     """Sharpen the images of the sensor's size and scale them down to another."""
 
     def sharpen(chosen: Tensor, rows: Rows) -> Tensor:

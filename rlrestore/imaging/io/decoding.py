@@ -22,8 +22,9 @@ from rlrestore.imaging.io.opening import (
     open_photo,
     reason,
 )
-from rlrestore.imaging.io.photo import Integers, Photo, to_floats
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.reading import described, of_pillow_image, tidied
+from rlrestore.imaging.io.samples import Integers, to_floats
 
 PHOTOMETRIC_TAG, WHITE_IS_ZERO = 262, 0
 BITS_TAG = 258

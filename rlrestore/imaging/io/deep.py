@@ -9,9 +9,9 @@ import numpy as np
 from rlrestore.errors import ImageError
 from rlrestore.imaging.io import boxes
 from rlrestore.imaging.io.opening import Opened, is_deep_jp2
-from rlrestore.imaging.io.photo import Integers
 from rlrestore.imaging.io.pnm import pnm_samples
-from rlrestore.imaging.io.tiff_samples import scaled, tiff_samples
+from rlrestore.imaging.io.samples import Integers, scaled
+from rlrestore.imaging.io.tiff_samples import tiff_samples
 
 _PNG_DEPTH_OFFSET = 24
 _PNG_CHANNELS = {4: 2, 2: 3, 6: 4}

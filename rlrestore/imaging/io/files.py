@@ -16,8 +16,9 @@ from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.io.decoding import check_whole, decode_photo, header_pixels
 from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
 from rlrestore.imaging.io.holding import fitted
-from rlrestore.imaging.io.photo import Photo, to_integers
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.raw import RAW_SUFFIXES, can_develop
+from rlrestore.imaging.io.samples import to_integers
 
 __all__ = [
     "Photo",

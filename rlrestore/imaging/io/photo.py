@@ -1,24 +1,14 @@
 """A photograph in memory: the pixels to be restored, and all of its file that must survive the trip."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from rlrestore.imaging.io.colour import Colours
-
-BAND_ROWS = 256
-"""Rows converted at a time, so that a large photo never exists twice in float."""
-
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-"""Weights of R, G and B in the one channel of a greyscale file (ITU-R BT.601, as Pillow uses)."""
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.unsignedinteger[Any]]
+from rlrestore.imaging.io.samples import BAND_ROWS, Floats, Integers, luma, sample_type, to_integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,34 +103,6 @@ class Photo:
         if self.alpha is not None:
             out[:, :, -1] = _rescaled(self.alpha, self.depth_bits, depth_bits)
         return out
-
-
-def luma(pixels: Floats) -> Floats:
-    """Return the brightness `(H, W, 1)` of RGB pixels; equal channels give their value exactly."""
-    red, green, blue = pixels[..., :1], pixels[..., 1:2], pixels[..., 2:]
-    brightness: Floats = green + LUMA_WEIGHTS[0] * (red - green) + LUMA_WEIGHTS[2] * (blue - green)
-    return brightness
-
-
-def sample_type(depth_bits: int) -> np.dtype[Any]:
-    """Return the unsigned integer type of 8 or 16 bits."""
-    return np.dtype(np.uint8 if depth_bits == 8 else np.uint16)
-
-
-def to_integers(pixels: Floats, depth_bits: int = 8) -> Integers:
-    """Round values in [0, 1] to whole samples; what lies outside is clipped, NaN becomes 0."""
-    top = 2**depth_bits - 1
-    scaled = np.nan_to_num(pixels * np.float32(top), nan=0.0, posinf=math.inf, neginf=0.0)
-    rounded: Integers = np.rint(scaled).clip(0, top).astype(sample_type(depth_bits))
-    return rounded
-
-
-def to_floats(samples: Integers) -> Floats:
-    """Scale whole samples of 8 or 16 bits to float32 in [0, 1]; greyscale `(H, W, 1)` becomes `(H, W, 3)`."""
-    top = np.iinfo(samples.dtype).max
-    pixels = np.empty((*samples.shape[:2], 3), np.float32)
-    np.divide(samples, np.float32(top), out=pixels, dtype=np.float32)
-    return pixels
 
 
 def _rescaled(alpha: Integers, from_bits: int, to_bits: int) -> Integers:

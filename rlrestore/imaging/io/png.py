@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from rlrestore.imaging.io.colour import Colours
-from rlrestore.imaging.io.photo import Integers, Photo
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
+from rlrestore.imaging.io.samples import Integers
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 """Of one to four channels."""

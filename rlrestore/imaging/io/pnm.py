@@ -8,8 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from rlrestore.imaging.io.photo import Integers
-from rlrestore.imaging.io.tiff_samples import scaled
+from rlrestore.imaging.io.samples import Integers, scaled
 
 _CHANNELS = {b"P2": 1, b"P3": 3, b"P5": 1, b"P6": 3}
 _FIELD = re.compile(rb"(?:\s|#([^\r\n]*)[\r\n])*(\d{1,9})")

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from rlrestore.errors import ImageError
 from rlrestore.imaging.io import ifd
-from rlrestore.imaging.io.photo import Integers
+from rlrestore.imaging.io.samples import Integers
 
 RAW_SUFFIXES = frozenset(
     {

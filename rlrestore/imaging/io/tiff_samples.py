@@ -15,7 +15,7 @@ from PIL import Image
 
 from rlrestore.errors import ImageError
 from rlrestore.imaging.io import ifd
-from rlrestore.imaging.io.photo import Integers
+from rlrestore.imaging.io.samples import Integers, scaled
 from rlrestore.imaging.io.spliced import spliced
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -292,14 +292,3 @@ def _stretched(samples: Integers, bits: int) -> Integers:
     if bits in (8, 16):
         return samples
     return scaled(samples, 2**bits - 1, 8 if bits < 8 else 16)
-
-
-def scaled(samples: Integers, top: int, depth_bits: int) -> Integers:
-    """Let whole samples from 0 to `top`, at most 65535, span 8 or 16 bits."""
-    largest = 2**depth_bits - 1
-    kind = np.uint8 if depth_bits == 8 else np.uint16
-    if top == largest:
-        return samples.astype(kind, copy=False)
-    table: Integers = np.rint(np.arange(top + 1) * (largest / top)).astype(kind)
-    stretched: Integers = table[np.minimum(samples, top)]
-    return stretched

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from rlrestore.imaging.io.photo import BAND_ROWS, Floats, Integers
+from rlrestore.imaging.io.samples import BAND_ROWS, Floats, Integers
 
 HIDDEN_BELOW = 8
 """The transparency, of 255, below which a pixel's colour is as good as unseen."""

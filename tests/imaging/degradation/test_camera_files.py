@@ -14,7 +14,7 @@ from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_p
 from rlrestore.imaging.degradation.compression import CompressionRecipe
 from rlrestore.imaging.degradation.development import expose, simulate_camera
 from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
-from rlrestore.imaging.io.photo import to_floats
+from rlrestore.imaging.io.samples import to_floats
 from rlrestore.imaging.metrics import psnr_db
 
 Pixels = npt.NDArray[np.uint8]

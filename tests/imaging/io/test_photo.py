@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlrestore.imaging.io.photo import Photo, to_floats, to_integers
+from rlrestore.imaging.io.photo import Photo
+from rlrestore.imaging.io.samples import to_floats, to_integers
 
 
 def _pixels(height: int = 9, width: int = 12) -> npt.NDArray[np.float32]:

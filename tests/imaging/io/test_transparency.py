@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rlrestore.imaging.io.photo import Floats, Integers, Photo
+from rlrestore.imaging.io.photo import Photo
+from rlrestore.imaging.io.samples import Floats, Integers
 from rlrestore.imaging.io.transparency import HIDDEN_BELOW, cover_hidden_, fill_hidden_
 from rlrestore.restorer import Restorer, apply_by_hand
 from tests.toys import make_restorer
