@@ -108,7 +108,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--workers",
         type=positive_int,
         metavar="N",
-        help="images of up to a megapixel that are restored at a time, 150 MB for each, and results that are "
+        help="images of up to a megapixel that are restored at a time, 170 MB for each, and results that are "
         "written meanwhile; it changes no result (default: one for each core, at least 2)",
     )
     parser.add_argument(
