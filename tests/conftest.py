@@ -1,6 +1,8 @@
 """Fixtures that every test may ask for."""
 
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +97,18 @@ def _photograph(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]
     scene += np.lib.stride_tricks.sliding_window_view(grain, (3, 3)).mean(axis=(2, 3))[..., None]
     pixels: npt.NDArray[np.uint8] = np.rint(255 * np.clip(scene, 0.0, 1.0)).astype(np.uint8)
     return pixels
+
+
+@pytest.fixture
+def run_script(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a script by its name with arguments, and returns its exit code."""
+
+    def run(script: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        try:
+            runpy.run_path(str(root / "scripts" / script), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    return run

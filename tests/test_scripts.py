@@ -3,8 +3,6 @@
 import itertools
 import json
 import re
-import runpy
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,18 +37,9 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a script by its name with arguments, and returns its exit code."""
-
-    def run(script: str, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        try:
-            runpy.run_path(str(root / "scripts" / script), run_name="__main__")
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return run
+def run(run_script: Run) -> Run:
+    """The fixture of the same kind for all tests, by a short name."""
+    return run_script
 
 
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(

@@ -13,7 +13,6 @@ from PIL import Image
 from experiments.modes import ModeScores, compare_modes, modes_table
 from experiments.varying import vary
 from rlrestore.imaging.metrics import psnr_db
-from tests.test_scripts import run
 from tests.toys import make_restorer, save_toy
 
 
@@ -62,10 +61,9 @@ def test_scores_of_nothing_are_refused() -> None:
 
 
 def test_the_script_prints_the_table_and_writes_the_numbers(
-    root: Path,
+    run_script: Callable[..., int],
     make_photograph: Callable[..., npt.NDArray[np.uint8]],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -74,14 +72,14 @@ def test_the_script_prints_the_table_and_writes_the_numbers(
     model, file = save_toy(tmp_path / "toy", [0]), tmp_path / "modes.json"
     common = ["--data", str(tmp_path / "photos"), "--model", str(model), "--json", str(file)]
 
-    run(root, "compare_modes.py", common, monkeypatch)
+    assert run_script("compare_modes.py", *common) == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]] == [
         ["halves", "3"],
         ["noise-gradient", "3"],
         ["background", "3"],
         ["uniform", "3"],
     ]
-    run(root, "compare_modes.py", [*common, "--part", "validation", "--kinds", "uniform"], monkeypatch)
+    assert run_script("compare_modes.py", *common, "--part", "validation", "--kinds", "uniform") == 0
     content = json.loads(file.read_text("utf-8"))
     assert content.keys() == {"uniform"}
     assert content["uniform"]["n"] == 1
