@@ -116,7 +116,8 @@ class Trainer:
         training: What is trained.
         checkpoint: Where its state is written, every minute and at the end.
         seconds: Wall-clock time of its steps.
-        slowest: Wall-clock time of the slowest of them, in seconds.
+        slowest: Wall-clock time in seconds of the slowest of them but for the first of each run, which
+            compiles.
         rollbacks: How often it diverged and went back.
     """
 
@@ -134,6 +135,7 @@ class Trainer:
         """
         self.training, self.checkpoint = training, checkpoint
         self.seconds, self.slowest, self.rollbacks, self._warm_up_left = 0.0, 0.0, 0, 0
+        self._compiled = False
         found = checkpoint.exists()
         check_start(start, [checkpoint] if found else [], str(checkpoint.folder))
         if found and start == "restart":
@@ -234,7 +236,9 @@ class Trainer:
                 log.warning("%s: out of memory; half as much at a time from now on", self.training.name)
             elapsed = time.monotonic() - began
             self.seconds += elapsed
-            self.slowest = max(self.slowest, elapsed)
+            if self._compiled:
+                self.slowest = max(self.slowest, elapsed)
+            self._compiled = bool(collected)
             enough = time.monotonic() - looked > CHECK_SECONDS or interrupted()
             if collected and (enough or self._is_over(budget)):
                 break

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import lasting_card
 from rlrestore.cli.reporting import say
+from rlrestore.cli.training_records import lasting_card
 from rlrestore.errors import UsageError
 
 DESCRIPTION = """\

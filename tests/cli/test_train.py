@@ -14,8 +14,8 @@ from rlrestore.agent import joint
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.policy import Policy
 from rlrestore.agent.storage import save_model
-from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
+from rlrestore.cli.training_records import tool_records, without_superseded
 from rlrestore.model_folder import read_card
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
@@ -178,8 +178,22 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
     assert not (out / "card.json").exists()
 
 
-def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
+def test_a_card_without_trainings_is_no_obstacle() -> None:
     assert tool_records(ModelCard()) == ()
+
+
+def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
+    def trained(**seconds: int) -> dict[str, Any]:
+        networks = [{"network": name, "steps": each, "seconds": each} for name, each in seconds.items()]
+        total = sum(seconds.values())
+        return {"stage": "tools", "minutes": total / 60, "steps": total, "networks": networks}
+
+    joint = {"stage": "joint", "minutes": 3}
+    first, both, other = trained(a=60), trained(a=120, b=60), trained(b=60)
+    assert without_superseded([first, joint, both], {"a"}, anew=False) == (first, joint, other)
+    assert without_superseded([first, joint, both], {"a"}, anew=True) == (joint, other)
+    assert without_superseded([first, joint, both], {"a", "b"}, anew=False) == (first, joint)
+    assert without_superseded([first, both], {"c"}, anew=True) == (first, both)
 
 
 @pytest.mark.parametrize(
