@@ -23,9 +23,10 @@ from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name, training_precision
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools

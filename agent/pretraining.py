@@ -17,7 +17,8 @@ from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging import PATCH
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.specs import TOOLS
 
 PATCHES = 256

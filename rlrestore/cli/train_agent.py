@@ -162,7 +162,6 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
-    from rlrestore.imaging.patches import PATCH
     from rlrestore.model_folder import find_model
 
     if args.start is None:
@@ -173,8 +172,6 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
             f"expected an agent of family {args.network} to begin with, got {policy.family}; "
             f"give --network {policy.family}"
         )
-    if policy.patch_size != PATCH:
-        raise UsageError(f"expected an agent that sees patches of {PATCH} pixels, got {policy.patch_size}")
     return policy
 
 

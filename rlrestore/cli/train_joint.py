@@ -91,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ModelError: The model's tools and agent do not belong together, or are of another version.
-        UsageError: The agent takes patches of another size, an unknown device, no usable photograph, or
-            nothing to resume.
+        UsageError: An unknown device, no usable photograph, or nothing to resume.
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.joint import JointSettings

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rlrestore.errors import DataError
 from rlrestore.evaluation.costs import PHOTO_SIDE
 from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PatchPairs
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
 from rlrestore.imaging.io.photo import LUMA_WEIGHTS
-from rlrestore.imaging.patches import PATCH
 
 TEXTURE = 0.02
 """Smallest standard deviation of the luma, white being 1, of a clean patch with texture."""

@@ -19,7 +19,7 @@ from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Moment
 
-SIDE = 31
+SIDE = 32
 GRAIN = 0.05
 CPU = torch.device("cpu")
 
@@ -89,7 +89,7 @@ def marked(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> Policy:
     torch.manual_seed(0)
-    policy = Policy(toolbox.stop, SIDE, max_steps)
+    policy = Policy(toolbox.stop, max_steps)
     settings = AgentSettings(episodes=64, fits=30, learning_rate=2e-3, precision=torch.float32)
     training = AgentTraining(policy, toolbox, source, TriedActions(), settings, CPU)
     while training.steps < steps:
@@ -129,7 +129,7 @@ def test_only_a_memory_solves_the_second_toy() -> None:
     """With its memory the agent does what the oracle does; emptied, it must guess the second tool."""
     toolbox = toy_toolbox([Unveil(), Paint(0.1), Paint(-0.1)])
     policy = train(toolbox, marked, steps=8_000, max_steps=2)
-    forgetful = Forgetful(toolbox.stop, SIDE, max_steps=2)
+    forgetful = Forgetful(toolbox.stop, max_steps=2)
     forgetful.load_state_dict(policy.state_dict())
     report = measure(policy, toolbox, marked)
     assert report.policy_db > 0.95 * report.oracle_db
@@ -156,7 +156,7 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
         clean = 0.4 + torch.zeros(count, 3, SIDE, SIDE)
         return clean + torch.tensor([0.31, 0.01, 0.01])[:, None, None], clean
 
-    policy = Policy(3, SIDE, max_steps=1)
+    policy = Policy(3, max_steps=1)
     learning = TriedActions(exploration=0.5, discount=1.0)
     episodes, steps = learning.collect(
         policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0)
@@ -212,7 +212,7 @@ def test_the_tool_that_is_played_is_tried_with_others() -> None:
     toolbox = toy_toolbox([Lower(channel) for channel in (0, 1, 2, 0, 1)])
     learning = TriedActions(exploration=1.0, tried=2)
     generator = torch.Generator().manual_seed(0)
-    episodes, _ = learning.collect(Policy(5, SIDE, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
+    episodes, _ = learning.collect(Policy(5, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
     known, played = episodes["known"], episodes["last_actions"][:, 1]
     assert known.sum(dim=2).unique().tolist() == [3]  # two tools and stop
     assert known[..., 5].all()
@@ -232,7 +232,7 @@ def test_the_newest_episodes_are_kept() -> None:
 def test_values_along_kept_episodes_are_those_of_playing() -> None:
     """What is fitted is what acts, to the rounding of what is kept."""
     toolbox = toy_toolbox([Lower(0)])
-    policy = Policy(1, SIDE, max_steps=2)
+    policy = Policy(1, max_steps=2)
     images = torch.rand((1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
     first, hidden = policy(images, torch.tensor([-1]), policy.initial_state(1))
     after = toolbox.apply_tool(0, images).clamp(0, 1)

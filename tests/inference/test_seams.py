@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from experiments.varying import vary
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.tiling import ALIGN
 from rlrestore.inference import chains
 from rlrestore.inference.windows import WindowGrid
@@ -41,7 +42,7 @@ def at_and_beside(sizes: Floats, borders: Iterable[int]) -> tuple[float, float]:
 
 def seams(model: Restorer, paint: Paint, kind: str) -> dict[str, float]:
     """How much larger than beside it is the step where windows begin and end, between two, at tiles."""
-    grid = WindowGrid.cover(HEIGHT, WIDTH, model.runtime.agent.patch_size, chains.LOCAL_STRIDE)
+    grid = WindowGrid.cover(HEIGHT, WIDTH, PATCH, chains.LOCAL_STRIDE)
     margin = -(-max(model.runtime.tools.radii) // ALIGN) * ALIGN
     sums: dict[str, list[tuple[float, float]]] = {"windows": [], "between": [], "tiles": []}
     for seed in range(SEEDS):
