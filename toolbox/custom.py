@@ -31,7 +31,7 @@ REASON_CHARACTERS = 200
 PROBES = ((1, 8, 8), (2, 63, 63), (1, 31, 50))
 """Images on which a tool is tried: how many, and their height and width."""
 
-_kinds: dict[str, Callable[[], nn.Module]] = {}
+KINDS: dict[str, Callable[[], nn.Module]] = {}
 
 
 def register(kind: str, make: Callable[[], nn.Module]) -> None:
@@ -49,7 +49,7 @@ def register(kind: str, make: Callable[[], nn.Module]) -> None:
     """
     if kind in ("", ONNX):
         raise UsageError(f"expected a kind of network that is neither empty nor {ONNX!r}, got {kind!r}")
-    _kinds[kind] = make
+    KINDS[kind] = make
 
 
 class OnnxTool(nn.Module):
@@ -129,10 +129,10 @@ def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
             raise UsageError(f"expected an ONNX file among the weights of {spec.name}")
         return OnnxTool(model.cpu().numpy().tobytes())
     try:
-        if spec.custom not in _kinds:
+        if spec.custom not in KINDS:
             for point in entry_points(group=ENTRY_POINTS, name=spec.custom):
-                _kinds[spec.custom] = point.load()
-        made = _kinds[spec.custom]() if spec.custom in _kinds else None
+                KINDS[spec.custom] = point.load()
+        made = KINDS[spec.custom]() if spec.custom in KINDS else None
     except Exception as error:  # foreign code: any exception
         raise UsageError(f"the kind of network {spec.custom!r} cannot be made: {error}") from error
     if made is None:
