@@ -1,4 +1,4 @@
-"""Restore degraded photographs: an agent applies tools of a toolbox, one after another, until none would help.
+"""Restore degraded photographs: an agent applies tools of a toolbox, one at a time, until none would help.
 
     import rlrestore
 
