@@ -4,9 +4,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlrestore.model_folder.card import ModelCard, Record
+if TYPE_CHECKING:
+    from rlrestore.model_folder.card import ModelCard, Record
 
 
 def training_record(stage: str, args: argparse.Namespace, photographs: int, **more: Any) -> dict[str, Any]:
@@ -27,23 +28,25 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
     return {"stage": stage, **made, **more}
 
 
-def tool_records(card: ModelCard) -> tuple[Record, ...]:
+def tool_records(card: "ModelCard") -> tuple["Record", ...]:
     """Return what a card says of the training of its tools: all that stays true of another agent's model."""
     return tuple(record for record in card.training if record.get("stage") != "agent")
 
 
-def agent_records(card: ModelCard) -> tuple[Record, ...]:
+def agent_records(card: "ModelCard") -> tuple["Record", ...]:
     """Return what a card says of the training of its agent alone."""
     return tuple(record for record in card.training if record.get("stage") == "agent")
 
 
-def lasting_card(card: ModelCard) -> ModelCard:
+def lasting_card(card: "ModelCard") -> "ModelCard":
     """Return what a card says that stays true when tools are trained on: its origin, its tools' training."""
+    from rlrestore.model_folder.card import ModelCard
+
     facts = {key: value for key, value in card.facts.items() if key not in ("note", "scores")}
     return ModelCard(card.name, training=tool_records(card), pieces=card.pieces, facts=facts)
 
 
-def without_superseded(records: Sequence[Record], tools: Set[str], anew: bool) -> tuple[Record, ...]:
+def without_superseded(records: Sequence["Record"], tools: Set[str], anew: bool) -> tuple["Record", ...]:
     """Return what stays true of the trainings of a model when some of its tools are trained again.
 
     Args:

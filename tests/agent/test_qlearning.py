@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.agent.measure import HeldOut, PolicyReport, fixed_chain, oracle_return
-from rlrestore.agent.policy import Hidden, Policy
+from rlrestore.agent.policy import Hidden, Policy, PolicySizes
 from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import AgentSettings, AgentTraining
@@ -87,10 +87,8 @@ def marked(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return degraded, clean
 
 
-def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> Policy:
-    torch.manual_seed(0)
-    policy = Policy(toolbox.stop, max_steps)
-    settings = AgentSettings(episodes=64, fits=30, learning_rate=2e-3, precision=torch.float32)
+def train(policy: Policy, toolbox: Toolbox, source: PairSource, steps: int, rate: float) -> Policy:
+    settings = AgentSettings(episodes=32, fits=25, learning_rate=rate, precision=torch.float32)
     training = AgentTraining(policy, toolbox, source, TriedActions(), settings, CPU)
     while training.steps < steps:
         training.step(Moment(training.steps / steps))
@@ -106,7 +104,8 @@ def test_the_agent_learns_which_tool_undoes_what() -> None:
     """Oracle by hand: from k raised channels (error k·0.03) to the grain (0.0025)."""
     toolbox = toy_toolbox([Lower(channel) for channel in range(3)])
     began = time.process_time()
-    policy = train(toolbox, raised_channels, steps=4_000, max_steps=3)
+    torch.manual_seed(0)
+    policy = train(Policy(3), toolbox, raised_channels, steps=2_000, rate=3e-3)
     assert time.process_time() - began < 60
     report = measure(policy, toolbox, raised_channels)
     by_hand = sum(
@@ -118,7 +117,7 @@ def test_the_agent_learns_which_tool_undoes_what() -> None:
 
 
 class Forgetful(Policy):
-    """The same network, its memory emptied before every look."""
+    """The same network, its memory emptied before every step."""
 
     def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         values, _ = super().step(features, last_action, self.initial_state(len(features)))
@@ -128,12 +127,14 @@ class Forgetful(Policy):
 def test_only_a_memory_solves_the_second_toy() -> None:
     """With its memory the agent does what the oracle does; emptied, it must guess the second tool."""
     toolbox = toy_toolbox([Unveil(), Paint(0.1), Paint(-0.1)])
-    policy = train(toolbox, marked, steps=8_000, max_steps=2)
-    forgetful = Forgetful(toolbox.stop, max_steps=2)
+    torch.manual_seed(0)
+    sizes = PolicySizes(32, 16, 16)
+    policy = train(Policy(3, max_steps=2, sizes=sizes), toolbox, marked, steps=3_000, rate=2e-3)
+    forgetful = Forgetful(3, max_steps=2, sizes=sizes)
     forgetful.load_state_dict(policy.state_dict())
     report = measure(policy, toolbox, marked)
-    assert report.policy_db > 0.95 * report.oracle_db
-    assert measure(forgetful, toolbox, marked).policy_db < 0.9 * report.oracle_db
+    assert report.policy_db > 0.9 * report.oracle_db
+    assert measure(forgetful, toolbox, marked).policy_db < 0.8 * report.oracle_db
 
 
 def test_the_best_fixed_chain_and_the_oracle() -> None:

@@ -231,7 +231,8 @@ def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
 
     class Far(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
+            rows = nn.functional.avg_pool2d(images, (side, 1), stride=1, padding=(side // 2, 0))
+            return nn.functional.avg_pool2d(rows, (1, side), stride=1, padding=(0, side // 2))
 
     register("far", Far)
     toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", LARGEST_RADIUS))
