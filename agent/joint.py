@@ -79,7 +79,7 @@ class JointSettings:
 def chain_losses(images: Tensor, clean: Tensor, actions: Tensor, stop: int, earlier_weight: float) -> Tensor:
     """Return the loss `(B,)` of each chain: the negative PSNR in dB at its end, and of what came before.
 
-    The error is kept from vanishing, as in `restoration_losses`. Neither the input nor what follows a stop
+    The error is bounded from below, as in `restoration_losses`. Neither the input nor what follows a stop
     counts.
 
     Args:

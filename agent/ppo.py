@@ -2,7 +2,7 @@
 
 The actor is the same network as everywhere: spectrum, trunk, LSTM of 50, one linear output per action. PPO
 fits logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a
-tool's number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card
+tool's number is its logit above stop's. It acts exactly as PPO's actor does; its numbers are not dB. A card
 says so: `ModelCard.values_in_db`.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347); the network from the paper's section 3.2.
@@ -174,7 +174,7 @@ def check_weights(model: Any) -> None:
 
 
 def mean_return_db(model: Any) -> float:
-    """Return the mean return of the last 100 episodes that a model of stable-baselines3 has played, in dB."""
+    """Return the mean return of the last 100 episodes that a model of stable-baselines3 has run, in dB."""
     returns = [episode["r"] for episode in model.ep_info_buffer]
     return sum(returns) / len(returns) if returns else math.nan
 

@@ -196,7 +196,7 @@ def test_what_was_not_tried_teaches_nothing() -> None:
 
 
 def test_tools_of_higher_value_are_tried_more_often() -> None:
-    """By Gumbel's rule, one of two beside the played one: a tool e² times as often as one worth 1 dB less."""
+    """By Gumbel's rule, one of two beside the one taken: a tool e² times as often as one worth 1 dB less."""
     values = torch.tensor([5.0, 1.0, 0.0]).expand(4000, 3)
     tried = TriedActions(tried=2).choose_tried(
         values, torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)
@@ -208,7 +208,7 @@ def test_tools_of_higher_value_are_tried_more_often() -> None:
         TriedActions(tried=0)
 
 
-def test_the_tool_that_is_played_is_tried_with_others() -> None:
+def test_the_tool_that_is_taken_is_tried_with_others() -> None:
     """Of five tools two are tried in a state, and all in some; the next state is where the first led."""
     toolbox = toy_toolbox([Lower(channel) for channel in (0, 1, 2, 0, 1)])
     learning = TriedActions(exploration=1.0, tried=2)
@@ -221,7 +221,7 @@ def test_the_tool_that_is_played_is_tried_with_others() -> None:
     assert known.any(dim=0).all()
 
 
-def test_the_newest_episodes_are_kept() -> None:
+def test_the_replay_buffer_holds_the_newest_episodes() -> None:
     def episodes(first: int, count: int) -> ReplayBuffer:
         return ReplayBuffer({"numbers": torch.arange(first, first + count)})
 
@@ -230,7 +230,7 @@ def test_the_newest_episodes_are_kept() -> None:
         ReplayBuffer({"numbers": torch.zeros(2), "others": torch.zeros(3)})
 
 
-def test_values_along_kept_episodes_are_those_of_playing() -> None:
+def test_values_along_episodes_are_those_of_the_rollout() -> None:
     """What is fitted is what acts, to the rounding of what is kept."""
     toolbox = toy_toolbox([Lower(0)])
     policy = Policy(1, max_steps=2)

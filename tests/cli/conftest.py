@@ -20,7 +20,7 @@ BRIGHTER, DARKER = 0.1, -0.05
 
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder whose agent always plays deblur-1, which brightens by 0.1, three times.
+    """A model folder whose agent always takes deblur-1, which brightens by 0.1, three times.
 
     It expects +1.0 dB of it, +0.5 dB of deblur-2, which darkens by 0.05, and 0 of stopping.
     """

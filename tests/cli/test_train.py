@@ -27,13 +27,13 @@ pytestmark = pytest.mark.usefixtures("small_trainings")
 
 
 def spent(record: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What a card says of the time, the place and the length of a training."""
+    """The device, the precision and the steps that a card says of a training."""
     assert isinstance(record["minutes"], float)
     assert record["minutes"] >= 0
     return record["device"], record["precision"], record["steps"]
 
 
-def test_tools_are_trained_and_told_of_in_the_card(
+def test_tools_are_trained_and_recorded_in_the_card(
     photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "model"
@@ -48,7 +48,7 @@ def test_tools_are_trained_and_told_of_in_the_card(
     assert "denoise-1  alone" in capsys.readouterr().err
 
 
-def test_a_card_tells_what_the_tools_that_it_began_with_went_through(photos: str, tmp_path: Path) -> None:
+def test_a_card_has_the_trainings_of_the_tools_that_it_began_with(photos: str, tmp_path: Path) -> None:
     command = ["train-tools", "--data", photos, "--steps", "1", "--tools"]
     assert main([*command, "denoise-2,denoise-1", "--out", str(tmp_path / "a")]) == 0
     assert main([*command, "denoise-1", "--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
@@ -105,7 +105,7 @@ def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
     assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
 
 
-def test_the_tools_can_be_blended_and_the_agent_kept(
+def test_the_tools_can_be_blended_and_the_agent_left_as_it_is(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, agent_every=2))  # but at the end
@@ -120,11 +120,11 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     for name, weight in blended.items():
         expected = 0.75 * before[name] + 0.25 * trained[name]
         torch.testing.assert_close(weight, expected, atol=1e-4, rtol=1e-3)  # as float16 on disk
-    begun, followed, kept = (
+    begun, followed, frozen = (
         TorchRuntime.load(folder).policy.state_dict().values()
         for folder in (model, tmp_path / "trained", tmp_path / "blended")
     )
-    assert all(map(torch.equal, begun, kept))
+    assert all(map(torch.equal, begun, frozen))
     assert not all(map(torch.equal, begun, followed))
 
 

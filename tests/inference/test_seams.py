@@ -80,7 +80,7 @@ def test_no_seam_where_windows_and_tiles_meet(
         assert 0.9 < ratio < (LARGEST_BETWEEN if name == "between" else 1.1), name
 
 
-def test_a_seam_would_be_seen(make_photograph: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seam_would_be_found(make_photograph: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "blending_weights", nearest)
 
     assert (
