@@ -1,6 +1,6 @@
-"""Deep Q-learning from the actions taken, as the paper learns: kept to be compared with.
+"""Deep Q-learning from the actions taken, as the paper learns; for comparison.
 
-Whole episodes are played ε-greedily, with stop among the actions, and kept; the recurrent network is fitted
+Rollouts of whole episodes are ε-greedy, with stop among the actions; the recurrent network is fitted
 to reward plus the value of what follows, by a copy of itself that is renewed every round. A step runs one
 tool where `qlearning` runs all, and teaches one value where that teaches all.
 
@@ -48,7 +48,7 @@ class TakenActions:
         done: float,
         generator: torch.Generator,
     ) -> tuple[ReplayBuffer, int]:
-        """Play whole episodes ε-greedily; see `Learning.collect`.
+        """Make ε-greedy rollouts of whole episodes; see `Learning.collect`.
 
         Columns, one entry for each step: `observations`, `last_actions`, `actions`, `rewards_db` and `alive`
         `(N, T)`: whether the episode had not yet ended.
@@ -75,8 +75,8 @@ class TakenActions:
             state = moved.state
         names = ("observations", "last_actions", "actions", "rewards_db", "alive")
         columns = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
-        kept = ReplayBuffer(dict(zip(names, columns, strict=True)))
-        return kept, int(kept["alive"].sum())
+        episodes = ReplayBuffer(dict(zip(names, columns, strict=True)))
+        return episodes, int(episodes["alive"].sum())
 
     def loss(self, policy: AnyPolicy, batch: ReplayBuffer) -> dict[str, Tensor]:
         """Return the mean squared error of the values of the actions taken, in dB²; see `Learning.loss`."""

@@ -23,9 +23,10 @@ from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name, training_precision
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
@@ -78,7 +79,7 @@ class JointSettings:
 def chain_losses(images: Tensor, clean: Tensor, actions: Tensor, stop: int, earlier_weight: float) -> Tensor:
     """Return the loss `(B,)` of each chain: the negative PSNR in dB at its end, and of what came before.
 
-    The error is kept from vanishing, as in `restoration_losses`. Neither the input nor what follows a stop
+    The error is bounded from below, as in `restoration_losses`. Neither the input nor what follows a stop
     counts.
 
     Args:

@@ -20,12 +20,12 @@ from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
 from rlrestore.envs.recipes import Blend, Cameras, Films, PairRecipe, SingleDistortions, Untouched
 from rlrestore.envs.sources import MixtureSource
-from rlrestore.errors import UsageError
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
 from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
 from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_pairs
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
 from rlrestore.toolbox.toolbox import Toolbox
@@ -164,16 +164,10 @@ def train_joint(
         start: Whether there may, must or must not be a checkpoint.
 
     Raises:
-        UsageError: The agent's patches are of another size than those that are drawn, or `start` does not
-            fit.
+        UsageError: `start` does not fit.
         RlrestoreError: The training diverged too often.
         ModelError: The checkpoint does not fit.
     """
-    if policy is not None and policy.patch_size != PATCH:
-        raise UsageError(
-            f"expected an agent that sees patches of {PATCH} pixels, as the tools are trained on here, "
-            f"got {policy.patch_size}; train the agent anew"
-        )
     settings, recipe, follower = settings or JointSettings(), TRAINING_RECIPES[mixture], None
     if policy is not None:
         # Not the patches that the agent was trained on before.

@@ -21,7 +21,7 @@ class PolicyReport:
     Attributes:
         policy_db: What the agent gains, acting greedily and stopping when it wants to.
         oracle_db: What the tool that really gains most, at every step, gains; it stops when none gains.
-        fixed_db: What the best single chain gains when it is played on every patch; built tool by tool.
+        fixed_db: What the best single chain gains when it is taken on every patch; built tool by tool.
         fixed_chain: That chain, as tool indices.
         first_action_entropy: Of the agent's first actions, in nats; near 0 it has collapsed to one tool.
         worse_share: Share of the patches that the agent leaves worse than they came.
@@ -93,7 +93,7 @@ def oracle_return(toolbox: Toolbox, state: EpisodeState, max_steps: int) -> Tens
 def every_chain(
     toolbox: Toolbox, images: Tensor, clean: Tensor, max_steps: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """Play every chain of up to `max_steps` tools, the empty one too; tools of a common beginning run once.
+    """Run every chain of up to `max_steps` tools, the empty one too; tools of a common beginning run once.
 
     No more than `max_steps + 1` batches of patches are held at a time.
 

@@ -1,7 +1,8 @@
-"""The agent's network: it looks at a patch and says what each tool is expected to gain, in dB.
+"""The agent's network: it estimates from a patch what each tool is expected to gain, in dB.
 
-The paper's agent sees through four convolutions, which must first learn what noise, blur and JPEG look like.
-Ours sees the patch's spectrum (`spectrum.py`), where they are plain, and learns only what to make of it.
+The paper's agent processes a patch by four convolutions, which must first learn to recognise noise, blur and
+JPEG. Ours is given the spectrum of the patch (`spectrum.py`), where they are plain, and learns what they
+call for.
 From there on it is the paper's: features, joined with the one-hot of the last action, an LSTM, one value per
 action, which is split into a common level and an advantage (dueling). The authors' own agent is
 here too, as `PaperPolicy`: for their released weights, and to be trained and compared with.
@@ -16,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlrestore.agent.spectrum import Spectrum
+from rlrestore.agent.spectrum import PLANES, Spectrum
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK
-from rlrestore.imaging.patches import PATCH
 
 Hidden = tuple[Tensor, Tensor]
 """The LSTM's memory: two tensors `(B, memory)`."""
@@ -39,7 +40,7 @@ class PolicySizes:
 
     Attributes:
         hidden: Units between the spectrum and the features.
-        features: What is kept of a patch.
+        features: Of a patch, for the memory.
         memory: Units of the LSTM.
     """
 
@@ -55,11 +56,11 @@ PAPER_FEATURES, PAPER_MEMORY = 32, 50
 
 
 class Trunk(nn.Module):
-    """Two layers on what was seen of a patch: spectra `(B, planes, 8, 8)` to `(B, features)`."""
+    """Two layers on the spectra of patches: `(B, PLANES, 8, 8)` to `(B, features)`."""
 
-    def __init__(self, planes: int, sizes: PolicySizes = USUAL_SIZES) -> None:
+    def __init__(self, sizes: PolicySizes = USUAL_SIZES) -> None:
         super().__init__()
-        entries = planes * BLOCK * BLOCK
+        entries = PLANES * BLOCK * BLOCK
         self.mean: Tensor
         self.register_buffer("mean", torch.full((entries,), TYPICAL_MEAN))
         self.deviation: Tensor
@@ -102,7 +103,6 @@ class Policy(nn.Module):
     def __init__(
         self,
         tools: int,
-        patch_size: int = PATCH,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
         sizes: PolicySizes = USUAL_SIZES,
@@ -111,17 +111,16 @@ class Policy(nn.Module):
 
         Args:
             tools: How many tools it chooses among.
-            patch_size: Side of the patches it sees, in pixels, at least 8.
             max_steps: The episode length for which its values hold.
             stop_margin_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
                 more than leaving it out where it would have gained so little.
             sizes: How large it is.
         """
         super().__init__()
-        self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
+        self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db, self.sizes = stop_margin_db, sizes
-        self.spectrum = Spectrum(patch_size)
-        self.trunk = Trunk(self.spectrum.planes, sizes)
+        self.spectrum = Spectrum()
+        self.trunk = Trunk(sizes)
         self.memory = nn.LSTMCell(sizes.features + tools + 1, sizes.memory)
         self.level = nn.Linear(sizes.memory, 1)
         self.advantage = nn.Linear(sizes.memory, tools)
@@ -137,7 +136,7 @@ class Policy(nn.Module):
         return spectra
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """Look at the images as they are now.
+        """Return the values of all actions in the present state.
 
         Args:
             images: `(B, 3, P, P)`.
@@ -159,12 +158,12 @@ class Policy(nn.Module):
 
 
 class PaperTrunk(nn.Module):
-    """The authors' four stride-2 convolutions and their linear layer: `(B, 3, P, P)` to `(B, 32)`."""
+    """The authors' four stride-2 convolutions and their linear layer: `(B, 3, PATCH, PATCH)` to `(B, 32)`."""
 
-    def __init__(self, patch_size: int = PATCH) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Conv2d(*layer, stride=2) for layer in PAPER_LAYERS)
-        side = -(-patch_size // 16)
+        side = -(-PATCH // 16)
         self.features = nn.Linear(24 * side * side, PAPER_FEATURES)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -204,15 +203,14 @@ class PaperPolicy(nn.Module):
     def __init__(
         self,
         tools: int,
-        patch_size: int = PATCH,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
     ) -> None:
         """Make an untrained agent; the arguments are those of `Policy`."""
         super().__init__()
-        self.tools, self.patch_size, self.max_steps = tools, patch_size, max_steps
+        self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db = stop_margin_db
-        self.trunk = PaperTrunk(patch_size)
+        self.trunk = PaperTrunk()
         self.memory = nn.LSTMCell(PAPER_FEATURES + tools, PAPER_MEMORY)
         self.values = nn.Linear(PAPER_MEMORY, tools + 1)
 
@@ -226,7 +224,7 @@ class PaperPolicy(nn.Module):
         return images
 
     def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """Look at the images as they are now; arguments and results are those of `Policy`."""
+        """Return the values of all actions; arguments and results are those of `Policy`."""
         return self.step(self.trunk(images), last_action, hidden)
 
     def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:

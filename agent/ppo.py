@@ -2,7 +2,7 @@
 
 The actor is the same network as everywhere: spectrum, trunk, LSTM of 50, one linear output per action. PPO
 fits logits, not values, so the policy that comes out ranks the actions by preference: stop stays 0, and a
-tool's number is its logit above stop's. It plays exactly as PPO's actor does; its numbers are not dB. A card
+tool's number is its logit above stop's. It acts exactly as PPO's actor does; its numbers are not dB. A card
 says so: `ModelCard.values_in_db`.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347); the network from the paper's section 3.2.
@@ -31,15 +31,16 @@ from tqdm import tqdm
 from rlrestore.agent.learn import LOG, TRAINING_RECIPES, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
-from rlrestore.agent.spectrum import Spectrum
+from rlrestore.agent.spectrum import PLANES, Spectrum
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import numbered_generator, precision_name
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.sb3 import RestorationVecEnv
 from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
@@ -78,8 +79,8 @@ class SpectrumObservations(VecEnvWrapper):
     """Shows the spectra of the patches instead of them, so that they are computed once for all passes."""
 
     def __init__(self, venv: VecEnv, device: torch.device) -> None:
-        self.spectrum = Spectrum(PATCH).to(device)
-        entries = self.spectrum.planes * BLOCK * BLOCK
+        self.spectrum = Spectrum().to(device)
+        entries = PLANES * BLOCK * BLOCK
         spectrum = spaces.Box(-math.inf, math.inf, (entries,), np.float32)
         actions = cast("spaces.Dict", venv.observation_space)["last_action"]
         super().__init__(venv, spaces.Dict({"image": spectrum, "last_action": actions}))
@@ -110,7 +111,7 @@ class TrunkExtractor(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Dict) -> None:
         actions = spaces.flatdim(observation_space["last_action"])
         super().__init__(observation_space, features_dim=USUAL_SIZES.features + actions)
-        self.trunk = Trunk(Spectrum(PATCH).planes)
+        self.trunk = Trunk()
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return the features, in the order in which the policy's memory reads them."""
@@ -173,7 +174,7 @@ def check_weights(model: Any) -> None:
 
 
 def mean_return_db(model: Any) -> float:
-    """Return the mean return of the last 100 episodes that a model of stable-baselines3 has played, in dB."""
+    """Return the mean return of the last 100 episodes that a model of stable-baselines3 has run, in dB."""
     returns = [episode["r"] for episode in model.ep_info_buffer]
     return sum(returns) / len(returns) if returns else math.nan
 

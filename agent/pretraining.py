@@ -1,4 +1,4 @@
-"""Teaching an agent's eyes to tell what was done to a patch, before it plays.
+"""Pretraining of an agent's trunk: to predict the degradation of a patch, before any rollout.
 
 That is known of every patch a training makes, and costs no tool; the gains of all tools in one state cost
 twelve. So an agent sees many times more patches, and what its features tell of them serves the values that it
@@ -17,7 +17,8 @@ from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging import PATCH
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.specs import TOOLS
 
 PATCHES = 256
@@ -43,7 +44,7 @@ def pretrain_trunk(
         policy: The agent, on the bank's device; its trunk changes.
         bank: The photographs.
         recipe: What is done to them.
-        rounds: How long; each makes `PATCHES` new patches and fits `FITS` times to those that are kept.
+        rounds: How long; each makes `PATCHES` new patches and fits `FITS` times to the replay buffer.
         seed: Of all draws.
         seconds: After which it ends, if the rounds take longer; the first one is always done.
 
@@ -56,7 +57,7 @@ def pretrain_trunk(
     head.to(bank.device)
     parameters = [*policy.trunk.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
-    kept: ReplayBuffer | None = None
+    buffer: ReplayBuffer | None = None
     error = torch.zeros((), device=bank.device)
     began = time.monotonic()
     for number in range(rounds):
@@ -74,10 +75,10 @@ def pretrain_trunk(
         )
         with torch.no_grad():
             error = (head(policy.trunk(observations)) - new["strengths"]).abs().mean()
-        kept = new if kept is None else kept.joined(new, rounds * PATCHES)
+        buffer = new if buffer is None else buffer.joined(new, rounds * PATCHES)
         for _ in range(FITS):
-            rows = torch.randint(len(kept), (BATCH,), generator=generator, device=bank.device)
-            batch = kept.rows(rows)
+            rows = torch.randint(len(buffer), (BATCH,), generator=generator, device=bank.device)
+            batch = buffer.rows(rows)
             if torch.rand((), generator=generator, device=bank.device) < 0.5:
                 batch = batch.transposed()
             loss = F.smooth_l1_loss(head(policy.trunk(batch["observations"].float())), batch["strengths"])

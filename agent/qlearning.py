@@ -1,7 +1,7 @@
 """Q-learning from several actions: the environment is a simulator, so in a state many rewards can be known.
 
-A round plays episodes, tries several tools in every visited state, keeps what the agent saw with the values
-of these actions, and fits the network to what has been kept. Trying, the costly part, serves many fits.
+A round makes rollouts, tries several tools in every visited state, puts the observations and the values of
+these actions into the replay buffer, and fits the network to it. Trying, the costly part, serves many fits.
 
 Source: fitted Q iteration (Ernst et al., JMLR 2005) with the paper's state, action and reward (section 3.2).
 """
@@ -36,8 +36,8 @@ class TriedActions:
     Attributes:
         exploration: Probability of a random tool while playing.
         discount: How much a later gain counts beside one now. At 0 the best tool of the step stands out;
-            above 0 the agent must look at the successors of every state.
-        tried: How many tools are tried in a state, the one that is played among them; or all that there are.
+            above 0 the agent must observe the successors of every state, too.
+        tried: How many tools are tried in a state, the one that is taken among them; or all that there are.
     """
 
     exploration: float = 0.3
@@ -58,9 +58,9 @@ class TriedActions:
         done: float,  # noqa: ARG002  # its exploration does not change
         generator: torch.Generator,
     ) -> tuple[ReplayBuffer, int]:
-        """Play whole episodes and value several actions on the way; see `Learning.collect`.
+        """Make rollouts of whole episodes and value several actions on the way; see `Learning.collect`.
 
-        The agent plays its best tool, or a random one; it never stops, so that every episode has all its
+        The agent takes its best tool, or a random one; it never stops, so that every episode has all its
         steps. The value of a tool is its reward plus the agent's own value, discounted, of where it leads.
 
         Columns, one entry for each step: `observations`, `last_actions` `(N, T)`, `values_db` `(N, T, A + 1)`
@@ -91,7 +91,7 @@ class TriedActions:
         return ReplayBuffer(dict(zip(names, columns, strict=True))), count * policy.max_steps
 
     def choose_tried(self, values: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the tools to try in each state, `(B, K)`, the one that is played first.
+        """Return the tools to try in each state, `(B, K)`, the one that is taken first.
 
         The others are drawn at random, those that the agent thinks nearly the best more often.
         """
@@ -100,7 +100,7 @@ class TriedActions:
         return ranks.topk(min(self.tried, values.shape[1]), dim=1).indices
 
     def loss(self, policy: AnyPolicy, batch: ReplayBuffer) -> dict[str, Tensor]:
-        """Return the parts of the loss of a batch of kept episodes; see `Learning.loss`."""
+        """Return the parts of the loss of a batch of episodes; see `Learning.loss`."""
         values = values_along(policy, batch["observations"], batch["last_actions"])
         return {
             "value": value_loss(values, batch["values_db"], batch["known"]),
@@ -176,7 +176,7 @@ def choice_loss(values: Tensor, targets: Tensor, known: Tensor) -> Tensor:
 
     It is the divergence of the two softmax choices, among the actions whose target is known, at a
     temperature of `CHOICE_DB`: what an agent loses by ranking the best actions wrongly. It tells near ties
-    apart, at which a regression hardly looks.
+    apart, which a regression hardly weighs.
     """
     log_right, log_chosen = (
         (scores / CHOICE_DB).masked_fill(~known, -torch.inf).log_softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""Playing chains on a batch of patches, whoever chooses: the agent, a part of it, chance, a fixed chain.
+"""Rollouts on a batch of patches, by any behaviour: the agent, a part of it, chance, a fixed chain.
 
 A behaviour is asked before every step, with the patches as they are now, and answers for each of them. It is
 made afresh for every batch, for it may remember earlier observations.
@@ -23,7 +23,7 @@ Behaviour = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rollout:
-    """Chains that were played on B patches.
+    """The chains of B patches.
 
     Attributes:
         images: `(T + 1, B, 3, H, W)` the input and the patches after every step, not clipped. A patch that
@@ -36,7 +36,7 @@ class Rollout:
 
 
 def roll_out(toolbox: Tools, images: Tensor, choose: Behaviour, max_steps: int) -> Rollout:
-    """Play one chain on every patch; what is chosen for one that has stopped does not count.
+    """Roll out one chain on every patch; what is chosen for one that has stopped does not count.
 
     Args:
         toolbox: N tools.
@@ -65,7 +65,7 @@ def greedy(
 
     Args:
         policy: The agent.
-        remembers: Whether it keeps its memory and knows the last action; without it every look is its first.
+        remembers: Whether it keeps its memory and knows the last action; without it every step is its first.
         may_stop: Whether it chooses among the tools and stop, or among the tools alone.
         with_margin: Whether it stops where no tool is expected to gain more than its stop margin.
         allowed: `(N,)` bool, on the agent's device: the tools that it may choose; all of them without it.
@@ -104,7 +104,7 @@ def uniform(actions: int, generator: torch.Generator) -> Behaviour:
 
 
 def fixed(chain: Sequence[int], stop: int) -> Behaviour:
-    """Play one chain on every patch, then stop."""
+    """Take the same chain on every patch, then stop."""
     following = iter(chain)
 
     def choose(_: Tensor, last_action: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""How the agent sees: the strength of every frequency of a patch, at several scales and in each colour plane.
+"""What the agent observes: the strength of every frequency of a patch, at several scales, in each colour.
 
 What is wrong with a photograph shows in its spectrum. Noise lifts all frequencies alike, blur takes the high
 ones away, and JPEG rounds the coefficients of this very transform, so that the small ones vanish. How strong
 they are, averaged over a patch, says which degradation there is and how much; where they are does not matter.
-Nothing here is learned, so a seen patch can be kept instead of the patch.
+Nothing here is learned, so a replay buffer can hold the spectrum instead of the patch.
 """
 
 import torch
@@ -21,6 +21,8 @@ FAINT = 1e-3, 1e-4
 and a fortieth of one."""
 FACTORS = 8
 """Sizes at most whose product is taken: from (1e-3)⁸ to 8⁸, far from the ends of float32."""
+PLANES = len(STRIDES) * 3 * STATISTICS
+"""For each scale, colour and statistic one."""
 
 
 class Spectrum(nn.Module):
@@ -30,15 +32,8 @@ class Spectrum(nn.Module):
     its geometric mean. They differ where a few blocks are strong: on edges, and after a JPEG.
     """
 
-    def __init__(self, patch_size: int) -> None:
-        """Choose the scales.
-
-        Args:
-            patch_size: Side of the patches in pixels; scales at which it is below 8 are left out.
-        """
+    def __init__(self) -> None:
         super().__init__()
-        self.strides = tuple(stride for half, stride in enumerate(STRIDES) if patch_size >> half >= BLOCK)
-        self.planes = len(self.strides) * 3 * STATISTICS
         kernels = dct_matrix(torch.device("cpu")).view(BLOCK * BLOCK, 1, BLOCK, BLOCK)
         self.kernels: Tensor
         self.register_buffer("kernels", kernels, persistent=False)
@@ -49,18 +44,18 @@ class Spectrum(nn.Module):
 
     @torch.no_grad()  # nothing here learns; and what is counted is counted in place
     def forward(self, images: Tensor) -> Tensor:
-        """Look at images.
+        """Return the spectra of images.
 
         Args:
-            images: `(B, 3, P, P)` RGB; values outside [0, 1] are cut off first.
+            images: `(B, 3, H, W)` RGB of at least 32×32 pixels; values outside [0, 1] are cut off first.
 
         Returns:
-            `(B, planes, 8, 8)`: a plane for each scale, colour and statistic, an entry for each frequency.
+            `(B, PLANES, 8, 8)`: a plane for each scale, colour and statistic, an entry for each frequency.
             A transposed image has the transposed planes.
         """
         colours = (self.colours @ images.clamp(0, 1).flatten(2)).view_as(images)
         planes, spectra = colours + self.greys, []  # so that no plane's mean changes its sign
-        for half, stride in enumerate(self.strides):
+        for half, stride in enumerate(STRIDES):
             planes = F.avg_pool2d(planes, 2) if half else planes
             single = planes.flatten(0, 1)[:, None]  # (3B, 1, H, W)
             sizes = F.conv2d(single, self.kernels, stride=stride).abs_().flatten(2)  # (3B, 64, blocks)

@@ -27,7 +27,7 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
             f"{card_of(folder)}: the agent chooses among {list(entry.tools)}, "
             f"the toolbox holds {list(toolbox.names)}; train the agent on this toolbox"
         )
-    lengths = len(entry.tools), entry.patch_size, entry.max_steps, entry.stop_margin_db
+    lengths = len(entry.tools), entry.max_steps, entry.stop_margin_db
     policy: AnyPolicy = (
         PaperPolicy(*lengths)
         if entry.family == PaperPolicy.family
@@ -59,7 +59,6 @@ def agent_entry(toolbox: Toolbox, policy: AnyPolicy, card: ModelCard) -> tuple[A
     entry = AgentEntry(
         policy.family,
         toolbox.names,
-        policy.patch_size,
         policy.max_steps,
         policy.stop_margin_db,
         asdict(policy.sizes) if isinstance(policy, Policy) else {},

@@ -5,7 +5,51 @@ it; torch is loaded when one is made. gymnasium's checking wrappers are left out
 refuses a step before a reset and actions that do not exist.
 """
 
+from typing import TYPE_CHECKING
+
 import gymnasium
+
+from rlrestore.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rlrestore.envs.batched import BatchedRestorationEnv
+    from rlrestore.envs.recipes import Blend, Cameras, Films, SingleDistortions, Untouched
+    from rlrestore.envs.sb3 import RestorationVecEnv
+    from rlrestore.envs.single import RestorationEnv
+    from rlrestore.envs.sources import MixtureSource
+    from rlrestore.envs.vector import RestorationVectorEnv
+
+__all__ = [
+    "ENV_ID",
+    "BatchedRestorationEnv",
+    "Blend",
+    "Cameras",
+    "Films",
+    "MixtureSource",
+    "RestorationEnv",
+    "RestorationVecEnv",
+    "RestorationVectorEnv",
+    "SingleDistortions",
+    "Untouched",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "batched": ("BatchedRestorationEnv",),
+        "recipes": (
+            "Blend",
+            "Cameras",
+            "Films",
+            "SingleDistortions",
+            "Untouched",
+        ),
+        "sb3": ("RestorationVecEnv",),
+        "single": ("RestorationEnv",),
+        "sources": ("MixtureSource",),
+        "vector": ("RestorationVectorEnv",),
+    },
+)
 
 ENV_ID = "rlrestore/Restoration-v1"
 

@@ -21,9 +21,9 @@ from rlrestore.envs.setup import (
 )
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
-from rlrestore.imaging.patches import PATCH
+from rlrestore.imaging import PATCH
 from rlrestore.toolbox.specs import NO_ACTION
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Toolbox, group_sizes
 
 Observation = dict[str, Tensor]
 
@@ -167,7 +167,7 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         if actions.shape != (self.num_envs,) or actions.dtype != torch.int64:
             came = f"{tuple(actions.shape)} {actions.dtype}"
             raise ValueError(f"expected actions ({self.num_envs},) torch.int64, got {came}")
-        counts = torch.cat((self.toolbox.group_sizes(actions), self._reserve.ready[None]))
+        counts = torch.cat((group_sizes(self.toolbox, actions), self._reserve.ready[None]))
         *sizes, ready = counts.tolist()
         if sum(sizes) != self.num_envs:
             low, high = int(actions.min()), int(actions.max())

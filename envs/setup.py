@@ -14,9 +14,10 @@ from torch import Tensor
 from rlrestore.envs.leaves import dead_leaves
 from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.envs.transition import EpisodeState, observe
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 

@@ -21,7 +21,7 @@ from rlrestore.envs.setup import (
 )
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
-from rlrestore.imaging.patches import PATCH
+from rlrestore.imaging import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
 

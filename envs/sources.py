@@ -16,8 +16,9 @@ from torch import Tensor
 
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.errors import DataError
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import LIMIT_DB, PATCH, PhotoBank
+from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
 
 MAX_ROUNDS = 100
 

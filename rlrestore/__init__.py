@@ -1,4 +1,4 @@
-"""Restore degraded photographs: an agent that looks, picks one tool of a toolbox, looks again, and stops.
+"""Restore degraded photographs: an agent applies tools of a toolbox, one at a time, until none would help.
 
     import rlrestore
 
@@ -14,23 +14,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlrestore.agent.joint import JointSettings
+    from rlrestore.agent.learn import train_agent, train_joint
+    from rlrestore.agent.storage import load_agent, save_model
+    from rlrestore.agent.training import AgentSettings
     from rlrestore.imaging.io.files import Photo
+    from rlrestore.imaging.metrics import psnr_db, ssim
+    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, shipped_models
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.restorer import Restoration, Restorer, restore
-    from rlrestore.toolbox.custom import add_tool, custom_spec
+    from rlrestore.toolbox.custom import add_tool, custom_spec, register
     from rlrestore.toolbox.specs import ToolSpec
     from rlrestore.toolbox.storage import load_toolbox, save_toolbox
     from rlrestore.toolbox.toolbox import Toolbox
+    from rlrestore.toolbox.trainer import Budget
+    from rlrestore.toolbox.training import ToolSettings, train_tools
     from rlrestore.trace import Trace
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AgentSettings",
+    "Budget",
+    "JointSettings",
     "ModelCard",
     "Photo",
+    "PhotoBank",
     "Restoration",
     "Restorer",
+    "ToolSettings",
     "ToolSpec",
     "Toolbox",
     "Trace",
@@ -38,27 +51,48 @@ __all__ = [
     "add_tool",
     "custom_spec",
     "find_model",
+    "load_agent",
     "load_toolbox",
+    "psnr_db",
+    "register",
     "restore",
+    "save_model",
     "save_toolbox",
     "shipped_models",
+    "ssim",
+    "train_agent",
+    "train_joint",
+    "train_tools",
 ]
 
 _HOMES = {
+    "AgentSettings": "rlrestore.agent.training",
+    "Budget": "rlrestore.toolbox.trainer",
+    "JointSettings": "rlrestore.agent.joint",
     "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
+    "PhotoBank": "rlrestore.imaging.patches",
     "Restoration": "rlrestore.restorer",
     "Restorer": "rlrestore.restorer",
+    "ToolSettings": "rlrestore.toolbox.training",
     "ToolSpec": "rlrestore.toolbox.specs",
     "Toolbox": "rlrestore.toolbox.toolbox",
     "Trace": "rlrestore.trace",
     "add_tool": "rlrestore.toolbox.custom",
     "custom_spec": "rlrestore.toolbox.custom",
     "find_model": "rlrestore.model_folder",
+    "load_agent": "rlrestore.agent.storage",
     "load_toolbox": "rlrestore.toolbox.storage",
+    "psnr_db": "rlrestore.imaging.metrics",
+    "register": "rlrestore.toolbox.custom",
     "restore": "rlrestore.restorer",
+    "save_model": "rlrestore.agent.storage",
     "save_toolbox": "rlrestore.toolbox.storage",
     "shipped_models": "rlrestore.model_folder",
+    "ssim": "rlrestore.imaging.metrics",
+    "train_agent": "rlrestore.agent.learn",
+    "train_joint": "rlrestore.agent.learn",
+    "train_tools": "rlrestore.toolbox.training",
 }
 
 # In a checkout, installed or not, the subpackages toolbox, envs and agent stand beside this folder.

@@ -33,8 +33,8 @@ from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_tool
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
 from rlrestore.evaluation.costs import multiply_adds_per_px, synchronize
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.patches import PATCH
 from rlrestore.toolbox.toolbox import Toolbox
 
 SIZES = (1, 8, 64, 512, 2048, 8192)

@@ -41,8 +41,9 @@ from rlrestore.cli.arguments import positive_float, positive_int, seed_number
 from rlrestore.devices import resolve_device
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.pairs import context_side
-from rlrestore.imaging.patches import PATCH, PhotoBank
+from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox

@@ -4,6 +4,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -60,6 +61,24 @@ def _beside(place: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the authors' files in {folder}")
     return folder
+
+
+@pytest.fixture
+def small_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of few episodes that are measured on few patches, in float32 on any processor."""
+    import torch
+
+    from rlrestore.agent import learn, ppo, training
+    from rlrestore.agent.ppo import PpoSettings
+    from rlrestore.agent.training import AgentSettings
+    from rlrestore.toolbox import training as tool_training
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
+    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 4)
+    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
+    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
+    monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
 
 
 @pytest.fixture(scope="session")

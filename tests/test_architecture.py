@@ -9,7 +9,7 @@ import pytest
 
 # From the ground up: a module imports from its own layer and from those before it.
 LAYERS = (
-    ("rlrestore.errors", "rlrestore.devices", "rlrestore.__version__"),
+    ("rlrestore.errors", "rlrestore.devices", "rlrestore.lazy", "rlrestore.__version__"),
     ("rlrestore.imaging",),
     ("rlrestore.toolbox", "rlrestore.model_folder"),
     ("rlrestore.envs",),

@@ -220,7 +220,7 @@ def test_tiles_leave_no_mark(
     model = Restorer(TorchRuntime(toolbox, Rules(2, by_colour), "random"))
     whole = model.restore(photograph, mode=mode).photo.pixels
     for name in ("TILE", "LOCAL_TILE"):
-        monkeypatch.setattr(chains, name, 2 * toolbox.receptive_field + 26)
+        monkeypatch.setattr(chains, name, 2 * max(map(toolbox.radius, range(toolbox.stop))) + 26)
 
     assert np.abs(whole - photograph / 255).max() > 0.01
     np.testing.assert_allclose(model.restore(photograph, mode=mode).photo.pixels, whole, atol=1e-5)

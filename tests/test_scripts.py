@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from rlrestore.agent import learn, training
+from rlrestore.agent import learn
 from rlrestore.agent.training import AgentSettings
 from rlrestore.model_folder import read_card
 from rlrestore.restorer import Restorer
-from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.storage import load_toolbox
 from tests.toys import save_toy
 
@@ -113,18 +111,14 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
     assert all(record.keys() >= SPENT for record in records)
 
 
+@pytest.mark.usefixtures("small_trainings")
 def test_a_release_is_trained_part_by_part_and_goes_on(
     run: Run,
     photos: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
-    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
-    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
     first, second = tmp_path / "first", tmp_path / "second"
     common = ["--data", str(photos), "--minutes", "0.006", "--batch", "4", "--own", "1"]
     cards = []

@@ -31,7 +31,7 @@ REASON_CHARACTERS = 200
 PROBES = ((1, 8, 8), (2, 63, 63), (1, 31, 50))
 """Images on which a tool is tried: how many, and their height and width."""
 
-_kinds: dict[str, Callable[[], nn.Module]] = {}
+KINDS: dict[str, Callable[[], nn.Module]] = {}
 
 
 def register(kind: str, make: Callable[[], nn.Module]) -> None:
@@ -49,7 +49,7 @@ def register(kind: str, make: Callable[[], nn.Module]) -> None:
     """
     if kind in ("", ONNX):
         raise UsageError(f"expected a kind of network that is neither empty nor {ONNX!r}, got {kind!r}")
-    _kinds[kind] = make
+    KINDS[kind] = make
 
 
 class OnnxTool(nn.Module):
@@ -102,7 +102,7 @@ def custom_spec(name: str, kind: str, radius: int) -> ToolSpec:
     Args:
         name: What people call it, see `check_name`.
         kind: Of its network, registered or `onnx`.
-        radius: How far it looks, in pixels.
+        radius: Its receptive field, in pixels to each side.
 
     Raises:
         UsageError: The name or the radius cannot be.
@@ -129,10 +129,10 @@ def build(spec: ToolSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
             raise UsageError(f"expected an ONNX file among the weights of {spec.name}")
         return OnnxTool(model.cpu().numpy().tobytes())
     try:
-        if spec.custom not in _kinds:
+        if spec.custom not in KINDS:
             for point in entry_points(group=ENTRY_POINTS, name=spec.custom):
-                _kinds[spec.custom] = point.load()
-        made = _kinds[spec.custom]() if spec.custom in _kinds else None
+                KINDS[spec.custom] = point.load()
+        made = KINDS[spec.custom]() if spec.custom in KINDS else None
     except Exception as error:  # foreign code: any exception
         raise UsageError(f"the kind of network {spec.custom!r} cannot be made: {error}") from error
     if made is None:
@@ -148,8 +148,8 @@ def add_tool(toolbox: Toolbox, spec: ToolSpec, network: nn.Module | None = None)
 
     Args:
         toolbox: The others.
-        spec: The new tool: `custom` names its kind, a registered one or `onnx`, and `radius` says how far it
-            looks, in pixels.
+        spec: The new tool: `custom` names its kind, a registered one or `onnx`, and `radius` is its
+            receptive field in pixels to each side.
         network: Its network, which is copied; one made by the registered kind without it.
 
     Raises:
@@ -191,8 +191,8 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
 
     It maps float32 `(B, 3, H, W)` of any size from 8×8, a little outside of [0, 1] too, to finite float32 of
     the same shape, and leaves its input as it is; gives the same result for the same image, alone or among
-    others; and looks no farther than the radius that it claims, wherever it is cut out at a multiple of 4
-    pixels, for photographs are restored in tiles.
+    others; and its receptive field is within the radius that it claims, wherever an image is cut out at a
+    multiple of 4 pixels, for photographs are restored in tiles.
 
     Raises:
         UsageError: It does not.
@@ -216,7 +216,7 @@ def check_contract(network: nn.Module, spec: ToolSpec) -> None:
         same(restored, apply(images), "every time")
         same(restored[:1], apply(images[:1]), "of an image alone as among others")
     margin = ALIGN * (-(-spec.radius // ALIGN))
-    begin = margin + 2 * LARGEST_RADIUS  # of the middle: farther than any tool may look
+    begin = margin + 2 * LARGEST_RADIUS  # of the middle: beyond the receptive field of any tool
     wide, other = (draw(1, 2 * begin + 28, 2 * begin + 28) for _ in range(2))
     whole = apply(wide)
     for shift in (0, ALIGN, 3 * ALIGN):  # a network that folds blocks of 8 or 16 pixels shows in one of them

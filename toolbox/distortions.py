@@ -55,7 +55,7 @@ def training_distortion(
     Without the samples that no JPEG has touched, a tool fails on noise whose colours are still full.
 
     With its own amount exchanged, a moderate triple may add up to a mild or a severe one: tools trained so
-    have seen some of the two mixtures that the paper keeps unseen.
+    include some of the two mixtures that the paper never trains on.
 
     Source: paper, section 3.1 (slight noise and JPEG are added to every tool's training data); the share of
     moderate mixtures is ours.

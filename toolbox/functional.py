@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rlrestore.toolbox.networks import WIDTHS
-from rlrestore.toolbox.toolbox import Toolbox, apply_each, group_sizes
+from rlrestore.toolbox.toolbox import Toolbox, apply_each
 
 Weights = Mapping[str, Tensor]
 
@@ -72,12 +72,8 @@ class FunctionalTools:
         return self._functions[index](self._copies[index], images)
 
     def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Apply to each image its own tool; see `rlrestore.toolbox.toolbox.apply_each`."""
+        """Apply to each image its tool; see `rlrestore.toolbox.toolbox.apply_each`."""
         return apply_each(self, actions, images, sizes)
-
-    def group_sizes(self, actions: Tensor) -> Tensor:
-        """Count on the device how often each action is taken."""
-        return group_sizes(self, actions)
 
     @torch.no_grad()
     def refresh(self) -> None:

@@ -20,7 +20,7 @@ CLIP_NORM = 5.0
 def restoration_losses(restored: Tensor, clean: Tensor) -> Tensor:
     """Return the negative PSNR `(B,)` in dB of `(B, 3, H, W)`: the number by which a result is judged.
 
-    The error is kept from vanishing (40 dB), where its logarithm would outweigh every other image.
+    The error is bounded from below (40 dB), where its logarithm would outweigh every other image.
     """
     return 10 * torch.log10((restored - clean).square().mean(dim=(1, 2, 3)) + ERROR_FLOOR)
 

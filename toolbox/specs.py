@@ -72,8 +72,6 @@ TOOLS: tuple[ToolSpec, ...] = (
 )
 
 TOOL_NAMES: tuple[str, ...] = tuple(spec.name for spec in TOOLS)
-STOP: int = len(TOOLS)
-ACTION_NAMES: tuple[str, ...] = (*TOOL_NAMES, "stop")
 
 
 def tool_index(name: str) -> int:

@@ -37,7 +37,7 @@ class Tools(Protocol):
         ...
 
     def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Apply to each image its own tool; see the function of this name."""
+        """Apply to each image its tool; see the function of this name."""
         ...
 
 
@@ -55,7 +55,7 @@ class Toolbox(nn.Module):
 
         Args:
             specs: The tools in the order of their actions.
-            family: Which networks to build, one of `WIDTHS`; a name of your own when `networks` are given.
+            family: Which networks to build, one of `WIDTHS`; any other name when `networks` are given.
             networks: One for each tool; new untrained ones of the family without it.
             widths: Channels of the networks, by depth; the family's usual ones without it.
 
@@ -93,14 +93,9 @@ class Toolbox(nn.Module):
         return tensors[0].device if tensors else torch.device("cpu")
 
     def radius(self, index: int) -> int:
-        """Return how far a tool looks, in pixels."""
+        """Return the receptive field of a tool, in pixels to each side."""
         spec = self.specs[index]
         return spec.radius if spec.custom else receptive_radius(self.networks[index])
-
-    @property
-    def receptive_field(self) -> int:
-        """The largest distance in pixels over which any tool can look."""
-        return max(map(self.radius, range(self.stop)))
 
     @torch.no_grad()
     def blend(self, other: "Toolbox", share: float) -> None:
@@ -122,12 +117,8 @@ class Toolbox(nn.Module):
         restored: Tensor = self.networks[index](images)
         return restored
 
-    def group_sizes(self, actions: Tensor) -> Tensor:
-        """Count on the device how often each action is taken; see the function of this name."""
-        return group_sizes(self, actions)
-
     def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Apply to each image its own tool; see the function of this name."""
+        """Apply to each image its tool; see the function of this name."""
         return apply_each(self, actions, images, sizes)
 
     def apply_all(self, images: Tensor) -> Tensor:
@@ -148,7 +139,7 @@ def group_sizes(tools: Tools, actions: Tensor) -> Tensor:
 
 
 def apply_each(tools: Tools, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-    """Apply to each image its own tool; each tool runs on its group.
+    """Apply to each image its tool; each tool runs on its group.
 
     Args:
         tools: N tools.

@@ -23,9 +23,9 @@ from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 
 CHECKPOINT_SECONDS = 60.0
 CHECK_SECONDS = 2.0
-"""Time between two looks at the metrics, for which the device is waited for."""
+"""Time between two checks of the metrics, for which the device is waited for."""
 DIVERGED_DB = 6.0
-"""A training whose mean gain falls by so much from one look to the next has diverged."""
+"""A training whose mean gain falls by so much from one check to the next has diverged."""
 MOST_ROLLBACKS = 3
 WARM_UP_STEPS = 100
 """Over which the learning rate rises again where the moments of the optimiser were left behind."""
@@ -116,7 +116,8 @@ class Trainer:
         training: What is trained.
         checkpoint: Where its state is written, every minute and at the end.
         seconds: Wall-clock time of its steps.
-        slowest: Wall-clock time of the slowest of them, in seconds.
+        slowest: Wall-clock time in seconds of the slowest of them but for the first of each run, which
+            compiles.
         rollbacks: How often it diverged and went back.
     """
 
@@ -134,6 +135,7 @@ class Trainer:
         """
         self.training, self.checkpoint = training, checkpoint
         self.seconds, self.slowest, self.rollbacks, self._warm_up_left = 0.0, 0.0, 0, 0
+        self._compiled = False
         found = checkpoint.exists()
         check_start(start, [checkpoint] if found else [], str(checkpoint.folder))
         if found and start == "restart":
@@ -194,7 +196,7 @@ class Trainer:
         ):
             self.save()  # what to go back to
             while not self._is_over(budget) and not interrupted():
-                metrics = self._steps_between_looks(budget, interrupted)
+                metrics = self._steps_to_check(budget, interrupted)
                 gain_db = metrics.get("gain_db", math.inf)
                 if not all(map(math.isfinite, metrics.values())) or gain_db < previous_db - DIVERGED_DB:
                     self._roll_back(metrics)
@@ -218,10 +220,10 @@ class Trainer:
         ahead = 0.0 if budget.minutes is None else self.slowest  # a step that would end too late is not begun
         return budget.done(self.training.steps, self.seconds + ahead) >= 1
 
-    def _steps_between_looks(self, budget: Budget, interrupted: Callable[[], bool]) -> dict[str, float]:
-        """Take steps until it is time to look; return their mean metrics."""
+    def _steps_to_check(self, budget: Budget, interrupted: Callable[[], bool]) -> dict[str, float]:
+        """Take steps until the next check; return their mean metrics."""
         collected: list[Mapping[str, Tensor]] = []
-        looked = time.monotonic()
+        checked = time.monotonic()
         while True:
             began = time.monotonic()
             try:
@@ -234,8 +236,10 @@ class Trainer:
                 log.warning("%s: out of memory; half as much at a time from now on", self.training.name)
             elapsed = time.monotonic() - began
             self.seconds += elapsed
-            self.slowest = max(self.slowest, elapsed)
-            enough = time.monotonic() - looked > CHECK_SECONDS or interrupted()
+            if self._compiled:
+                self.slowest = max(self.slowest, elapsed)
+            self._compiled = bool(collected)
+            enough = time.monotonic() - checked > CHECK_SECONDS or interrupted()
             if collected and (enough or self._is_over(budget)):
                 break
         names = {name for metrics in collected for name in metrics}

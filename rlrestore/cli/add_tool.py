@@ -1,12 +1,12 @@
-"""`rlrestore add-tool`: a network of your own, in an ONNX file, as one tool more."""
+"""`rlrestore add-tool`: a custom tool: a network in an ONNX file, as one tool more."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import lasting_card
 from rlrestore.cli.reporting import say
+from rlrestore.cli.training_records import lasting_card
 from rlrestore.errors import UsageError
 
 DESCRIPTION = """\
@@ -24,7 +24,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("file", type=Path, metavar="FILE.onnx", help="the network, all in one file")
     parser.add_argument("--name", required=True, metavar="N", help="what the tool is called")
     parser.add_argument(
-        "--radius", type=int, required=True, metavar="R", help="how far it looks, in pixels, up to 64"
+        "--radius",
+        type=int,
+        required=True,
+        metavar="R",
+        help="its receptive field to each side, up to 64 pixels",
     )
     parser.add_argument("--model", default="default", metavar="M", help="whose tools (default: default)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to write")

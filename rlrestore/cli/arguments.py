@@ -1,14 +1,11 @@
 """Arguments that several subcommands share."""
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlrestore.model_folder.card import ModelCard, Record
     from rlrestore.toolbox.trainer import Start
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -93,24 +90,6 @@ def start_of(args: argparse.Namespace) -> "Start":
     return "restart" if args.restart else "new"
 
 
-def training_record(stage: str, args: argparse.Namespace, photographs: int, **more: Any) -> dict[str, Any]:
-    """Return what a model card says of a training.
-
-    Args:
-        stage: What was trained: `tools`, `agent`, or both together, `joint`.
-        args: The command line.
-        photographs: How many were trained on, each scale counted.
-        more: What came of it.
-    """
-    made = {
-        "command": shlex.join(["rlrestore", *sys.argv[1:]]),
-        "data": f"{photographs} photographs (scales counted)",
-        "seed": args.seed,
-        "device": args.device,
-    }
-    return {"stage": stage, **made, **more}
-
-
 def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the degradations that a training draws."""
     parser.add_argument(
@@ -144,21 +123,3 @@ def add_renamed_argument(parser: argparse.ArgumentParser, old: str, new: str) ->
     parser.add_argument(
         old, nargs="?", action=_Renamed, metavar=new, dest=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
-
-
-def tool_records(card: "ModelCard") -> tuple["Record", ...]:
-    """Return what a card says of the training of its tools: all that stays true of another agent's model."""
-    return tuple(record for record in card.training if record.get("stage") != "agent")
-
-
-def agent_records(card: "ModelCard") -> tuple["Record", ...]:
-    """Return what a card says of the training of its agent alone."""
-    return tuple(record for record in card.training if record.get("stage") == "agent")
-
-
-def lasting_card(card: "ModelCard") -> "ModelCard":
-    """Return what a card says that stays true when tools are trained on: its origin, its tools' training."""
-    from rlrestore.model_folder.card import ModelCard
-
-    facts = {key: value for key, value in card.facts.items() if key not in ("note", "scores")}
-    return ModelCard(card.name, training=tool_records(card), pieces=card.pieces, facts=facts)

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("rlrestore: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone, as in `rlrestore ... | head`. Python flushes once more at its end.
+        # Nothing reads the output now, as in `rlrestore ... | head`. Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: a person gets one line

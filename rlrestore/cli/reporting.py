@@ -1,4 +1,4 @@
-"""What a person is told on stderr."""
+"""Messages for the user on stderr."""
 
 import argparse
 import logging

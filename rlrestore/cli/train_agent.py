@@ -8,12 +8,9 @@ from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_renamed_argument,
     add_training_arguments,
-    agent_records,
     positive_float,
     share,
     start_of,
-    tool_records,
-    training_record,
 )
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
@@ -85,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.learn import smallest_side
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.cli.training_records import agent_records, tool_records, training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
@@ -98,7 +96,10 @@ def run(args: argparse.Namespace) -> int:
     policy = _policy(args, toolbox)
     earlier = tool_records(old_card)
     if args.start is not None:
-        earlier += agent_records(read_card(find_model(args.start)))
+        begun = find_model(args.start)
+        agents = agent_records(read_card(begun))
+        goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
+        earlier += agents[:-1] if goes_on else agents
     prepare_folder(args.out)
     side = smallest_side(args.mixture)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
@@ -161,7 +162,6 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.agent.policy import POLICIES
     from rlrestore.agent.storage import load_agent
     from rlrestore.devices import resolve_device
-    from rlrestore.imaging.patches import PATCH
     from rlrestore.model_folder import find_model
 
     if args.start is None:
@@ -172,8 +172,6 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
             f"expected an agent of family {args.network} to begin with, got {policy.family}; "
             f"give --network {policy.family}"
         )
-    if policy.patch_size != PATCH:
-        raise UsageError(f"expected an agent that sees patches of {PATCH} pixels, got {policy.patch_size}")
     return policy
 
 

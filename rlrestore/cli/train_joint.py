@@ -3,20 +3,24 @@
 import argparse
 import copy
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_training_arguments,
-    lasting_card,
     natural,
     positive_float,
     positive_int,
     share,
     start_of,
-    training_record,
 )
 from rlrestore.cli.reporting import say, show_log
+from rlrestore.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
 Train the tools of a model along the chains that its agent chooses, the error at the end of a chain flowing
@@ -87,13 +91,14 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ModelError: The model's tools and agent do not belong together, or are of another version.
-        UsageError: The agent sees patches of another size, an unknown device, or no usable photograph.
+        UsageError: An unknown device, no usable photograph, or nothing to resume.
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.joint import JointSettings
     from rlrestore.agent.learn import smallest_side, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
@@ -105,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
+    if args.resume and model.resolve() == args.out.resolve():
+        _check_unfinished(args.out, toolbox)
     begun = copy.deepcopy(toolbox)
     options = vars(args) | {"learning_rate": args.rate}
     names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
@@ -138,3 +145,17 @@ def run(args: argparse.Namespace) -> int:
     save_model(args.out, toolbox, policy, replace(lasting_card(card), training=records))
     say(f"wrote {args.out}")
     return 0
+
+
+def _check_unfinished(out: Path, toolbox: "Toolbox") -> None:
+    """Refuse to resume a training whose result has replaced the tools that it began with."""
+    from rlrestore.toolbox.checkpoint import Checkpoint
+    from rlrestore.toolbox.storage import checksum
+    from rlrestore.toolbox.training import TRAINING_FOLDER
+
+    checkpoint = Checkpoint(out / TRAINING_FOLDER / "joint")
+    if checkpoint.exists() and checkpoint.progress().get("about", {}).get("begun") != checksum(toolbox):
+        raise UsageError(
+            f"cannot resume the training in {out}: it is finished, and the tools that it began with are "
+            "replaced; --restart trains those that are there now, from the beginning of a new budget"
+        )

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, lasting_card, start_of, training_record
+from rlrestore.cli.arguments import add_training_arguments, start_of
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
     from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.cli.training_records import lasting_card, tool_totals, training_record, without_superseded
     from rlrestore.devices import precision_name, resolve_device, training_precision
     from rlrestore.imaging.pairs import context_side
     from rlrestore.imaging.patches import PhotoBank
@@ -72,11 +73,12 @@ def run(args: argparse.Namespace) -> int:
         "tools",
         args,
         len(bank),
-        minutes=round(sum(report.seconds for report in reports) / 60, 1),
-        steps=sum(report.steps for report in reports),
         precision=precision_name(training_precision(device)),
-        networks=[report.record() for report in reports],
+        **tool_totals([report.record() for report in reports]),
     )
-    save_toolbox(args.out, toolbox, replace(card, training=(*card.training, record)))
+    earlier = card.training
+    if origin.resolve() == args.out.resolve() and (args.resume or begin_with is None):
+        earlier = without_superseded(earlier, {spec.name for spec in specs}, anew=not args.resume)
+    save_toolbox(args.out, toolbox, replace(card, training=(*earlier, record)))
     say(f"wrote {args.out}")
     return 0

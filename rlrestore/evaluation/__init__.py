@@ -1,1 +1,46 @@
 """Measuring a model: test sets, scores, oracles, tools, costs."""
+
+from typing import TYPE_CHECKING
+
+from rlrestore.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rlrestore.evaluation.policy import compare_with_oracles
+    from rlrestore.evaluation.scores import Report, Scores, measure_files, measure_patches
+    from rlrestore.evaluation.testsets import FilePair, PatchPairs, generate, pair_files, read_npz
+    from rlrestore.evaluation.tools import compare_tools
+
+__all__ = [
+    "FilePair",
+    "PatchPairs",
+    "Report",
+    "Scores",
+    "compare_tools",
+    "compare_with_oracles",
+    "generate",
+    "measure_files",
+    "measure_patches",
+    "pair_files",
+    "read_npz",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "policy": ("compare_with_oracles",),
+        "scores": (
+            "Report",
+            "Scores",
+            "measure_files",
+            "measure_patches",
+        ),
+        "testsets": (
+            "FilePair",
+            "PatchPairs",
+            "generate",
+            "pair_files",
+            "read_npz",
+        ),
+        "tools": ("compare_tools",),
+    },
+)

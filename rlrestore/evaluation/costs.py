@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from rlrestore.imaging.patches import PATCH
+from rlrestore.imaging import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.runtime import Floats
 from rlrestore.runtime.torch_runtime import TorchTools

@@ -106,7 +106,7 @@ def compare_with_oracles(
         progress: Whether to show progress bars on stderr.
 
     Raises:
-        UsageError: The agent takes patches of another size, or there are too many chains to play.
+        UsageError: The agent takes patches of another size, or there are too many chains to run.
     """
     check_size(model, pairs)
     check_chains(model, subset)
@@ -135,7 +135,7 @@ def compare_with_oracles(
 
 
 def check_chains(model: TorchRuntime, subset: int) -> None:
-    """Refuse to play every chain where there are absurdly many.
+    """Refuse to run every chain where there are absurdly many.
 
     Raises:
         UsageError: There are more than `MOST_CHAINS` of the greatest length.
@@ -143,7 +143,7 @@ def check_chains(model: TorchRuntime, subset: int) -> None:
     tools, steps = model.toolbox.stop, model.policy.max_steps
     if subset and tools**steps > MOST_CHAINS:
         raise UsageError(
-            f"expected at most {MOST_CHAINS:,} chains to be played on each patch, model {model.name} has "
+            f"expected at most {MOST_CHAINS:,} chains to be run on each patch, model {model.name} has "
             f"{tools}^{steps} = {tools**steps:,}; leave them out with --subset 0"
         )
 
@@ -160,7 +160,7 @@ def _batches(
 
 
 def _record_trajectories(model: TorchRuntime, pairs: PatchPairs, progress: bool) -> Trajectories:
-    """Let the agent play, and try every tool wherever it trajectories."""
+    """Roll the agent out, and try every tool in every state on its way."""
     toolbox, policy, parts = model.toolbox, model.policy, []
     for degraded, clean in _batches(model, pairs, AGENT, progress):
         rollout = roll_out(toolbox, degraded, greedy(policy), policy.max_steps)
@@ -202,7 +202,7 @@ def _search_exhaustively(
     statistics: dict[str, EpisodeStatistics],
     progress: bool,
 ) -> ExhaustiveReport:
-    """Play every chain on the first patches."""
+    """Run every chain on the first patches."""
     toolbox, steps, names = model.toolbox, model.policy.max_steps, action_names(model)
     few = PatchPairs(pairs.name, pairs.degraded[:subset], pairs.clean[:subset])
     count = sum(toolbox.stop**length for length in range(steps + 1))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from rlrestore.agent.rollout import Rollout, greedy, roll_out
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.testsets import FilePair, PatchPairs, read_pair
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.metrics import psnr_db, ssim
 from rlrestore.inference.chains import global_chain
 from rlrestore.runtime.torch_runtime import TorchRuntime
@@ -202,10 +203,9 @@ def check_size(model: TorchRuntime, pairs: PatchPairs) -> None:
     Raises:
         UsageError: They are.
     """
-    size = model.policy.patch_size
-    if pairs.clean.shape[1:3] != (size, size):
+    if pairs.clean.shape[1:3] != (PATCH, PATCH):
         height, width = pairs.clean.shape[1:3]
-        raise UsageError(f"expected patches of {size}×{size} for model {model.name}, got {width}×{height}")
+        raise UsageError(f"expected patches of {PATCH}×{PATCH} for model {model.name}, got {width}×{height}")
 
 
 @torch.inference_mode()
@@ -230,7 +230,7 @@ def measure_files(
 ) -> Scores:
     """Restore pairs of image files and measure every step.
 
-    An image of exactly the patch size is restored as the agent sees patches; any other as `rlrestore restore`
+    An image of exactly the patch size is restored as a patch; any other as `rlrestore restore`
     does in its global mode, one chain for the whole image.
 
     Args:
@@ -242,10 +242,10 @@ def measure_files(
     Raises:
         ImageError: A file cannot be read, or the sizes of a pair differ.
     """
-    parts, size, steps = [], model.policy.patch_size, model.policy.max_steps
+    parts, steps = [], model.policy.max_steps
     for pair in tqdm(pairs, desc=name, unit="image", disable=not progress):
         degraded, clean = read_pair(pair)
-        if clean.shape[:2] == (size, size):
+        if clean.shape[:2] == (PATCH, PATCH):
             parts.append(_measure_batch(_by(model), model.place, degraded[None], clean[None]))
         else:
             image, target = (to_images(pixels[None]).to(model.place) for pixels in (degraded, clean))

@@ -13,6 +13,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from rlrestore.errors import DataError, ImageError
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
@@ -20,7 +21,7 @@ from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import LIMIT_DB, PATCH
+from rlrestore.imaging.patches import LIMIT_DB
 from rlrestore.toolbox.distortions import own_distortion
 from rlrestore.toolbox.specs import ToolSpec
 

@@ -1,1 +1,36 @@
 """Image files, quality measures, degradations, patches and tiling: the ground that everything stands on."""
+
+from typing import TYPE_CHECKING
+
+from rlrestore.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rlrestore.imaging.metrics import psnr_db, ssim
+    from rlrestore.imaging.pairs import degraded_pairs
+    from rlrestore.imaging.patches import PhotoBank
+
+__all__ = [
+    "PATCH",
+    "PhotoBank",
+    "degraded_pairs",
+    "psnr_db",
+    "ssim",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "metrics": (
+            "psnr_db",
+            "ssim",
+        ),
+        "pairs": ("degraded_pairs",),
+        "patches": ("PhotoBank",),
+    },
+)
+
+PATCH = 63
+"""Side of a patch in pixels: what the agent observes, and what the test sets are made of.
+
+Source: paper, section 4.1.
+"""

@@ -93,7 +93,7 @@ def camera_pairs(
 ) -> PatchBatch:
     """Draw patches as cameras take them, and what the cameras would have made of them without noise and JPEG.
 
-    The crops have room for all that a camera looks at, and the coder's grid lies at any phase in the patch.
+    The crops have room for a camera's reach, and the coder's grid lies at any phase in the patch.
 
     Args:
         bank: The photographs, of at least `camera_context_side(size)` pixels.

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from rlrestore.errors import DataError, ImageError
 
-PATCH = 63
-"""Side of a patch in pixels: what the agent sees, and what the paper's test sets are made of."""
 LIMIT_DB = 50.0
 """A degraded patch above this PSNR is hardly degraded, and another is drawn instead.
 
-Source: paper, section 4.1, for both.
+Source: paper, section 4.1.
 """
 Part = Literal["train", "validation", "all"]
 VALIDATION_SHARE = 16

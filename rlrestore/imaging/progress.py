@@ -1,4 +1,4 @@
-"""Progress of work on one image that may take minutes: a bar on stderr, where somebody watches."""
+"""Progress of work on one image that may take minutes: a bar on stderr, if that is a terminal."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -21,5 +21,5 @@ def progress_bar(items: Sequence[Item], title: str | None, unit: str) -> Iterabl
         title: What the bar is called; None for no bar. There is none either where stderr is no terminal.
         unit: What one item is called.
     """
-    hidden = True if title is None else None  # None: look whether stderr is a terminal
+    hidden = True if title is None else None  # None: tqdm finds out whether stderr is a terminal
     return tqdm(items, title, unit=unit, leave=False, delay=PATIENCE_S, disable=hidden)

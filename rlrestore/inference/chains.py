@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
 from rlrestore.runtime import Agent, Floats, Tools
@@ -48,8 +49,8 @@ def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, prog
     """
     height, width = image.shape[-2:]
     fewest, most = GLOBAL_WINDOWS
-    limit = min(max(height * width // agent.patch_size**2, fewest), most)
-    grid = WindowGrid.cover(height, width, agent.patch_size, GLOBAL_STRIDE, limit)
+    limit = min(max(height * width // PATCH**2, fewest), most)
+    grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
     windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
@@ -75,7 +76,7 @@ def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progr
     Args: as in `global_chain`.
     """
     height, width = image.shape[-2:]
-    grid = WindowGrid.cover(height, width, agent.patch_size, LOCAL_STRIDE)
+    grid = WindowGrid.cover(height, width, PATCH, LOCAL_STRIDE)
     rows, columns = len(grid.tops), len(grid.lefts)
     down, across = (
         blending_weights(height, grid.tops, grid.size),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from rlrestore.errors import ModelError
+from rlrestore.imaging import PATCH
 from rlrestore.toolbox.specs import ANY_MIXTURE, LARGEST_RADIUS, Distortion, ToolSpec, check_name
 
 FORMAT_VERSION = 3
@@ -20,8 +21,8 @@ LARGEST_WIDTH = 512
 """Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
 LARGEST_AGENT_SIZE = 4096
 """The same for an agent's sizes."""
-LARGEST_PATCH = 1024
-"""The same for the side of an agent's patches and its number of steps."""
+LARGEST_STEPS = 1024
+"""The same for its number of steps."""
 LIMITS: dict[Distortion, tuple[float, float]] = {
     "blur": (0, 100),
     "noise": (0, 255),
@@ -82,7 +83,6 @@ class AgentEntry:
     Attributes:
         family: Of its network, one of `AGENT_FAMILIES`.
         tools: Names of the tools that it was trained on, in the order of its actions.
-        patch_size: Side of its patches in pixels.
         max_steps: The episode length that it was trained for.
         stop_margin_db: It stops where no tool's value is higher than this.
         sizes: By `AGENT_SIZES`; empty for the family `paper`.
@@ -90,7 +90,6 @@ class AgentEntry:
 
     family: str
     tools: tuple[str, ...]
-    patch_size: int
     max_steps: int
     stop_margin_db: float
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -183,9 +182,13 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
         card: The card's name, for messages.
         entry: What stands there.
     """
-    lengths: tuple[Any, Any] = entry.get("patch_size"), entry.get("max_steps")
-    if not all(isinstance(length, int) and 1 <= length <= LARGEST_PATCH for length in lengths):
-        raise ModelError(f"{card}: expected patch_size and max_steps as whole numbers, got {lengths}")
+    side, steps = entry.get("patch_size"), entry.get("max_steps")
+    if side != PATCH:
+        raise ModelError(
+            f"{card}: expected an agent for patches of {PATCH} pixels, got {side!r}; train the agent anew"
+        )
+    if not isinstance(steps, int) or not 1 <= steps <= LARGEST_STEPS:
+        raise ModelError(f"{card}: expected max_steps as a whole number, got {steps!r}")
     margin_db = entry.get("stop_margin_db")
     if not isinstance(margin_db, int | float) or not 0 <= margin_db < math.inf:
         raise ModelError(f"{card}: expected stop_margin_db as a number from 0, got {margin_db!r}")
@@ -198,7 +201,7 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
             "train the agent anew on these tools, or update rlrestore"
         )
     sizes = {} if family == "paper" else _agent_sizes(card, entry.get("sizes"))
-    return AgentEntry(family, tuple(tools), *lengths, margin_db, sizes)
+    return AgentEntry(family, tuple(tools), steps, margin_db, sizes)
 
 
 def _agent_sizes(card: str, sizes: Any) -> dict[str, int]:
@@ -236,7 +239,7 @@ def toolbox_json(entry: ToolboxEntry) -> dict[str, Any]:
 
 def agent_json(entry: AgentEntry) -> dict[str, Any]:
     """Return the agent as it stands in a card."""
-    written = {**asdict(entry), "tools": list(entry.tools)}
+    written = {**asdict(entry), "tools": list(entry.tools), "patch_size": PATCH}
     return written if entry.sizes else {key: value for key, value in written.items() if key != "sizes"}
 
 

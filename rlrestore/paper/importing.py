@@ -25,7 +25,7 @@ from rlrestore.imaging.io.files import is_folder
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.paper.tensor_bundle import read_bundle
 from rlrestore.toolbox.networks import build_network
-from rlrestore.toolbox.specs import ACTION_NAMES, TOOLS
+from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
 _FACTS: dict[str, Any] = {
@@ -36,7 +36,7 @@ _FACTS: dict[str, Any] = {
     "orientation": "The authors' networks expect patches with height and width swapped. Here their kernels "
     "are transposed instead, so this model takes images as they are. The authors' whole-image mode, which "
     "feeds the networks untransposed images, equals this model on transposed images.",
-    "actions": list(ACTION_NAMES),
+    "actions": [*TOOL_NAMES, "stop"],
 }
 CARD = ModelCard("paper", "float32", facts=_FACTS)
 """What a model card says of the import; the actions are numbered from 0, the authors' tools from 1."""

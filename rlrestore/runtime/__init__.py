@@ -45,14 +45,12 @@ class Agent(Protocol):
 
     Attributes:
         actions: N + 1.
-        patch_size: Side of the windows it takes, in pixels.
         max_steps: The longest chain that it was trained for.
         stop_margin_db: It stops where no tool's value is higher than this.
         values_in_db: Whether its values are gains in dB, or only rank the actions.
     """
 
     actions: int
-    patch_size: int
     max_steps: int
     stop_margin_db: float
     values_in_db: bool
@@ -64,7 +62,7 @@ class Agent(Protocol):
         """Value every action in each of B windows.
 
         Args:
-            windows: `(B, 3, patch_size, patch_size)` RGB in [0, 1].
+            windows: `(B, 3, PATCH, PATCH)` RGB in [0, 1].
             last_actions: `(B,)` the action before, `NO_ACTION` (-1) before the first.
             memory: After the step before; it stays as it is.
 

@@ -41,7 +41,7 @@ class TorchAgent:
     def __init__(self, policy: AnyPolicy, values_in_db: bool = True) -> None:
         """Run the policy where it is."""
         self.actions = policy.tools + 1
-        self.patch_size, self.max_steps = policy.patch_size, policy.max_steps
+        self.max_steps = policy.max_steps
         self.stop_margin_db, self.values_in_db = policy.stop_margin_db, values_in_db
         self._policy, self._device = policy, next(policy.parameters()).device
 

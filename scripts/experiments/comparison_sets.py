@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rlrestore.errors import DataError
 from rlrestore.evaluation.costs import PHOTO_SIDE
 from rlrestore.evaluation.testsets import DRAWS_PER_PATCH, PatchPairs
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
 from rlrestore.imaging.io.samples import LUMA_WEIGHTS

@@ -33,7 +33,7 @@ from rlrestore.evaluation.scores import (
     to_images,
 )
 from rlrestore.evaluation.tools import short_names
-from rlrestore.imaging.patches import PATCH
+from rlrestore.imaging import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import to_frame
 from rlrestore.model_folder import find_model, read_card
@@ -203,14 +203,8 @@ def _model(name: str, source: str, device: str) -> Method:
 
 
 def agent_method(model: TorchRuntime, name: str) -> Method:
-    """Return a model with an agent as a method.
-
-    Raises:
-        UsageError: Its agent takes patches of another size than the test sets have.
-    """
+    """Return a model with an agent as a method."""
     policy, toolbox, restorer = model.policy, model.toolbox, Restorer(model)
-    if policy.patch_size != PATCH:
-        raise UsageError(f"expected an agent that sees {PATCH}×{PATCH} pixels, got {policy.patch_size}")
     family = f"{len(toolbox.names)} tools of family `{toolbox.family}`, an agent of family `{policy.family}`"
     profile = Profile(
         name=name,

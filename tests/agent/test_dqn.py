@@ -46,10 +46,10 @@ def test_the_agent_learns_a_toy() -> None:
     toolbox = stretchers()
     torch.manual_seed(0)
     policy = Policy(2)
-    settings = AgentSettings(episodes=64, fits=30, batch=32, learning_rate=2e-3, precision=torch.float32)
+    settings = AgentSettings(episodes=32, fits=20, batch=32, learning_rate=3e-3, precision=torch.float32)
     training = AgentTraining(policy, toolbox, stretched_grain, TakenActions(), settings, CPU)
-    while training.steps < 4_000:
-        metrics = training.step(Moment(training.steps / 4_000))
+    while training.steps < 1_500:
+        metrics = training.step(Moment(training.steps / 1_500))
         assert math.isfinite(metrics["loss"])
     pairs = stretched_grain(128, torch.Generator().manual_seed(9))
     report = HeldOut.of(toolbox, *pairs, policy.max_steps).measure(policy)

@@ -293,12 +293,6 @@ def test_an_agent_is_needed_where_not_all_is_planned(bank: PhotoBank) -> None:
         JointTraining(make_toolbox(), None, bank, MODERATE, JointSettings(planned=0.9))
 
 
-def test_an_agent_for_other_patches_is_refused(bank: PhotoBank, tmp_path: Path) -> None:
-    policy = Policy(3, patch_size=32)
-    with pytest.raises(UsageError, match=r"expected an agent that sees patches of 63 pixels.* got 32"):
-        train_joint(make_toolbox(), policy, bank, bank, tmp_path, Budget(steps=1))
-
-
 def test_training_from_beginning_to_end(bank: PhotoBank, tmp_path: Path) -> None:
     budget, settings = Budget(steps=2), JointSettings(batch=2, planned=1.0)
     gain_db, done = train_joint(Toolbox(TOOLS), None, bank, bank, tmp_path, budget, settings)

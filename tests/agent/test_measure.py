@@ -67,7 +67,7 @@ def test_the_best_action_is_stop_where_no_tool_gains() -> None:
     assert best_actions(gains).tolist() == [1, 2, 2, 0]
 
 
-def test_every_chain_is_played_once_and_common_beginnings_run_once() -> None:
+def test_every_chain_is_run_once_and_common_beginnings_too() -> None:
     tools = toolbox()
     played = dict(every_chain(tools, *patches(), max_steps=3))
     chains = [chain for length in range(4) for chain in product(range(3), repeat=length)]

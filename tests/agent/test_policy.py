@@ -139,10 +139,20 @@ def test_a_model_without_an_agent(tmp_path: Path, toolbox: Toolbox) -> None:
         load_agent(tmp_path, toolbox)
 
 
-@pytest.mark.parametrize("change", [{"patch_size": 0}, {"patch_size": "63"}, {"max_steps": None}])
-def test_an_agent_of_no_size(folder: Path, toolbox: Toolbox, change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"patch_size": 32}, "expected an agent for patches of 63 pixels, got 32; train the agent anew"),
+        ({"patch_size": "63"}, "expected an agent for patches of 63 pixels, got '63'"),
+        ({"max_steps": None}, "expected max_steps as a whole number, got None"),
+        ({"max_steps": 0}, "expected max_steps as a whole number, got 0"),
+    ],
+)
+def test_an_agent_of_another_size(
+    folder: Path, toolbox: Toolbox, change: dict[str, object], words: str
+) -> None:
     card = json.loads((folder / CARD).read_text())
     card["agent"] |= change
     (folder / CARD).write_text(json.dumps(card))
-    with pytest.raises(ModelError, match="expected patch_size and max_steps as whole numbers"):
+    with pytest.raises(ModelError, match=words):
         load_agent(folder, toolbox)

@@ -19,7 +19,7 @@ def test_strengths_are_counted_in_tools() -> None:
     assert strengths(TOOLS[:4], amounts)[0].tolist() == pytest.approx([0.8, 0, 0], abs=1e-5)
 
 
-def test_an_agent_learns_to_tell_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trunk_learns_to_measure_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """On noise alone: guessing the mean errs by 2/3 of a tool on average over the kinds, 1 tool for noise."""
     monkeypatch.setattr(pretraining, "PATCHES", 64)
     policy, recipe = Policy(12), SingleDistortions(TOOLS[4:8])

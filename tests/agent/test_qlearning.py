@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.agent.measure import HeldOut, PolicyReport, fixed_chain, oracle_return
-from rlrestore.agent.policy import Hidden, Policy
+from rlrestore.agent.policy import Hidden, Policy, PolicySizes
 from rlrestore.agent.qlearning import TriedActions, choice_loss, value_loss, values_along
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import AgentSettings, AgentTraining
@@ -19,7 +19,7 @@ from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Moment
 
-SIDE = 31
+SIDE = 32
 GRAIN = 0.05
 CPU = torch.device("cpu")
 
@@ -87,10 +87,8 @@ def marked(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return degraded, clean
 
 
-def train(toolbox: Toolbox, source: PairSource, steps: int, max_steps: int) -> Policy:
-    torch.manual_seed(0)
-    policy = Policy(toolbox.stop, SIDE, max_steps)
-    settings = AgentSettings(episodes=64, fits=30, learning_rate=2e-3, precision=torch.float32)
+def train(policy: Policy, toolbox: Toolbox, source: PairSource, steps: int, rate: float) -> Policy:
+    settings = AgentSettings(episodes=32, fits=25, learning_rate=rate, precision=torch.float32)
     training = AgentTraining(policy, toolbox, source, TriedActions(), settings, CPU)
     while training.steps < steps:
         training.step(Moment(training.steps / steps))
@@ -106,7 +104,8 @@ def test_the_agent_learns_which_tool_undoes_what() -> None:
     """Oracle by hand: from k raised channels (error k·0.03) to the grain (0.0025)."""
     toolbox = toy_toolbox([Lower(channel) for channel in range(3)])
     began = time.process_time()
-    policy = train(toolbox, raised_channels, steps=4_000, max_steps=3)
+    torch.manual_seed(0)
+    policy = train(Policy(3), toolbox, raised_channels, steps=2_000, rate=3e-3)
     assert time.process_time() - began < 60
     report = measure(policy, toolbox, raised_channels)
     by_hand = sum(
@@ -118,7 +117,7 @@ def test_the_agent_learns_which_tool_undoes_what() -> None:
 
 
 class Forgetful(Policy):
-    """The same network, its memory emptied before every look."""
+    """The same network, its memory emptied before every step."""
 
     def step(self, features: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
         values, _ = super().step(features, last_action, self.initial_state(len(features)))
@@ -128,12 +127,14 @@ class Forgetful(Policy):
 def test_only_a_memory_solves_the_second_toy() -> None:
     """With its memory the agent does what the oracle does; emptied, it must guess the second tool."""
     toolbox = toy_toolbox([Unveil(), Paint(0.1), Paint(-0.1)])
-    policy = train(toolbox, marked, steps=8_000, max_steps=2)
-    forgetful = Forgetful(toolbox.stop, SIDE, max_steps=2)
+    torch.manual_seed(0)
+    sizes = PolicySizes(32, 16, 16)
+    policy = train(Policy(3, max_steps=2, sizes=sizes), toolbox, marked, steps=3_000, rate=2e-3)
+    forgetful = Forgetful(3, max_steps=2, sizes=sizes)
     forgetful.load_state_dict(policy.state_dict())
     report = measure(policy, toolbox, marked)
-    assert report.policy_db > 0.95 * report.oracle_db
-    assert measure(forgetful, toolbox, marked).policy_db < 0.9 * report.oracle_db
+    assert report.policy_db > 0.9 * report.oracle_db
+    assert measure(forgetful, toolbox, marked).policy_db < 0.8 * report.oracle_db
 
 
 def test_the_best_fixed_chain_and_the_oracle() -> None:
@@ -156,7 +157,7 @@ def test_targets_are_rewards_where_nothing_follows() -> None:
         clean = 0.4 + torch.zeros(count, 3, SIDE, SIDE)
         return clean + torch.tensor([0.31, 0.01, 0.01])[:, None, None], clean
 
-    policy = Policy(3, SIDE, max_steps=1)
+    policy = Policy(3, max_steps=1)
     learning = TriedActions(exploration=0.5, discount=1.0)
     episodes, steps = learning.collect(
         policy, toolbox, first_channel, 4, 0.0, torch.Generator().manual_seed(0)
@@ -195,7 +196,7 @@ def test_what_was_not_tried_teaches_nothing() -> None:
 
 
 def test_tools_of_higher_value_are_tried_more_often() -> None:
-    """By Gumbel's rule, one of two beside the played one: a tool e² times as often as one worth 1 dB less."""
+    """By Gumbel's rule, one of two beside the one taken: a tool e² times as often as one worth 1 dB less."""
     values = torch.tensor([5.0, 1.0, 0.0]).expand(4000, 3)
     tried = TriedActions(tried=2).choose_tried(
         values, torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)
@@ -207,12 +208,12 @@ def test_tools_of_higher_value_are_tried_more_often() -> None:
         TriedActions(tried=0)
 
 
-def test_the_tool_that_is_played_is_tried_with_others() -> None:
+def test_the_tool_that_is_taken_is_tried_with_others() -> None:
     """Of five tools two are tried in a state, and all in some; the next state is where the first led."""
     toolbox = toy_toolbox([Lower(channel) for channel in (0, 1, 2, 0, 1)])
     learning = TriedActions(exploration=1.0, tried=2)
     generator = torch.Generator().manual_seed(0)
-    episodes, _ = learning.collect(Policy(5, SIDE, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
+    episodes, _ = learning.collect(Policy(5, max_steps=2), toolbox, raised_channels, 64, 0.0, generator)
     known, played = episodes["known"], episodes["last_actions"][:, 1]
     assert known.sum(dim=2).unique().tolist() == [3]  # two tools and stop
     assert known[..., 5].all()
@@ -220,7 +221,7 @@ def test_the_tool_that_is_played_is_tried_with_others() -> None:
     assert known.any(dim=0).all()
 
 
-def test_the_newest_episodes_are_kept() -> None:
+def test_the_replay_buffer_holds_the_newest_episodes() -> None:
     def episodes(first: int, count: int) -> ReplayBuffer:
         return ReplayBuffer({"numbers": torch.arange(first, first + count)})
 
@@ -229,10 +230,10 @@ def test_the_newest_episodes_are_kept() -> None:
         ReplayBuffer({"numbers": torch.zeros(2), "others": torch.zeros(3)})
 
 
-def test_values_along_kept_episodes_are_those_of_playing() -> None:
+def test_values_along_episodes_are_those_of_the_rollout() -> None:
     """What is fitted is what acts, to the rounding of what is kept."""
     toolbox = toy_toolbox([Lower(0)])
-    policy = Policy(1, SIDE, max_steps=2)
+    policy = Policy(1, max_steps=2)
     images = torch.rand((1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
     first, hidden = policy(images, torch.tensor([-1]), policy.initial_state(1))
     after = toolbox.apply_tool(0, images).clamp(0, 1)

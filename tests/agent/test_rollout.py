@@ -66,7 +66,7 @@ def test_without_stop_the_best_tool_is_taken_though_it_loses() -> None:
     assert rollout.actions.tolist() == [[DOWN, UP, UP]]
 
 
-def test_a_fixed_chain_is_played_on_all_and_then_stops() -> None:
+def test_a_fixed_chain_is_taken_on_all_and_then_stops() -> None:
     rollout = roll_out(toolbox(), torch.zeros(2, 3, 63, 63), fixed((UP, DOWN), STOP), max_steps=4)
     assert rollout.actions.tolist() == [[UP, DOWN, STOP, STOP]] * 2
     assert levels(rollout.images)[-1] == 0.5

@@ -26,7 +26,7 @@ from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Moment, Trainer
-from tests.agent.test_qlearning import CPU, SIDE, Lower, raised_channels, toy_toolbox
+from tests.agent.test_qlearning import CPU, Lower, raised_channels, toy_toolbox
 
 TINY = AgentSettings(episodes=8, fits=3, batch=4, capacity=12, precision=torch.float32)
 ROUND = 24
@@ -37,7 +37,7 @@ def training_of(learning: Learning, settings: AgentSettings = TINY, channels: st
     """Return a training on toy tools that begins with the same weights every time."""
     torch.manual_seed(5)
     toolbox = toy_toolbox([Lower(int(channel)) for channel in channels])
-    return AgentTraining(Policy(toolbox.stop, SIDE), toolbox, raised_channels, learning, settings, CPU)
+    return AgentTraining(Policy(toolbox.stop), toolbox, raised_channels, learning, settings, CPU)
 
 
 @pytest.mark.parametrize("learning", [TriedActions, TakenActions])

@@ -1,7 +1,6 @@
 """A model small enough to make on the spot, and files to restore with it."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rlrestore.agent import learn, ppo, training
 from rlrestore.agent.policy import Policy
-from rlrestore.agent.ppo import PpoSettings
 from rlrestore.agent.storage import save_model
-from rlrestore.agent.training import AgentSettings
 from rlrestore.model_folder.card import ModelCard
-from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -25,7 +20,7 @@ BRIGHTER, DARKER = 0.1, -0.05
 
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder whose agent always plays deblur-1, which brightens by 0.1, three times.
+    """A model folder whose agent always takes deblur-1, which brightens by 0.1, three times.
 
     It expects +1.0 dB of it, +0.5 dB of deblur-2, which darkens by 0.05, and 0 of stopping.
     """
@@ -49,17 +44,6 @@ def photos(
     for seed in range(2):
         Image.fromarray(make_photograph(100, 120, seed)).save(folder / f"{seed}.png")
     return str(folder)
-
-
-@pytest.fixture
-def small_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings of few episodes that are measured on few patches, in float32 on any processor."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
-    monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 4)
-    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
-    monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from rlrestore.cli.main import main
 from rlrestore.model_folder import CARD, read_agent, read_card, read_toolbox
 from rlrestore.paper.importing import import_paper
 from rlrestore.runtime.torch_runtime import TorchRuntime
-from rlrestore.toolbox.specs import ACTION_NAMES
+from rlrestore.toolbox.specs import TOOL_NAMES
 from tests.releases import Release
 
 
@@ -38,7 +38,7 @@ def test_the_card_says_what_it_is(model: Path) -> None:
     assert "1804.03312" in card.facts["source"]
     assert "MIT" in card.facts["licence"]
     assert "transposed" in card.facts["orientation"]
-    assert card.facts["actions"] == list(ACTION_NAMES)
+    assert card.facts["actions"] == [*TOOL_NAMES, "stop"]
     assert (card.name, card.precision) == ("paper", "float32")
     assert (read_toolbox(model)[0].family, read_agent(model)[0].family) == ("paper", "paper")
 

@@ -12,10 +12,8 @@ import torch
 
 from rlrestore.agent import joint
 from rlrestore.agent.joint import JointSettings
-from rlrestore.agent.policy import Policy
-from rlrestore.agent.storage import save_model
-from rlrestore.cli.arguments import tool_records
 from rlrestore.cli.main import main
+from rlrestore.cli.training_records import tool_records, without_superseded
 from rlrestore.model_folder import read_card
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
@@ -23,19 +21,19 @@ from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.specs import TOOL_NAMES
 from rlrestore.toolbox.storage import load_toolbox
-from tests.toys import make_toolbox, save_toy
+from tests.toys import save_toy
 
 pytestmark = pytest.mark.usefixtures("small_trainings")
 
 
 def spent(record: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What a card says of the time, the place and the length of a training."""
+    """The device, the precision and the steps that a card says of a training."""
     assert isinstance(record["minutes"], float)
     assert record["minutes"] >= 0
     return record["device"], record["precision"], record["steps"]
 
 
-def test_tools_are_trained_and_told_of_in_the_card(
+def test_tools_are_trained_and_recorded_in_the_card(
     photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "model"
@@ -50,7 +48,7 @@ def test_tools_are_trained_and_told_of_in_the_card(
     assert "denoise-1  alone" in capsys.readouterr().err
 
 
-def test_a_card_tells_what_the_tools_that_it_began_with_went_through(photos: str, tmp_path: Path) -> None:
+def test_a_card_has_the_trainings_of_the_tools_that_it_began_with(photos: str, tmp_path: Path) -> None:
     command = ["train-tools", "--data", photos, "--steps", "1", "--tools"]
     assert main([*command, "denoise-2,denoise-1", "--out", str(tmp_path / "a")]) == 0
     assert main([*command, "denoise-1", "--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
@@ -107,7 +105,7 @@ def test_tools_and_agent_are_trained_together_into_a_model_that_restores(
     assert len(Restorer.from_pretrained(out).restore(pixels).trace.steps) > 0
 
 
-def test_the_tools_can_be_blended_and_the_agent_kept(
+def test_the_tools_can_be_blended_and_the_agent_left_as_it_is(
     photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joint, "JointSettings", partial(JointSettings, agent_every=2))  # but at the end
@@ -122,11 +120,11 @@ def test_the_tools_can_be_blended_and_the_agent_kept(
     for name, weight in blended.items():
         expected = 0.75 * before[name] + 0.25 * trained[name]
         torch.testing.assert_close(weight, expected, atol=1e-4, rtol=1e-3)  # as float16 on disk
-    begun, followed, kept = (
+    begun, followed, frozen = (
         TorchRuntime.load(folder).policy.state_dict().values()
         for folder in (model, tmp_path / "trained", tmp_path / "blended")
     )
-    assert all(map(torch.equal, begun, kept))
+    assert all(map(torch.equal, begun, frozen))
     assert not all(map(torch.equal, begun, followed))
 
 
@@ -156,7 +154,7 @@ def change_card(folder: Path, part: str, **changes: object) -> None:
     [
         ("", {"format_version": 1}, "expected format_version 2 to 3, got 1"),
         ("agent", {"tools": ["brighten"]}, "the agent chooses among ['brighten'], the toolbox holds"),
-        ("agent", {"patch_size": 32}, "expected an agent that sees patches of 63 pixels"),
+        ("agent", {"patch_size": 32}, "expected an agent for patches of 63 pixels, got 32"),
     ],
 )
 def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
@@ -168,8 +166,6 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
     words: str,
 ) -> None:
     model, out = save_toy(tmp_path / "toy", [0, 1]), tmp_path / "model"
-    if "patch_size" in change:
-        save_model(model, make_toolbox(), Policy(3, patch_size=32), ModelCard("toy"))
     change_card(model, part, **change)
     command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), "--steps", "1"]
     assert main(command) == 2
@@ -178,8 +174,22 @@ def test_tools_and_agent_that_do_not_fit_are_not_trained_together(
     assert not (out / "card.json").exists()
 
 
-def test_a_card_that_tells_of_no_training_is_no_obstacle() -> None:
+def test_a_card_without_trainings_is_no_obstacle() -> None:
     assert tool_records(ModelCard()) == ()
+
+
+def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
+    def trained(**seconds: int) -> dict[str, Any]:
+        networks = [{"network": name, "steps": each, "seconds": each} for name, each in seconds.items()]
+        total = sum(seconds.values())
+        return {"stage": "tools", "minutes": total / 60, "steps": total, "networks": networks}
+
+    joint = {"stage": "joint", "minutes": 3}
+    first, both, other = trained(a=60), trained(a=120, b=60), trained(b=60)
+    assert without_superseded([first, joint, both], {"a"}, anew=False) == (first, joint, other)
+    assert without_superseded([first, joint, both], {"a"}, anew=True) == (joint, other)
+    assert without_superseded([first, joint, both], {"a", "b"}, anew=False) == (first, joint)
+    assert without_superseded([first, both], {"c"}, anew=True) == (first, both)
 
 
 @pytest.mark.parametrize(

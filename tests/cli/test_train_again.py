@@ -64,12 +64,29 @@ def test_a_repeated_training_is_refused_resumed_or_started_anew(
     assert code == 0
     assert f"{name}: going on from step {2 * (ROUND if command == 'train-agent' else 1)}\n" in said
     assert steps() == 3
-    assert read_card(tmp_path / "out").training[-1]["steps"] == checkpoint.progress()["steps"]
+    (record,) = read_card(tmp_path / "out").training  # and none of the training that went on
+    assert record["steps"] == checkpoint.progress()["steps"]
 
     code, said = train(1, "--restart")
     assert code == 0
     assert f"{name}: starting anew; its checkpoint is deleted\n" in said
     assert steps() == 1
+    assert len(read_card(tmp_path / "out").training) == 1
+
+
+@pytest.mark.usefixtures("small_trainings")
+def test_a_finished_joint_training_over_its_own_model_is_not_resumed(
+    photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(save_toy(tmp_path / "toy", [0, 1]))
+    command = ["train-joint", "--data", photos, "--model", model, "--out", model, "--batch", "2"]
+    assert main([*command, "--steps", "2", "--rate", "1e-2"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--steps", "3", "--rate", "1e-2", "--resume"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "it is finished, and the tools that it began with are replaced; --restart" in line
+    assert main([*command, "--steps", "1", "--restart"]) == 0
+    assert len(read_card(Path(model)).training) == 2
 
 
 @pytest.mark.parametrize("command", OPTIONS)

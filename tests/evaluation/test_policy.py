@@ -222,7 +222,7 @@ def test_the_first_choice_against_the_best_one(report: OracleReport) -> None:
     assert first.best_entropy_nats == pytest.approx(0.6 * log(5 / 3) + 0.4 * log(5 / 2))
 
 
-def test_the_exhaustive_oracle_looks_ahead_and_plays_the_first_patches_alone() -> None:
+def test_the_exhaustive_oracle_plans_ahead_on_the_first_patches_alone() -> None:
     """From 0.2 the greedy oracle goes to 0.02 and stops; two steps of 0.105 lead to -0.01."""
     shifts, errors = (-0.18, -0.105), (FIFTH, FIFTH, -FIFTH)
     levels = [(153, 102), (102, 51), (51, 102), (200, 100), (100, 200)]

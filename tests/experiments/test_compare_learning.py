@@ -142,7 +142,7 @@ def compare(
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 6)
 
     def compare(*arguments: str) -> int:
-        fixed = ["--data", str(photos), "--toolbox", str(tools), "--minutes", "0.015"]
+        fixed = ["--data", str(photos), "--toolbox", str(tools), "--minutes", "0.008"]
         fixed += ["--out", str(tmp_path / "runs")]
         monkeypatch.setattr(sys, "argv", ["compare_learning.py", *fixed, *arguments])
         return compare_learning.main()

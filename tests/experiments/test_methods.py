@@ -110,7 +110,9 @@ def test_all_methods_come_in_the_order_of_the_tables(tmp_path: Path) -> None:
 
 def test_a_method_that_is_missing_or_does_not_fit_is_left_out_by_name_and_reason(tmp_path: Path) -> None:
     toolbox = make_toolbox()
-    save_model(tmp_path / "small", toolbox, Policy(3, patch_size=32))
+    save_model(tmp_path / "small", toolbox, Policy(3))
+    card = tmp_path / "small" / "card.json"
+    card.write_text(card.read_text("utf-8").replace('"patch_size": 63', '"patch_size": 32'), "utf-8")
     toy, apart = str(save_toy(tmp_path / "toy", [0])), str(save_single(tmp_path / "apart"))
     (tmp_path / "empty").mkdir()
     methods = load_methods(
@@ -125,7 +127,7 @@ def test_a_method_that_is_missing_or_does_not_fit_is_left_out_by_name_and_reason
     assert reasons[AUTHORS].startswith("no model in empty: expected card.json there")
     assert reasons[PAPER] == "no --paper was given"
     assert reasons["gone"].startswith("no model 'gone': expected a model's folder")
-    assert "63×63 pixels, got 32" in reasons["small"]
+    assert "expected an agent for patches of 63 pixels, got 32" in reasons["small"]
     assert "has no agent" in reasons["apart"]
     assert reasons["three"] == "expected a toolbox of one tool, got brighten, darken, keep"
 

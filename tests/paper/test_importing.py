@@ -17,7 +17,7 @@ from rlrestore.evaluation.scores import restore_patches
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.paper.importing import import_paper
 from rlrestore.runtime.torch_runtime import TorchRuntime
-from rlrestore.toolbox.specs import STOP, TOOLS
+from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.paper.bundles import write_bundle
 from tests.releases import Release, agent_values, random_tool, tool_output
@@ -93,12 +93,12 @@ def test_the_tiles_of_a_whole_image_vote_as_the_authors_did(
     corners = [(top, left) for left in range(0, width - 62, 63) for top in range(0, height - 62, 63)]
     hidden, last = policy.initial_state(len(corners)), torch.full((len(corners),), -1)
     votes: list[int] = []
-    while len(votes) < policy.max_steps and STOP + 1 not in votes:
+    while len(votes) < policy.max_steps and len(TOOLS) + 1 not in votes:
         tiles = torch.cat([image[..., top : top + 63, left : left + 63] for top, left in corners])
         values, hidden = policy(tiles, last, hidden)
-        action = int(torch.bincount(values.argmax(dim=1), minlength=STOP + 1).argmax())
+        action = int(torch.bincount(values.argmax(dim=1), minlength=len(TOOLS) + 1).argmax())
         votes.append(action + 1)
-        if action != STOP:
+        if action != len(TOOLS):
             image, last = toolbox.apply_tool(action, image), torch.full_like(last, action)
     assert votes == VOTES[number]
 

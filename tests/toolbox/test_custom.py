@@ -17,9 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rlrestore.agent import joint, learn, training
+from rlrestore.agent import joint
 from rlrestore.agent.joint import JointSettings, JointTraining
-from rlrestore.agent.training import AgentSettings
 from rlrestore.cli.main import main
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
@@ -65,7 +64,8 @@ class By(nn.Module):
 
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(custom, "_kinds", {"halve": Halve, "blur": Blur, "by": Halve})
+    for kind, network in {"halve": Halve, "blur": Blur, "by": Halve}.items():
+        monkeypatch.setitem(custom.KINDS, kind, network)
 
 
 def block_mean(images: Tensor, side: int) -> Tensor:
@@ -94,7 +94,9 @@ def write_smoothing(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_a_module_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> None:
+def test_a_module_is_a_tool_like_the_others_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toolbox = with_halve()
     save_toolbox(tmp_path, toolbox)
     loaded = load_toolbox(tmp_path)
@@ -103,14 +105,14 @@ def test_a_module_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -> No
     assert loaded.names == (*make_toolbox().names, "halve-1")
     assert loaded.specs == toolbox.specs
     torch.testing.assert_close(loaded.apply_tool(3, images), images / 4)
-    custom._kinds.clear()
+    monkeypatch.delitem(custom.KINDS, "halve")
     with pytest.raises(ModelError, match=r"a network of kind 'halve', which is not known here: install"):
         load_toolbox(tmp_path)
 
 
 def test_an_installed_package_makes_its_kinds_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_toolbox(tmp_path, with_halve())
-    custom._kinds.clear()
+    monkeypatch.delitem(custom.KINDS, "halve")
     points = importlib.metadata.EntryPoints(
         [importlib.metadata.EntryPoint("halve", f"{__name__}:Halve", custom.ENTRY_POINTS)]
     )
@@ -129,7 +131,7 @@ def test_an_onnx_file_is_a_tool_like_the_others_and_comes_back(tmp_path: Path) -
 
     expected = nn.functional.avg_pool2d(images, 3, stride=1, padding=1)
     torch.testing.assert_close(loaded.apply_tool(3, images), expected, atol=1e-6, rtol=0)
-    assert loaded.receptive_field == max(make_toolbox().receptive_field, 1)
+    assert loaded.radius(3) == 1
     assert [path.name for path in (tmp_path / "model").iterdir() if path.suffix == ".onnx"] == []
 
 
@@ -229,7 +231,8 @@ def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
 
     class Far(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            return nn.functional.avg_pool2d(images, side, stride=1, padding=side // 2)
+            rows = nn.functional.avg_pool2d(images, (side, 1), stride=1, padding=(side // 2, 0))
+            return nn.functional.avg_pool2d(rows, (1, side), stride=1, padding=(0, side // 2))
 
     register("far", Far)
     toolbox = add_tool(make_toolbox(), custom_spec("far-1", "far", LARGEST_RADIUS))
@@ -259,7 +262,7 @@ def test_a_damaged_entry_is_refused(tmp_path: Path, changes: dict[str, Any]) -> 
         load_toolbox(tmp_path)
 
 
-def test_joint_training_leaves_tools_of_your_own_as_they_are(
+def test_joint_training_leaves_custom_tools_as_they_are(
     make_photograph: Callable[..., npt.NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A module and an ONNX file among chains of tools that are trained, and a checkpoint of all."""
@@ -285,6 +288,7 @@ def test_joint_training_leaves_tools_of_your_own_as_they_are(
     assert all(map(torch.equal, again.toolbox.state_dict().values(), toolbox.state_dict().values()))
 
 
+@pytest.mark.usefixtures("small_trainings")
 def test_the_page_does_what_it_says(
     root: Path,
     make_photograph: Callable[..., npt.NDArray[np.uint8]],
@@ -293,9 +297,6 @@ def test_the_page_does_what_it_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its commands and its program, on a toy instead of the shipped model, and for steps, not minutes."""
-    monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
-    monkeypatch.setattr(learn, "VALIDATION_EPISODES", 2)
-    monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.chdir(tmp_path)
     toy = save_toy(tmp_path / "toy", [0])
     write_smoothing(tmp_path / "smooth.onnx")

@@ -107,12 +107,19 @@ def test_it_stops_at_the_minute(checkpoint: Checkpoint) -> None:
 def test_a_training_whose_minutes_are_over_takes_no_step_more(checkpoint: Checkpoint) -> None:
     """The last step that would have ended too late is not made up for by a resumed one."""
     budget, training, again = Budget(minutes=0.01), Descent(), Descent()
-    training.disturb = again.disturb = lambda _: time.sleep(0.35)
+    training.disturb = again.disturb = lambda _: time.sleep(0.25)
     trainer = Trainer(training, checkpoint)
     trainer.run(budget)
     assert trainer.seconds < 0.6
     Trainer(again, checkpoint, "resume").run(budget)
     assert again.steps == training.steps
+
+
+def test_a_first_step_that_compiles_does_not_end_a_training(checkpoint: Checkpoint) -> None:
+    training = Descent()
+    training.disturb = lambda number: time.sleep(0.02 if number else 0.4)
+    Trainer(training, checkpoint).run(Budget(minutes=0.01))
+    assert training.steps > 1
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ Kernel = tuple[tuple[float, ...], ...]
 LAYOUT = ((0, 1), (1, 2))
 """The channel that a pixel records, by the parity of its row and column."""
 REACH_PX = 2
-"""How far the interpolations look."""
+"""The reach of the interpolations in pixels."""
 
 GREEN_AT_OTHERS: Kernel = (
     (0, 0, -1, 0, 0),

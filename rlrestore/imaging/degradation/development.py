@@ -26,13 +26,13 @@ CELL = 2
 SIDE_MULTIPLE = 4
 """Sides of a scene are multiples of this: so the sensor's are even at every scale."""
 DEVELOPMENT_PX = 16
-"""How far development looks: 2 px to demosaic, 9 to denoise chroma, 5 to sharpen (three σ each)."""
+"""The reach of development: 2 px to demosaic, 9 to denoise chroma, 5 to sharpen (three σ each)."""
 SCALING_PX = 2
-"""How far scaling down looks, in pixels of the result."""
+"""The reach of scaling down, in pixels of the result."""
 
 
 def context_px(scale: float) -> int:
-    """Return how far a camera looks in a photograph, in its pixels: a lens's kernel, then the development.
+    """Return the reach of a camera in pixels of the photograph: a lens's kernel, then the development.
 
     It is even, so that with a margin of it the sides stay multiples of 4.
     """

@@ -75,7 +75,7 @@ def read_photo(path: PathLike) -> Photo:
     """Read an image file of any kind that Pillow reads, at its full depth, upright.
 
     Args:
-        path: The file. What it is is told by its content, not by its name.
+        path: The file. Its content says what it is, not its name.
 
     Raises:
         ImageError: It is missing, no image, damaged, smaller than 8×8, larger than 200 megapixels, or has

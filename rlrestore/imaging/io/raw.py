@@ -1,4 +1,4 @@
-"""Camera raw files: told by their content, and developed where the extra `raw` is installed."""
+"""Camera raw files: recognised by their content, and developed where the extra `raw` is installed."""
 
 import importlib
 import importlib.util

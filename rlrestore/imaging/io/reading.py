@@ -181,7 +181,7 @@ def _bmp_profile(opened: Opened) -> bytes | None:
 
 
 def _left_behind(opened: Opened, announced: bool) -> Iterator[str]:
-    """Yield what of a file was not read, but for what was `announced` and told of already."""
+    """Yield what of a file was not read, but for what was `announced` already."""
     image = opened.image
     several = image is not None and opened.kind == "HEIF" and getattr(image, "n_frames", 1) > 1
     if opened.kind == "MPO" or several:

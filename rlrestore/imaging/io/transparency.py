@@ -1,4 +1,4 @@
-"""Colours of transparent pixels: they must not bleed into those around them that are seen."""
+"""Colours of transparent pixels: they must not bleed into those around them that are visible."""
 
 from collections.abc import Callable
 
