@@ -20,6 +20,7 @@ from rlrestore.cli import (
     evaluate,
     import_paper,
     restore,
+    serve,
     tools,
     train_agent,
     train_joint,
@@ -28,7 +29,18 @@ from rlrestore.cli import (
 from rlrestore.cli.reporting import report
 from rlrestore.errors import RlrestoreError, UsageError
 
-COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
+COMMANDS = (
+    restore,
+    serve,
+    train_tools,
+    train_agent,
+    train_joint,
+    evaluate,
+    degrade,
+    tools,
+    add_tool,
+    import_paper,
+)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

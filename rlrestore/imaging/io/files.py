@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.io.decoding import check_whole, decode_photo, header_pixels
+from rlrestore.imaging.io.decoding import check_whole, decode_photo, read_header
 from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
 from rlrestore.imaging.io.holding import fitted
 from rlrestore.imaging.io.photo import Photo, to_integers
@@ -88,7 +88,7 @@ def claimed_pixels(path: PathLike) -> int:
     """Return how many pixels the header of an image file claims; 0 if there is none that can be read."""
     try:
         with _opened(path) as stream:
-            return header_pixels(stream, shown(path))
+            return read_header(stream, shown(path)).pixels
     except ImageError:
         return 0
 

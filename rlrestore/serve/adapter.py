@@ -1,0 +1,247 @@
+"""The one place where the server meets the `Restorer`: what it can do, and what becomes of one photograph."""
+
+import inspect
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from rlrestore.errors import UsageError
+from rlrestore.imaging.io.decoding import decode_photo, read_header
+from rlrestore.imaging.io.encoding import (
+    LOSSY_SUFFIXES,
+    TRANSPARENT_SUFFIXES,
+    encode_photo,
+)
+from rlrestore.imaging.io.files import shown
+from rlrestore.imaging.io.photo import Integers, Photo, to_floats
+from rlrestore.restorer import Restorer
+from rlrestore.serve.bounds import Bounds, RefusedError
+from rlrestore.serve.options import Option
+from rlrestore.serve.words import in_words, purpose
+
+KEEP = "keep"
+FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg": "image/jpeg"} | {
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "ppm": "image/x-portable-pixmap",
+}
+"""What a result can be written as, and its media type."""
+KEPT_AS = {
+    "JPEG": "jpg",
+    "MPO": "jpg",
+    "PNG": "png",
+    "TIFF": "tif",
+    "WEBP": "webp",
+    "AVIF": "avif",
+    "BMP": "bmp",
+    "PPM": "ppm",
+}
+"""What a file of these formats stays; any other becomes PNG."""
+
+RESTORING = (
+    Option(
+        "mode",
+        "global plays one chain for the whole photograph, local for every region its own.",
+        "choice",
+        "global",
+        choices=("global", "local"),
+    ),
+    Option(
+        "max_steps", "Tools to apply at most; the model's own limit without it.", "integer", low=1, high=100
+    ),
+    Option("detail", "How much fine detail and grain is brought back.", "number", 0.0, 0, 1),
+    Option("chain", "Play these tools in this order, whatever the agent would choose.", "names"),
+    Option("only", "Choose among these tools or kinds of tools alone.", "names"),
+    Option("never", "Leave out these tools or kinds of tools.", "names"),
+)
+"""What `Restorer.restore` may take; it is offered if it does."""
+WRITING = (
+    Option(
+        "strength", "How much of the change is kept: 0 is the photograph as it came.", "number", 1.0, 0, 1
+    ),
+    Option(
+        "format",
+        "What is written; keep is the format that came in, PNG where it cannot be written.",
+        "choice",
+        "png",
+        choices=(KEEP, *FORMATS),
+    ),
+    Option("quality", "For jpg, avif and webp; webp is lossless without it.", "integer", low=1, high=100),
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file for the client."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A restored photograph, small enough to be kept: the file as it came, and what became of its pixels.
+
+    Attributes:
+        name: What the file was called.
+        upload: The file.
+        samples: `(H, W, channels)` the restored pixels as they are written, at the file's own depth.
+        record: What is told of it: size, notes, the trace, and the chain in words.
+    """
+
+    name: str
+    upload: bytes = field(repr=False)
+    samples: Integers = field(repr=False)
+    record: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return len(self.upload) + self.samples.nbytes
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Make sure that it can be written as asked.
+
+        Raises:
+            UsageError: The format has no quality, or cannot hold its transparency.
+        """
+        _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+
+    def write(self, values: Mapping[str, Any]) -> Output:
+        """Return it as a file.
+
+        Args:
+            values: Of the options `WRITING`.
+
+        Raises:
+            UsageError: The format has no quality, or cannot hold its transparency.
+            ImageError: The format cannot hold its size.
+        """
+        suffix = _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+        photo = self._blended(values["strength"])
+        content = encode_photo(photo, suffix, shown(self.name), values["quality"])
+        return Output(content, f"{PurePath(self.name).stem}_restored{suffix}", FORMATS[suffix[1:]])
+
+    def _blended(self, strength: float) -> Photo:
+        """Return original + strength · (result - original), in the file's own values."""
+        original = decode_photo(io.BytesIO(self.upload), shown(self.name))
+        colours = 1 if original.greyscale else 3
+        pixels = to_floats(self.samples[..., :colours])
+        if strength != 1:
+            pixels -= original.pixels
+            pixels *= np.float32(strength)
+            pixels += original.pixels
+        return original.with_pixels(pixels)
+
+
+class Adapter:
+    """A `Restorer` as the server sees it.
+
+    Attributes:
+        options: What a client may ask for.
+    """
+
+    def __init__(self, restorer: Restorer, bounds: Bounds) -> None:
+        """Find out what a restorer can do.
+
+        Args:
+            restorer: Who restores.
+            bounds: How large a photograph may be.
+        """
+        self._restorer, self._bounds = restorer, bounds
+        taken = inspect.signature(restorer.restore).parameters
+        self._forwarded = tuple(option.name for option in RESTORING if option.name in taken)
+        self.options = (*(option for option in RESTORING if option.name in taken), *WRITING)
+
+    def about(self) -> dict[str, Any]:
+        """Return what clients are told: the model, its tools, the options and the bounds."""
+        specs = self._restorer.toolbox.specs
+        return {
+            "model": self._restorer.name,
+            "tools": [
+                {"name": spec.name, "distortion": spec.distortion, "low": spec.low, "high": spec.high}
+                | {"purpose": purpose(spec)}
+                for spec in specs
+            ],
+            "options": {option.name: option.schema() for option in self.options},
+            "bounds": {
+                "megabytes": self._bounds.megabytes,
+                "megapixels": self._bounds.megapixels,
+                "waiting": self._bounds.waiting,
+                "seconds": self._bounds.seconds,
+            },
+        }
+
+    def pixels(self, content: bytes, name: str) -> int:
+        """Return how many pixels a file's header claims.
+
+        Raises:
+            ImageError: It is no image.
+            RefusedError: 422, there are too many.
+        """
+        found = read_header(io.BytesIO(content), shown(name))
+        if found.pixels > self._bounds.pixels:
+            raise RefusedError(
+                422,
+                f"expected at most {self._bounds.megapixels:g} megapixels, but {shown(name)} has "
+                f"{found.pixels / 1e6:.3g}; make it smaller",
+            )
+        return found.pixels
+
+    def restore(self, content: bytes, name: str, values: Mapping[str, Any]) -> Result:
+        """Restore one photograph.
+
+        Args:
+            content: Its file.
+            name: What the file is called.
+            values: Of the options.
+
+        Raises:
+            RlrestoreError: It cannot be read, or not be restored or written as asked.
+        """
+        photo = decode_photo(io.BytesIO(content), shown(name))
+        keep = KEPT_AS.get(read_header(io.BytesIO(content), shown(name)).format, "png")
+        _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
+        asked = {key: values[key] for key in self._forwarded if values[key] is not None}
+        done = self._restorer.restore(photo, keep_steps=False, in_place=True, **asked)
+        record = {
+            "name": name,
+            "width": photo.width,
+            "height": photo.height,
+            "depth_bits": photo.depth_bits,
+            "keep": keep,
+            "notes": list(photo.notes),
+            "words": in_words(done.trace, self._restorer.toolbox.specs),
+            "trace": done.trace.to_json(),
+        }
+        return Result(name, content, done.photo.samples(photo.depth_bits), record)
+
+
+def _suffix(values: Mapping[str, Any], keep: str, transparent: bool, name: str) -> str:
+    """Return the suffix of what is written, if it can be.
+
+    Args:
+        values: Of the options `WRITING`.
+        keep: The format that stands for `keep`.
+        transparent: Whether there is transparency to be kept.
+        name: What the file is called.
+
+    Raises:
+        UsageError: The format has no quality, or cannot hold the transparency.
+    """
+    suffix = f".{keep if values['format'] == KEEP else values['format']}"
+    if transparent and suffix not in TRANSPARENT_SUFFIXES:
+        raise UsageError(
+            f"expected a format that keeps the transparency of {shown(name)}, got {suffix[1:]}; "
+            "ask for png, webp, avif or tif"
+        )
+    if values["quality"] is not None and suffix not in LOSSY_SUFFIXES:
+        raise UsageError(
+            f"quality goes with jpg, avif and webp, but the result is {suffix[1:]}: leave it out"
+        )
+    return suffix
