@@ -11,12 +11,9 @@ import numpy as np
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.decoding import decode_photo, read_header
-from rlrestore.imaging.io.encoding import (
-    LOSSY_SUFFIXES,
-    TRANSPARENT_SUFFIXES,
-    encode_photo,
-)
+from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES, encode_photo
 from rlrestore.imaging.io.files import shown
+from rlrestore.imaging.io.holding import FORMATS as HELD
 from rlrestore.imaging.io.photo import Integers, Photo, to_floats
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
@@ -160,7 +157,7 @@ class Adapter:
 
     def about(self) -> dict[str, Any]:
         """Return what clients are told: the model, its tools, the options and the bounds."""
-        specs = self._restorer.toolbox.specs
+        specs = self._restorer.runtime.tools.specs
         return {
             "model": self._restorer.name,
             "tools": [
@@ -216,7 +213,7 @@ class Adapter:
             "depth_bits": photo.depth_bits,
             "keep": keep,
             "notes": list(photo.notes),
-            "words": in_words(done.trace, self._restorer.toolbox.specs),
+            "words": in_words(done.trace, self._restorer.runtime.tools.specs),
             "trace": done.trace.to_json(),
         }
         return Result(name, content, done.photo.samples(photo.depth_bits), record)
@@ -235,7 +232,7 @@ def _suffix(values: Mapping[str, Any], keep: str, transparent: bool, name: str) 
         UsageError: The format has no quality, or cannot hold the transparency.
     """
     suffix = f".{keep if values['format'] == KEEP else values['format']}"
-    if transparent and suffix not in TRANSPARENT_SUFFIXES:
+    if transparent and not HELD[suffix].transparency:
         raise UsageError(
             f"expected a format that keeps the transparency of {shown(name)}, got {suffix[1:]}; "
             "ask for png, webp, avif or tif"

@@ -28,13 +28,14 @@ def in_words(trace: Trace, specs: Iterable[ToolSpec]) -> list[str]:
     """
     purposes = {spec.name: purpose(spec) for spec in specs}
     sentences = [
-        f"{_ordinal(number)}: {_who(step, purposes)}{_gain(trace, step)}."
+        f"{_ordinal(number)}: {_who(step, purposes)}{_gain(step.expected_gain_db)}."
         for number, step in enumerate(trace.applied)
     ]
     if not trace.applied:
         return ["Unchanged: no tool was expected to gain enough."]
     ended = "no further tool was expected to gain enough" if trace.stopped else "that was the limit of steps"
-    total = f" {trace.expected_gain_db:+.2f} dB expected in all." if trace.values_in_db else ""
+    gain_db = trace.expected_gain_db
+    total = "" if gain_db is None else f" {gain_db:+.2f} dB expected in all."
     return [*sentences, f"Then it stopped: {ended}.{total}"]
 
 
@@ -48,5 +49,5 @@ def _who(step: TraceStep, purposes: Mapping[str, str]) -> str:
     return f"{step.tool} {purposes.get(step.tool, 'works on it')}"
 
 
-def _gain(trace: Trace, step: TraceStep) -> str:
-    return f", {step.expected_gain_db:+.2f} dB expected" if trace.values_in_db else ""
+def _gain(gain_db: float | None) -> str:
+    return "" if gain_db is None else f", {gain_db:+.2f} dB expected"

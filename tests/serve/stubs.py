@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlrestore.restorer import Restoration, Restorer
-from tests.toys import make_policy, make_toolbox
+from tests.toys import make_model
 
 
 class Gated(Restorer):
     """The toy that waits in `restore` until the gate is open."""
 
     def __init__(self) -> None:
-        super().__init__(make_toolbox(), make_policy([0]), name="toy")
+        super().__init__(make_model([0]))
         self.gate, self.begun = threading.Event(), threading.Event()
 
     def restore(self, photo: Any, *args: Any, **options: Any) -> Restoration:
@@ -26,7 +26,7 @@ class Overruled(Restorer):
     """The toy that takes options which the real one may get, and writes down what it was given."""
 
     def __init__(self) -> None:
-        super().__init__(make_toolbox(), make_policy([0]), name="toy")
+        super().__init__(make_model([0]))
         self.given: dict[str, object] = {}
 
     def restore(  # type: ignore[override]  # it has more options, and forwards none
@@ -48,7 +48,7 @@ class Broken(Restorer):
     """The toy with a fault that nobody foresaw."""
 
     def __init__(self) -> None:
-        super().__init__(make_toolbox(), make_policy([0]), name="toy")
+        super().__init__(make_model([0]))
 
     def restore(self, *_args: Any, **_options: Any) -> Restoration:
         """Fail."""
