@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.files import Photo
+    from rlrestore.inference.restoration import Restoration
     from rlrestore.model_folder import find_model, shipped_models
     from rlrestore.model_folder.card import ModelCard
-    from rlrestore.restorer import Restoration, Restorer, restore
+    from rlrestore.restorer import Restorer, restore
     from rlrestore.toolbox.custom import add_tool, custom_spec
     from rlrestore.toolbox.specs import ToolSpec
     from rlrestore.toolbox.storage import load_toolbox, save_toolbox
@@ -47,7 +48,7 @@ __all__ = [
 _HOMES = {
     "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
-    "Restoration": "rlrestore.restorer",
+    "Restoration": "rlrestore.inference.restoration",
     "Restorer": "rlrestore.restorer",
     "ToolSpec": "rlrestore.toolbox.specs",
     "Toolbox": "rlrestore.toolbox.toolbox",

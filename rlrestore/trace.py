@@ -57,6 +57,10 @@ class Trace:
         start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
         frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
         reference: The reference like a frame, None without one or if frames were not kept.
+        strength: How much of the change was kept after the chain, from 0 to 1.
+        detail: How much of the detail that the chain took away was brought back, from 0 to 1.
+        blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
+        blend: The result at this strength and detail like a frame, None if it was not kept.
     """
 
     mode: str
@@ -67,6 +71,10 @@ class Trace:
     start_psnr_db: float | None = None
     frames: tuple[NDArray[np.uint8], ...] = ()
     reference: NDArray[np.uint8] | None = None
+    strength: float = 1.0
+    detail: float = 0.0
+    blend_psnr_db: float | None = None
+    blend: NDArray[np.uint8] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -92,6 +100,8 @@ class Trace:
     @property
     def psnr_db(self) -> float | None:
         """PSNR of the result to the reference in dB, None without a reference."""
+        if (self.strength, self.detail) != (1, 0):
+            return self.blend_psnr_db
         return self.applied[-1].psnr_db if self.applied else self.start_psnr_db
 
     def gains_db(self) -> tuple[float | None, ...]:
@@ -130,6 +140,8 @@ class Trace:
             "height": self.height,
             "tools": list(self.tools),
             "stopped": self.stopped,
+            "strength": self.strength,
+            "detail": self.detail,
             "expected_gain_db": _rounded(self.expected_gain_db),
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
@@ -151,7 +163,10 @@ class Trace:
         panels = [Panel(self.frames[0], "input", self._start_caption())]
         for (number, step, gain_db), frame in zip(self._numbered(), self.frames[1:], strict=False):
             panels.append(Panel(frame, f"{number}: {step.label}", self._caption(step, gain_db)))
-        if self.applied:
+        if self.blend is not None:
+            psnr = () if self.psnr_db is None else (f"PSNR {self.psnr_db:.2f} dB",)
+            panels.append(Panel(self.blend, f"result: {self.blend_text}", psnr))
+        elif self.applied:
             last = panels[-1]
             panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
         else:
@@ -159,6 +174,12 @@ class Trace:
         if self.reference is not None:
             panels.append(Panel(self.reference, "reference", ()))
         return draw(panels, compare=(0, len(self.applied)), max_width=max_width)
+
+    @property
+    def blend_text(self) -> str:
+        """Strength and detail where they are not the usual ones, as in `strength 0.5, detail 0.3`."""
+        parts = [f"strength {self.strength:g}"] if self.strength != 1 else []
+        return ", ".join(parts + ([f"detail {self.detail:g}"] if self.detail else []))
 
     def _start_caption(self) -> tuple[str, ...]:
         size = f"{self.width} x {self.height} pixels"
