@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import Parts, check_blend
 from rlrestore.inference.blending import keep_original as copy_original
 from rlrestore.inference.chains import Chain, apply_tool_, global_chain, local_chain
+from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
 from rlrestore.inference.restoration import Restoration
 from rlrestore.model_folder.card import ModelCard
@@ -79,6 +81,9 @@ class Restorer:
         keep_steps: bool = True,
         progress: bool = False,
         in_place: bool = False,
+        chain: Sequence[str] = (),
+        only: Sequence[str] = (),
+        never: Sequence[str] = (),
         strength: float = 1.0,
         detail: float = 0.0,
         keep_original: bool = True,
@@ -104,6 +109,9 @@ class Restorer:
             progress: Show a bar on stderr for a step that takes longer than a second, where stderr is a
                 terminal.
             in_place: Change the pixels of a `Photo` that is handed in, to spare its copy.
+            chain: Names of tools to apply in this order, whatever the agent would choose; in global mode.
+            only: Names or kinds of tools that the agent chooses among, as `denoise-2` or `noise`.
+            never: Names or kinds of tools that it must not choose.
             strength: How much of the change is kept, from 0 to 1, as in `Restoration.blended`.
             detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
             keep_original: Keep the original for `Restoration.blended`: 3 bytes a pixel, 6 at 16 bits, 12 of
@@ -111,17 +119,16 @@ class Restorer:
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
-            UsageError: Unknown mode, a limit below 1, a strength or a detail outside 0 to 1, or a reference
-                of another size.
+            UsageError: Unknown mode or tool, no tool left, a limit below 1, a strength or a detail outside 0
+                to 1, or a reference of another size.
             ModelError: The model's weights lead to a NaN or an infinity.
         """
         source = as_photo(photo)
         if mode not in CHAINS:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
-        limit = self.runtime.agent.max_steps if max_steps is None else max_steps
-        if limit < 1:
-            raise UsageError(f"expected max_steps of at least 1, got {limit}")
+        choice = make_choice(self.runtime.tools.specs, chain, only, never)
+        limit = self._limit(mode, max_steps, choice)
         truth = None if reference is None else as_photo(reference)
         if truth is not None and truth.pixels.shape != source.pixels.shape:
             raise UsageError(
@@ -138,9 +145,10 @@ class Restorer:
             if clean is not None and source.alpha is not None:
                 clean = clean.copy(order="K")
                 cover_hidden_(clean, source.alpha)
-            chain = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, progress)
-            trace = Trace(mode, self.name, source.width, source.height, steps=())
-            trace = _follow(chain, image, clean, trace, keep_steps)
+            steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, progress, choice)
+            left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
+            trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
+            trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
             if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
@@ -152,6 +160,21 @@ class Restorer:
             parts = None if original is None else Parts(original, result.pixels)
             done = Restoration(result, trace, as_given(photo), parts)
             return done if as_it_is else _measured(done.blended(strength, detail), clean)
+
+    def _limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
+        """Return how many tools to apply at most.
+
+        Raises:
+            UsageError: It is below 1, or does not go with the chain; or a chain is given in local mode.
+        """
+        if choice.chain is not None:
+            if max_steps is not None or mode != "global":
+                raise UsageError("a chain goes with neither local mode nor max_steps: leave them out")
+            return len(choice.chain)
+        limit = self.runtime.agent.max_steps if max_steps is None else max_steps
+        if limit < 1:
+            raise UsageError(f"expected max_steps of at least 1, got {limit}")
+        return limit
 
 
 def _measured(blend: Restoration, clean: Floats | None) -> Restoration:
@@ -240,6 +263,9 @@ def restore(
     max_steps: int | None = None,
     model: str | os.PathLike[str] = "default",
     device: str = "cpu",
+    chain: Sequence[str] = (),
+    only: Sequence[str] = (),
+    never: Sequence[str] = (),
     strength: float = 1.0,
     detail: float = 0.0,
 ) -> Restoration:
@@ -254,8 +280,12 @@ def restore(
         max_steps: Tools to apply at most.
         model: As in `Restorer.from_pretrained`, like `device`.
         device: Where to compute.
+        chain: As in `Restorer.restore`, like `only`, `never`, `strength` and `detail`.
+        only: Tools to choose among.
+        never: Tools not to choose.
         strength: How much of the change is kept, from 0 to 1.
         detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
     """
     restorer = Restorer.from_pretrained(model, device)
-    return restorer.restore(photo, reference, mode, max_steps, strength=strength, detail=detail)
+    overruled = {"chain": chain, "only": only, "never": never}
+    return restorer.restore(photo, reference, mode, max_steps, **overruled, strength=strength, detail=detail)

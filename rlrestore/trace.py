@@ -11,6 +11,7 @@ from rlrestore.errors import UsageError
 from rlrestore.picture import Panel, draw
 
 STOP_NAME = "stop"
+BY_AGENT, BY_HAND = "agent", "hand"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TraceStep:
         time_ms: How long valuing the windows and applying the tools took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.
         shares: Every action and its share of the regions, in (0, 1], largest first.
+        chosen_by: `agent`, or `hand` if the chain was given.
     """
 
     tool: str
@@ -34,6 +36,7 @@ class TraceStep:
     time_ms: float
     psnr_db: float | None = None
     shares: tuple[tuple[str, float], ...] = ()
+    chosen_by: str = BY_AGENT
 
     @property
     def label(self) -> str:
@@ -57,6 +60,7 @@ class Trace:
         start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
         frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
         reference: The reference like a frame, None without one or if frames were not kept.
+        left_out: The tools that the agent was not allowed to choose.
         strength: How much of the change was kept after the chain, from 0 to 1.
         detail: How much of the detail that the chain took away was brought back, from 0 to 1.
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
@@ -71,6 +75,7 @@ class Trace:
     start_psnr_db: float | None = None
     frames: tuple[NDArray[np.uint8], ...] = ()
     reference: NDArray[np.uint8] | None = None
+    left_out: tuple[str, ...] = ()
     strength: float = 1.0
     detail: float = 0.0
     blend_psnr_db: float | None = None
@@ -139,6 +144,7 @@ class Trace:
             "width": self.width,
             "height": self.height,
             "tools": list(self.tools),
+            "left_out": list(self.left_out),
             "stopped": self.stopped,
             "strength": self.strength,
             "detail": self.detail,
@@ -190,7 +196,7 @@ class Trace:
         runners_up += [""] * (2 - len(runners_up))
         cells = [
             str(number),
-            step.label,
+            step.label + (" (by hand)" if step.chosen_by == BY_HAND else ""),
             db_text(step.expected_gain_db),
             *runners_up,
             f"{step.time_ms:.0f} ms",
@@ -217,6 +223,7 @@ def _step_json(number: int, step: TraceStep, gain_db: float | None) -> dict[str,
     return {
         "step": number,
         "tool": step.tool,
+        "chosen_by": step.chosen_by,
         "expected_gain_db": _rounded(step.expected_gain_db),
         "runners_up": [
             {"tool": name, "expected_gain_db": round(value_db, 4)} for name, value_db in step.runners_up

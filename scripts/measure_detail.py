@@ -1,7 +1,7 @@
 """What --detail brings back: energy of high frequencies and PSNR, on pairs NAME_real and NAME_mean.
 
-Prints one line a picture and the means. Energy is that of the brightness above a quarter of the sampling rate, as
-a multiple of the reference's.
+Prints one line a picture and the means. Energy is that of the brightness above a quarter of the sampling
+rate, as a multiple of the reference's.
 """
 
 import argparse

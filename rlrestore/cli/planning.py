@@ -13,7 +13,8 @@ from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, lis
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
-RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX)
+TRY_SUFFIX = "_try"
+RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Job:
     def trace_picture(self) -> Path:
         """Where the picture of the trace is written."""
         return self.output.with_name(f"{self.output.stem}{TRACE_SUFFIX}.png")
+
+    @property
+    def try_picture(self) -> Path:
+        """Where the picture of several chains is written."""
+        return self.output.with_name(f"{self.output.stem}{TRY_SUFFIX}.png")
 
     def is_done(self, traced: bool) -> bool:
         """Tell whether an earlier run has written all of it, and it is still whole."""
@@ -225,7 +231,7 @@ def names_folder(out: str) -> bool:
 def _refuse_overwriting(plan: Plan, sources: Sequence[Path]) -> None:
     identities = {_identity(path): path for path in sources}
     for job in plan.jobs:
-        for output in (job.output, job.trace_json, job.trace_picture):
+        for output in (job.output, job.trace_json, job.trace_picture, job.try_picture):
             identity = _identity(output)
             if identity is not None and identity in identities:
                 source = shown(identities[identity])

@@ -13,6 +13,7 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.reporting import say
 from rlrestore.cli.restore_options import DESCRIPTION, EPILOG, FORMATS, add_arguments
 from rlrestore.cli.restore_report import Tally, fail, record, skip, tell
+from rlrestore.cli.trying import check_trying, try_chains
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ def run(args: argparse.Namespace) -> int:
     if args.reference is not None and total != 1:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
     _check_format(plan, args)
+    if args.trying:
+        check_trying(plan, args)
     restorer = Restorer.from_pretrained(args.model, args.device)
+    if args.trying:
+        try_chains(restorer, plan, args)
+        return 0
     tally = Tally()
     for source, problem in plan.refused:
         fail(source, problem, args, tally)
@@ -144,6 +150,7 @@ def _restored(
     check_holds(photo, suffix, shown(job.output))
     photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
     options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
+    options |= {"chain": args.chain, "only": args.only, "never": args.never}
     options |= {"strength": args.strength, "detail": args.detail, "keep_original": False}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
     return partial(_write, job, restoration, args)

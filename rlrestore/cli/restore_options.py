@@ -2,7 +2,7 @@
 
 import argparse
 
-from rlrestore.cli.arguments import percentage, positive_int, share
+from rlrestore.cli.arguments import names, percentage, positive_int, share
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 
@@ -55,6 +55,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-steps", type=positive_int, metavar="N", help="tools to apply at most (default: the model's, 3)"
+    )
+    parser.add_argument(
+        "--chain",
+        type=names,
+        default=(),
+        metavar="TOOLS",
+        help="apply these tools in this order, whatever the agent would choose, as denoise-2,deblur-1",
+    )
+    parser.add_argument(
+        "--only",
+        type=names,
+        default=(),
+        metavar="TOOLS",
+        help="let the agent choose among these tools or kinds, as noise,deblur-1",
+    )
+    parser.add_argument(
+        "--never", type=names, default=(), metavar="TOOLS", help="leave these tools or kinds out"
+    )
+    parser.add_argument(
+        "--try",
+        dest="trying",
+        action="store_true",
+        help="instead of a result write NAME_restored_try.png: the few best chains side by side, each with "
+        "the option that repeats it (one image only)",
     )
     parser.add_argument(
         "--strength",

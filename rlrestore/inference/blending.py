@@ -11,9 +11,11 @@ Source: Starck, Fadili, Murtagh: The undecimated wavelet decomposition and its r
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.photo import BAND_ROWS, Floats, Integers, Photo, to_floats, to_integers
@@ -56,32 +58,44 @@ class Parts:
         return lost_detail(self.original, self.restored)
 
     def blend(self, strength: float, detail: float) -> Floats:
-        """Return original + strength · (restored + detail · lost detail - original): `(H, W, 3)` in [0, 1].
-
-        Args:
-            strength: From 0, which returns the original exactly, to 1.
-            detail: From 0 to 1.
-
-        Raises:
-            UsageError: One of them lies outside.
-        """
+        """Return the blend at a strength and a detail, as `blend`."""
         check_blend(strength, detail)
-        if strength == 1 and detail == 0:
-            return self.restored
-        blended = np.empty_like(self.restored)
-        for top in range(0, len(blended), BAND_ROWS):
-            band, rows = blended[top : top + BAND_ROWS], slice(top, top + BAND_ROWS)
-            original = as_floats(self.original[rows])
-            if detail and strength:
-                np.multiply(self.detail[rows], np.float32(detail), out=band)
-                band += self.restored[rows]
-                band -= original
-            else:
-                np.subtract(self.restored[rows], original, out=band)
-            band *= np.float32(strength)
-            band += original
-            np.clip(band, 0, 1, out=band)
-        return blended
+        lost = self.detail if strength and detail else None
+        return blend(self.original, self.restored, lost, strength, detail)
+
+
+def blend(
+    original: Originals,
+    restored: Floats,
+    lost: NDArray[np.floating[Any]] | None,
+    strength: float,
+    detail: float,
+) -> Floats:
+    """Return original + strength · (restored + detail · lost - original): `(H, W, 3)` in [0, 1].
+
+    Args:
+        original: `(H, W, 3)`, whole samples or floats in [0, 1].
+        restored: `(H, W, 3)`; it is the result itself where nothing of it changes.
+        lost: `(H, W, 3)` what `lost_detail` returns; None where no detail is wanted.
+        strength: From 0, which returns the original exactly, to 1.
+        detail: From 0 to 1.
+    """
+    if strength == 1 and lost is None:
+        return restored
+    blended = np.empty_like(restored)
+    for top in range(0, len(blended), BAND_ROWS):
+        band, rows = blended[top : top + BAND_ROWS], slice(top, top + BAND_ROWS)
+        came = as_floats(original[rows])
+        if lost is None:
+            np.subtract(restored[rows], came, out=band)
+        else:
+            np.multiply(lost[rows], np.float32(detail), out=band)
+            band += restored[rows]
+            band -= came
+        band *= np.float32(strength)
+        band += came
+        np.clip(band, 0, 1, out=band)
+    return blended
 
 
 def check_blend(strength: float, detail: float) -> None:

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
+from rlrestore.inference.choice import FREE, Choice
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
 from rlrestore.runtime import Agent, Floats, Tools
 from rlrestore.toolbox.specs import NO_ACTION
-from rlrestore.trace import STOP_NAME, TraceStep
+from rlrestore.trace import BY_HAND, STOP_NAME, TraceStep
 
 GLOBAL_STRIDE = 48
 """Pixels between windows whose values are averaged."""
@@ -25,6 +27,8 @@ SHARING_DB = 0.2
 """How far behind the best a tool counts e times less, in dB."""
 TILE = 512
 """Side in pixels of the tiles that a tool works on; bounds the memory."""
+FORBIDDEN_DB = -1e4
+"""The value of a tool that the agent must not choose."""
 LOCAL_TILE = 256
 """The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
 
@@ -32,7 +36,14 @@ Chain = Iterator[tuple[Floats, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
 
 
-def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
+def global_chain(
+    tools: Tools,
+    agent: Agent,
+    image: Floats,
+    max_steps: int,
+    progress: bool = False,
+    choice: Choice = FREE,
+) -> Chain:
     """Apply one tool at a time to the whole photograph.
 
     Every window is valued by itself; the mean value over the windows decides.
@@ -43,6 +54,7 @@ def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, prog
         image: `(1, 3, H, W)` RGB in [0, 1]; it is changed.
         max_steps: Tools to apply at most.
         progress: Show bars on stderr for what takes long.
+        choice: What was decided in the agent's place; a chain is of `max_steps` tools.
 
     Source: paper, section 4.4 (there the patches vote).
     """
@@ -55,16 +67,25 @@ def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, prog
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
         last_actions = np.full(len(grid), action, np.int64)
         values = windowed.values(image, last_actions, title).mean(axis=0, dtype=np.float64)
-        action = best_action(values, agent.stop_margin_db)
+        values[list(choice.left_out)] = FORBIDDEN_DB
+        by_hand = choice.action(number)
+        action = best_action(values, agent.stop_margin_db) if by_hand is None else by_hand
         if action != stop:
             apply_tool_(tools, action, image, title)
         step = _step(tools, agent, values, np.eye(stop + 1)[action], float(values[action]), started)
-        yield image, step
+        yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
             return
 
 
-def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
+def local_chain(
+    tools: Tools,
+    agent: Agent,
+    image: Floats,
+    max_steps: int,
+    progress: bool = False,
+    choice: Choice = FREE,
+) -> Chain:
     """Let every region follow its own chain, and blend the regions.
 
     The values of neighbouring windows are smoothed before each chooses, so that neighbours seldom differ
@@ -87,6 +108,7 @@ def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progr
         started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
         active = actions != stop
         values = smooth(windowed.values(image, actions, title), active, rows, columns)
+        values[:, list(choice.left_out)] = FORBIDDEN_DB
         shares = share_out(values, active, agent.stop_margin_db)
         actions = shares.argmax(axis=1)
         apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, title)
@@ -236,7 +258,8 @@ def _step(
     used = sorted((action for action in range(len(names)) if shares[action]), key=lambda one: -shares[one])
     chosen = next((action for action in used if action != stop), stop)
     order = sorted(range(len(names)), key=lambda action: -values[action])
-    runners_up = tuple((names[action], float(values[action])) for action in order if action != chosen)[:2]
+    others = [action for action in order if action != chosen and values[action] > FORBIDDEN_DB]
+    runners_up = tuple((names[action], float(values[action])) for action in others[:2])
     spread = tuple((names[action], float(shares[action])) for action in used)
     time_ms = 1000 * (time.perf_counter() - started)
     if not agent.values_in_db:

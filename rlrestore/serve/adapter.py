@@ -1,6 +1,5 @@
 """The one place where the server meets the `Restorer`: what it can do, and what becomes of one photograph."""
 
-import inspect
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.decoding import decode_photo, read_header
@@ -15,12 +15,14 @@ from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES, encode_photo
 from rlrestore.imaging.io.files import shown
 from rlrestore.imaging.io.holding import FORMATS as HELD
 from rlrestore.imaging.io.photo import Integers, Photo, to_floats
+from rlrestore.inference.blending import blend, lost_detail
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.options import Option
 from rlrestore.serve.words import in_words, purpose
 
 KEEP = "keep"
+Halves = NDArray[np.float16]
 FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg": "image/jpeg"} | {
     "avif": "image/avif",
     "bmp": "image/bmp",
@@ -50,16 +52,16 @@ RESTORING = (
     Option(
         "max_steps", "Tools to apply at most; the model's own limit without it.", "integer", low=1, high=100
     ),
-    Option("detail", "How much fine detail and grain is brought back.", "number", 0.0, 0, 1),
     Option("chain", "Play these tools in this order, whatever the agent would choose.", "names"),
     Option("only", "Choose among these tools or kinds of tools alone.", "names"),
     Option("never", "Leave out these tools or kinds of tools.", "names"),
 )
-"""What `Restorer.restore` may take; it is offered if it does."""
+"""What `Restorer.restore` takes."""
 WRITING = (
     Option(
         "strength", "How much of the change is kept: 0 is the photograph as it came.", "number", 1.0, 0, 1
     ),
+    Option("detail", "How much of the fine detail that was taken away comes back.", "number", 0.0, 0, 1),
     Option(
         "format",
         "What is written; keep is the format that came in, PNG where it cannot be written.",
@@ -95,11 +97,17 @@ class Result:
     upload: bytes = field(repr=False)
     samples: Integers = field(repr=False)
     record: Mapping[str, Any]
+    _kept: dict[str, Halves] = field(default_factory=dict, repr=False)
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return len(self.upload) + self.samples.nbytes
+        return len(self.upload) + self.samples.nbytes + (0 if self._lost is None else self._lost.nbytes)
+
+    @property
+    def _lost(self) -> Halves | None:
+        """The detail that the chain took away, once it was asked for."""
+        return self._kept.get("lost")
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Make sure that it can be written as asked.
@@ -120,40 +128,34 @@ class Result:
             ImageError: The format cannot hold its size.
         """
         suffix = _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
-        photo = self._blended(values["strength"])
+        photo = self._blended(values["strength"], values["detail"])
         content = encode_photo(photo, suffix, shown(self.name), values["quality"])
         return Output(content, f"{PurePath(self.name).stem}_restored{suffix}", FORMATS[suffix[1:]])
 
-    def _blended(self, strength: float) -> Photo:
-        """Return original + strength · (result - original), in the file's own values."""
+    def _blended(self, strength: float, detail: float) -> Photo:
+        """Return the photograph at a strength and a detail, as `Restoration.blended`."""
         original = decode_photo(io.BytesIO(self.upload), shown(self.name))
-        colours = 1 if original.greyscale else 3
-        pixels = to_floats(self.samples[..., :colours])
-        if strength != 1:
-            pixels -= original.pixels
-            pixels *= np.float32(strength)
-            pixels += original.pixels
-        return original.with_pixels(pixels)
+        restored = to_floats(self.samples[..., : 1 if original.greyscale else 3])
+        if strength and detail and self._lost is None:
+            self._kept["lost"] = lost_detail(original.pixels, restored).astype(np.float16)
+        lost = self._lost if strength and detail else None
+        return original.with_pixels(blend(original.pixels, restored, lost, strength, detail))
 
 
 class Adapter:
-    """A `Restorer` as the server sees it.
+    """A `Restorer` as the server sees it."""
 
-    Attributes:
-        options: What a client may ask for.
-    """
+    options = (*RESTORING, *WRITING)
+    """What a client may ask for."""
 
     def __init__(self, restorer: Restorer, bounds: Bounds) -> None:
-        """Find out what a restorer can do.
+        """Offer a restorer.
 
         Args:
             restorer: Who restores.
             bounds: How large a photograph may be.
         """
         self._restorer, self._bounds = restorer, bounds
-        taken = inspect.signature(restorer.restore).parameters
-        self._forwarded = tuple(option.name for option in RESTORING if option.name in taken)
-        self.options = (*(option for option in RESTORING if option.name in taken), *WRITING)
 
     def about(self) -> dict[str, Any]:
         """Return what clients are told: the model, its tools, the options and the bounds."""
@@ -204,8 +206,8 @@ class Adapter:
         photo = decode_photo(io.BytesIO(content), shown(name))
         keep = KEPT_AS.get(read_header(io.BytesIO(content), shown(name)).format, "png")
         _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
-        asked = {key: values[key] for key in self._forwarded if values[key] is not None}
-        done = self._restorer.restore(photo, keep_steps=False, in_place=True, **asked)
+        asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
+        done = self._restorer.restore(photo, keep_steps=False, in_place=True, keep_original=False, **asked)
         record = {
             "name": name,
             "width": photo.width,

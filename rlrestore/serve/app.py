@@ -44,10 +44,15 @@ Token = Annotated[str, Query(pattern=r"^[\w-]{0,64}$")]
 
 
 class Wish(BaseModel):
-    """One result of an archive, and how much of its change is kept."""
+    """One result of an archive, how much of its change is kept, and how much detail comes back."""
 
     id: str
     strength: float = 1.0
+    detail: float = 0.0
+
+    def shares(self) -> dict[str, str]:
+        """Return strength and detail as fields."""
+        return {"strength": str(self.strength), "detail": str(self.detail)}
 
 
 class Archive(BaseModel):
@@ -122,7 +127,7 @@ class Service:
             )
             raise RefusedError(404, line, {"missing": missing})
         wanted = [
-            (self.shelf.get(wish.id), read_options(WRITING, {**fields, "strength": str(wish.strength)}))
+            (self.shelf.get(wish.id), read_options(WRITING, fields | wish.shares()))
             for wish in archive.results
         ]
         for result, values in wanted:

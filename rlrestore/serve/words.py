@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from rlrestore.toolbox.specs import ToolSpec
-from rlrestore.trace import Trace, TraceStep
+from rlrestore.trace import BY_HAND, Trace, TraceStep
 
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
 
@@ -33,7 +33,12 @@ def in_words(trace: Trace, specs: Iterable[ToolSpec]) -> list[str]:
     ]
     if not trace.applied:
         return ["Unchanged: no tool was expected to gain enough."]
-    ended = "no further tool was expected to gain enough" if trace.stopped else "that was the limit of steps"
+    if trace.stopped:
+        ended = "no further tool was expected to gain enough"
+    elif trace.steps[-1].chosen_by == BY_HAND:
+        ended = "that was the chain that was asked for"
+    else:
+        ended = "that was the limit of steps"
     gain_db = trace.expected_gain_db
     total = "" if gain_db is None else f" {gain_db:+.2f} dB expected in all."
     return [*sentences, f"Then it stopped: {ended}.{total}"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
-from tests.serve.stubs import Broken, Overruled
+from tests.serve.stubs import Broken
 from tests.toys import make_restorer
 
 AFTER = 116
@@ -40,6 +40,17 @@ def test_a_name_has_no_folder(toy: Live, grey: bytes, name: str) -> None:
 @pytest.mark.parametrize(("strength", "value"), [("0", 100), ("0.5", 108), ("1", AFTER), ("", AFTER)])
 def test_the_strength_is_the_share_of_the_change(toy: Live, grey: bytes, strength: str, value: int) -> None:
     assert np.unique(pixels(toy.restore(grey, strength=strength).content)).tolist() == [value]
+
+
+def test_detail_is_brought_back_from_what_was_kept(toy: Live) -> None:
+    rough = png(np.random.default_rng(0).integers(80, 120, (64, 64, 3), np.uint8))
+    place = f"/api/results/{toy.keep(rough).json()['id']}"
+    shown = {one: pixels(toy.client.get(place, params={"detail": one}).content) for one in (0, 0.5, 1)}
+
+    # The toy adds a constant, and no detail is lost in a constant.
+    assert np.array_equal(shown[0], shown[1])
+    assert np.array_equal(shown[0.5], pixels(toy.restore(rough, detail="0.5").content))
+    assert toy.client.get(place, params={"detail": 2}).status_code == 422
 
 
 def test_json_tells_what_was_done(toy: Live, grey: bytes) -> None:
@@ -100,8 +111,9 @@ def test_several_results_come_as_one_archive(toy: Live, grey: bytes) -> None:
         ({"mode": "sideways"}, "expected mode to be one of global, local, got 'sideways'"),
         ({"quality": "90"}, "quality goes with jpg, avif and webp, but the result is png: leave it out"),
         (
-            {"chain": "x"},
-            "unknown field 'chain': expected some of mode, max_steps, strength, format, quality",
+            {"colour": "x"},
+            "unknown field 'colour': expected some of mode, max_steps, chain, only, never, strength, detail, "
+            "format, quality",
         ),
     ],
 )
@@ -136,18 +148,21 @@ def test_a_file_that_lies_about_its_kind_is_told(toy: Live, grey: bytes, content
     assert toy.restore(grey, "in truth a PNG.jpg").status_code == 200  # and it goes on
 
 
-def test_options_are_offered_and_forwarded_only_if_the_restorer_takes_them(toy: Live, grey: bytes) -> None:
-    assert set(toy.client.get("/api/tools").json()["options"]) == {
-        *("mode", "max_steps", "strength", "format", "quality")
-    }
-    restorer = Overruled()
-    with live(restorer) as later:
-        offered = set(later.client.get("/api/tools").json()["options"])
-        answer = later.restore(grey, detail="0.25", chain="brighten, keep")
+def test_the_agent_is_overruled(toy: Live, grey: bytes) -> None:
+    chain = toy.keep(grey, chain="keep, darken").json()["trace"]
+    never = toy.keep(grey, never="darken,keep").json()["trace"]
 
-    assert answer.status_code == 200, answer.text
-    assert offered == {"detail", "chain", "never", "strength", "format", "quality"}
-    assert restorer.given == {"detail": 0.25, "chain": ("brighten", "keep"), "never": ()}
+    assert chain["tools"] == ["keep", "darken"]
+    assert {step["chosen_by"] for step in chain["steps"]} == {"hand"}
+    assert never["left_out"] == ["darken", "keep"]
+    assert never["tools"] == ["brighten"]
+    for fields in (
+        {"chain": "sharpen"},
+        {"never": "noise"},
+        {"only": "blur"},
+        {"chain": "keep", "only": "keep"},
+    ):
+        assert toy.restore(grey, **fields).status_code == 422
 
 
 def test_a_fault_of_the_server_is_one_line_and_it_goes_on(
@@ -170,7 +185,7 @@ def test_the_documentation_needs_nothing_from_elsewhere(toy: Live, root: Path) -
     ]
 
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert {"file", "strength", "mode", "format", "quality", "max_steps"} == set(fields)
+    assert {"file", "strength", "detail", "mode", "format", "quality", "chain", "never"} < set(fields)
     for path in (root / "rlrestore" / "serve" / "page").iterdir():
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in text and "https:" not in text and "//cdn" not in text, path.name  # noqa: PT018

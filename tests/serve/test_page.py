@@ -17,8 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.serve.conftest import png
-from tests.serve.live import Live, live
-from tests.serve.stubs import Overruled
+from tests.serve.live import Live
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -182,7 +181,7 @@ def test_the_strength_answers_at_once_and_is_downloaded(page: Page, files: Path)
     page.one("#save-all").click()
 
     assert page.one("#strength-value").text == "50 %"
-    assert page.one("#after").value_of_css_property("opacity") == "0.5"
+    assert page.one("#made").value_of_css_property("opacity") == "0.5"
     with Image.open(io.BytesIO(one)) as picture:
         assert np.unique(np.asarray(picture)).tolist() == [108]
     with zipfile.ZipFile(io.BytesIO(page.downloaded("restored.zip"))) as archive:
@@ -235,22 +234,16 @@ def test_nothing_reaches_beyond_a_phone_and_only_its_own_server_is_asked(page: P
     assert all(name.startswith((page.driver.current_url, "blob:")) for name in asked)
 
 
-def test_only_what_the_server_can_do_is_offered(page: Page, downloads: Path, files: Path) -> None:
-    def offered(shown: Page) -> list[bool]:
-        controls = ("#detail", "#chain", ".tools", "#mode", "#max-steps")
-        return [bool(shown.driver.find_elements(By.CSS_SELECTOR, control)) for control in controls]
-
-    assert offered(page) == [False, False, False, True, True]
-    restorer = Overruled()
-    with live(restorer) as later:
-        other = Page(page.driver, later.url, downloads)
-        assert offered(other) == [True, True, True, False, False]
-        other.add(files / "one.png")
-        other.one("#again summary").click()
-        other.one(".tools input").click()
-        other.one("#redo").click()
-        other.wait(lambda: restorer.given["never"])
-    assert restorer.given == {"detail": 0.0, "chain": (), "never": ("brighten",)}
+def test_the_agent_is_overruled(page: Page, files: Path) -> None:
+    page.add(files / "one.png")
+    page.one("#again summary").click()
+    page.one(".tools input").click()
+    page.one("#redo").click()
+    page.wait(lambda: "Unchanged" in page.one("#words").text)
+    page.one("#chain").send_keys("keep, brighten")
+    page.one(".tools input").click()
+    page.one("#redo").click()
+    page.wait(lambda: "that was the chain that was asked for" in page.one("#words").text)
 
 
 def test_the_documentation_is_drawn(page: Page) -> None:

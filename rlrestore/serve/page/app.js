@@ -1,7 +1,7 @@
 // Photographs go to the server one after another; what came back is shown, and downloaded at any strength.
 
 import { fillFormats, fillOptions, listItem, showWhatWasDone } from "./panel.js";
-import { showSize, showStrength, start, zoomToFit } from "./viewer.js";
+import { showBlend, showSize, start, zoomToFit } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
 const POLL_MS = 400;
@@ -14,7 +14,7 @@ function say(text, bad = false) {
 }
 
 function add(files) {
-  const fresh = [...files].map((file) => ({ file, state: "queued", strength: 1, options: {}, thumb: URL.createObjectURL(file) }));
+  const fresh = [...files].map((file) => ({ file, state: "queued", strength: 1, detail: 0, options: {}, thumb: URL.createObjectURL(file) }));
   for (const photo of fresh) {
     photo.item = listItem(photo, choose);
     byId("strip").append(photo.item);
@@ -133,20 +133,30 @@ function show(photo) {
 function showResult(photo) {
   showWhatWasDone(photo);
   showKept(photo.result.keep);
-  const preview = (strength) => `/api/results/${photo.result.id}?strength=${strength}&format=png`;
-  setSource("before", preview(0));
-  setSource("after", preview(1));
+  setSource("before", preview(photo, 0, 0));
+  setSource("after", preview(photo, 1, 0));
+  if (!photo.detail) byId("detailed").removeAttribute("src");
   showSize(photo.result.width, photo.result.height);
-  byId("strength").value = Math.round(100 * photo.strength);
-  byId("strength-value").textContent = `${byId("strength").value} %`;
-  showStrength(photo.strength);
+  showShares(photo);
+}
+
+const preview = (photo, strength, detail) => `/api/results/${photo.result.id}?strength=${strength}&detail=${detail}&format=png`;
+
+// All of the detail is fetched once it is asked for; from then on both answer at once.
+function showShares(photo) {
+  for (const name of ["strength", "detail"]) {
+    byId(name).value = Math.round(100 * photo[name]);
+    byId(`${name}-value`).textContent = `${byId(name).value} %`;
+  }
+  if (photo.detail) setSource("detailed", preview(photo, 1, 1));
+  showBlend(photo.strength, photo.detail);
 }
 
 // While there is no result: the file itself, if the browser knows its kind.
 function showOriginal(photo) {
   setSource("before", photo.thumb);
-  byId("after").removeAttribute("src");
-  showStrength(0);
+  for (const id of ["after", "detailed"]) byId(id).removeAttribute("src");
+  showBlend(0, 0);
 }
 
 function setSource(id, url) {
@@ -169,7 +179,7 @@ function choose(photo) {
 
 function written(photo) {
   const quality = byId("quality-label").hidden ? "" : byId("quality").value;
-  return new URLSearchParams({ strength: photo.strength, format: byId("format").value, ...(quality && { quality }) });
+  return new URLSearchParams({ strength: photo.strength, detail: photo.detail, format: byId("format").value, ...(quality && { quality }) });
 }
 
 async function save(answer, name) {
@@ -206,7 +216,7 @@ async function download() {
 async function downloadAll() {
   const done = photos.filter(({ result }) => result), fields = written(chosen);
   const body = {
-    results: done.map(({ result, strength }) => ({ id: result.id, strength })),
+    results: done.map(({ result, strength, detail }) => ({ id: result.id, strength, detail })),
     format: fields.get("format"),
     quality: fields.has("quality") ? Number(fields.get("quality")) : null,
   };
@@ -229,11 +239,6 @@ function remove() {
   say(`${photo.file.name} is removed`);
 }
 
-function setStrength(value, wanted) {
-  for (const photo of wanted) photo.strength = value;
-  byId("strength-value").textContent = `${Math.round(100 * value)} %`;
-  showStrength(value);
-}
 
 function listen() {
   for (const id of ["files", "more"]) {
@@ -253,10 +258,16 @@ function listen() {
     if (chosen?.result) lost(chosen);
     else byId("stage").hidden = true;  // a kind of file that the browser does not show
   });
-  byId("strength").addEventListener("input", ({ target }) => setStrength(target.value / 100, [chosen]));
+  for (const name of ["strength", "detail"]) {
+    byId(name).addEventListener("input", ({ target }) => {
+      chosen[name] = target.value / 100;
+      showShares(chosen);
+    });
+  }
   byId("strength-all").addEventListener("click", () => {
-    setStrength(chosen.strength, photos);
-    say(`strength ${Math.round(100 * chosen.strength)} % for all`);
+    const { strength, detail } = chosen;
+    for (const photo of photos) Object.assign(photo, { strength, detail });
+    say(`strength ${Math.round(100 * strength)} %, detail ${Math.round(100 * detail)} % for all`);
   });
   byId("save").addEventListener("click", download);
   byId("save-all").addEventListener("click", downloadAll);

@@ -37,11 +37,6 @@ export function fillOptions(about) {
     box.append(make("label", {}, "Tools to apply at most", input));
     readers.max_steps = () => input.value;
   }
-  if (options.detail) {
-    const input = make("input", { type: "range", id: "detail", min: 0, max: 100, value: 0 });
-    box.append(make("label", {}, "Fine detail brought back", input));
-    readers.detail = () => input.value / 100;
-  }
   if (options.never) {
     const boxes = tools.map(({ name, purpose }) => [name, make("input", { type: "checkbox", checked: true, title: purpose })]);
     const list = make("div", { className: "tools" }, ...boxes.map(([name, tick]) => make("label", { title: tick.title }, tick, name)));

@@ -141,4 +141,8 @@ export function showSize(width, height) {
   draw();
 }
 
-export function showStrength(strength) { byId("after").style.opacity = strength; }
+// The picture with all of its detail lies over the one without, so that what is seen is the blend of the two.
+export function showBlend(strength, detail) {
+  byId("made").style.opacity = strength;
+  byId("detailed").style.opacity = detail;
+}
