@@ -4,7 +4,7 @@ import glob
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,10 @@ class Plan:
 
 
 def make_plan(
-    inputs: Sequence[str], out: str | None, reference: str | None = None, suffix: str = ".png"
+    inputs: Sequence[str],
+    out: str | None,
+    reference: str | None = None,
+    suffix: str | Callable[[Path], str] = ".png",
 ) -> Plan:
     """Find the images and name their results.
 
@@ -95,7 +98,7 @@ def make_plan(
         out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
             folder. Without it each result stands beside its input.
         reference: A further file that no result may overwrite.
-        suffix: Of the results that `out` does not name.
+        suffix: Of the results that `out` does not name, or what tells it of an input.
 
     Raises:
         UsageError: There is no image at all, `out` names a file though there may be several, or a result
@@ -110,11 +113,12 @@ def make_plan(
             f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
             f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
         )
-    outputs = [_output(image, out, suffix, alone) for image in found]
+    suffixes = [suffix if isinstance(suffix, str) else suffix(image.path) for image in found]
+    outputs = [_output(image, out, one, alone) for image, one in zip(found, suffixes, strict=True)]
     shared = Counter(map(_place, outputs))
     jobs: dict[Path, Job] = {}
-    for image, output in zip(found, outputs, strict=True):
-        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{suffix}")
+    for image, output, one in zip(found, outputs, suffixes, strict=True):
+        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{one}")
         job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:

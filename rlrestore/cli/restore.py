@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlrestore.cli import Subparsers
+from rlrestore.cli.piping import check_piped, is_piped, restore_piped
 from rlrestore.cli.reporting import say
 from rlrestore.cli.restore_options import DESCRIPTION, EPILOG, FORMATS, add_arguments
-from rlrestore.cli.restore_report import Tally, fail, record, skip, tell
+from rlrestore.cli.restore_report import Tally, fail, list_plan, record, skip, tell
 from rlrestore.cli.trying import check_trying, try_chains
 from rlrestore.errors import UsageError
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from rlrestore.inference.restoration import Restoration
     from rlrestore.restorer import Restorer
 
+KEEP: Literal["keep"] = "keep"
 SMALL_PIXELS = 1_000_000
 """Of an image that one core restores while you wait: such are restored side by side."""
 
@@ -43,33 +46,80 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: Something missing, unknown or contradictory on the command line.
     """
-    from rlrestore.cli.planning import make_plan
-    from rlrestore.restorer import Restorer
+    if is_piped(args):
+        check_piped(args)
+        restore_piped(_restorer(args), args, _options(args))
+        return 0
+    if args.watch:
+        from rlrestore.cli.watching import check_watched, watch
 
-    plan = make_plan(args.inputs, args.out, args.reference, f".{args.format or FORMATS[0]}")
+        check_watched(args)
+        restorer, tally = _restorer(args), Tally()
+        watch(partial(_plan, args), lambda jobs: _restore_due(restorer, jobs, args, tally))
+        say(tally.summary(tally.restored + tally.skipped + tally.failed))
+        return 1 if tally.failed else 0
+    plan = _plan(args)
     total = len(plan.jobs) + len(plan.refused)
     if args.reference is not None and total != 1:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
     _check_format(plan, args)
+    if args.dry_run:
+        return list_plan(plan, args)
     if args.trying:
         check_trying(plan, args)
-    restorer = Restorer.from_pretrained(args.model, args.device)
-    if args.trying:
-        try_chains(restorer, plan, args)
+        try_chains(_restorer(args), plan, args)
         return 0
-    tally = Tally()
+    restorer, tally = _restorer(args), Tally()
     for source, problem in plan.refused:
         fail(source, problem, args, tally)
+    _restore_due(restorer, plan.jobs, args, tally)
+    if total > 1 or tally.skipped:
+        say(tally.summary(total))
+    return 1 if tally.failed else 0
+
+
+def _plan(args: argparse.Namespace) -> "Plan":
+    """Find the images and name their results."""
+    from rlrestore.cli.planning import make_plan
+
+    suffix = _kept if args.format == KEEP else f".{args.format or FORMATS[0]}"
+    return make_plan(args.inputs, args.out, args.reference, suffix)
+
+
+def _restorer(args: argparse.Namespace) -> "Restorer":
+    """Read the model, and let it compute on as many cores as it may."""
+    from rlrestore.restorer import Restorer
+
+    restorer = Restorer.from_pretrained(args.model, args.device)
+    if args.threads is not None:
+        restorer.runtime.set_threads(args.threads)
+    return restorer
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `Restorer.restore` is told of the command line, beside mode and limit."""
+    overruled = {"chain": args.chain, "only": args.only, "never": args.never}
+    shares = {"strength": args.strength, "detail": args.detail, "keep_original": False}
+    return {"keep_steps": args.trace, **overruled, **shares}
+
+
+def _restore_due(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
+    """Restore images, but for those that were restored before, where these are to be left out."""
     due = []
-    for job in plan.jobs:
+    for job in jobs:
         if args.skip_existing and job.is_done(args.trace):
             skip(job, args, tally)
         else:
             due.append(job)
     _restore_all(restorer, due, args, tally)
-    if total > 1 or tally.skipped:
-        say(tally.summary(total))
-    return 1 if tally.failed else 0
+
+
+def _kept(source: Path) -> str:
+    """Return the suffix of a result in the format that came in."""
+    from rlrestore.imaging.io.files import claimed_format
+    from rlrestore.imaging.io.keeping import kept_suffix
+
+    return kept_suffix(claimed_format(source), source)
 
 
 def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
@@ -81,7 +131,7 @@ def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
     from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES
 
     for output in (job.output for job in plan.jobs):
-        if args.format is not None and output.suffix.lower() != f".{args.format}":
+        if args.format not in (None, KEEP) and output.suffix.lower() != f".{args.format}":
             raise UsageError(
                 f"--format {args.format} does not go with -o {output.name}: leave one of them out"
             )
@@ -110,7 +160,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
         bar.update()
 
     largest = largest_beside(restorer) if len(jobs) > 1 else 0
-    workers = args.workers or max(2, restorer.runtime.threads)
+    workers = args.workers or args.threads or max(2, restorer.runtime.threads)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
     with bar, batch(settle, workers, restorer.runtime) as work:
@@ -140,8 +190,9 @@ def _restored(
 ) -> Callable[[], "Restoration"]:
     """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
-    from rlrestore.imaging.io.files import check_output, read_photo, shown
+    from rlrestore.imaging.io.files import check_output, claimed_format, read_photo, shown
     from rlrestore.imaging.io.holding import check_holds, fitted
+    from rlrestore.imaging.io.keeping import KEPT_AS
 
     prepare_output(job.output)
     if args.trace:
@@ -149,9 +200,9 @@ def _restored(
     photo, suffix = read_photo(job.source), job.output.suffix.lower()
     check_holds(photo, suffix, shown(job.output))
     photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
-    options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
-    options |= {"chain": args.chain, "only": args.only, "never": args.never}
-    options |= {"strength": args.strength, "detail": args.detail, "keep_original": False}
+    if args.format == KEEP and claimed_format(job.source) not in KEPT_AS:
+        photo = replace(photo, notes=(*photo.notes, f"its format cannot be written: {suffix[1:]} instead"))
+    options = {"progress": progress, "in_place": True, **_options(args)}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
     return partial(_write, job, restoration, args)
 
@@ -162,7 +213,7 @@ def _restore_and_write(restorer: "Restorer", job: "Job", args: argparse.Namespac
 
 def _write(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> "Restoration":
     """Write what belongs to an image; return its restoration."""
-    restoration.save(job.output, args.quality)
+    restoration.save(job.output, KEEP if args.format == KEEP and args.quality is None else args.quality)
     if args.trace:
         _write_trace(job, restoration, args)
     return restoration

@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="IMG|DIR|GLOB",
-        help="images, folders with their subfolders, or quoted patterns",
+        help="images, folders with their subfolders, or quoted patterns; - is one image from stdin",
     )
     parser.add_argument(
         "-o",
         "--out",
         metavar="OUT",
         help="a file for one image, else a folder that mirrors the input's; an existing folder or a trailing "
-        "slash means a folder (default: beside the input)",
+        "slash means a folder, - is stdout (default: beside the input)",
     )
     parser.add_argument(
         "--trace", action="store_true", help="show what was done and why: table, JSON and picture"
@@ -101,8 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
     parser.add_argument(
         "--format",
-        choices=FORMATS,
-        help="of the results that -o does not name (default: png); jpg and avif lose detail, only png, "
+        choices=(*FORMATS, "keep"),
+        help="of the results that -o does not name (default: png); keep is the format that came in, JPEG at "
+        "its quality and subsampling, png where it cannot be written; jpg and avif lose detail, only png, "
         "tif and ppm keep 16 bits; what else a format cannot hold is said",
     )
     parser.add_argument(
@@ -115,6 +116,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out images whose result is there and whole, to go on after a stop",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on until Ctrl-C and restore what arrives in the folder; it goes with -o OUT",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list what would be done, and do nothing")
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="cores to compute on (default: all)"
     )
     parser.add_argument(
         "--workers",

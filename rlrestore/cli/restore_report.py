@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rlrestore.cli.reporting import describe, report, say_notes
 
 if TYPE_CHECKING:
-    from rlrestore.cli.planning import Job
+    from rlrestore.cli.planning import Job, Plan
     from rlrestore.inference.restoration import Restoration
     from rlrestore.trace import Trace
 
@@ -75,7 +75,7 @@ def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> No
     if args.json:
         line = json.dumps(record(job, restoration, args))
     else:
-        line = f"{shown(job.source)} -> {shown(job.output)}: {_summary(restoration)}"
+        line = f"{shown(job.source)} -> {shown(job.output)}: {summary(restoration)}"
         if args.trace:
             line += (
                 f"\n{restoration.trace.table()}\ntrace: {shown(job.trace_json)}, {shown(job.trace_picture)}"
@@ -84,7 +84,8 @@ def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> No
     sys.stdout.flush()
 
 
-def _summary(restoration: "Restoration") -> str:
+def summary(restoration: "Restoration") -> str:
+    """Return what was done to an image, and what came of it."""
     trace = restoration.trace
     if not trace.tools:
         done = "unchanged, no tool would help"
@@ -116,3 +117,20 @@ def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally)
     if args.json:
         tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
         sys.stdout.flush()
+
+
+def list_plan(plan: "Plan", args: argparse.Namespace) -> int:
+    """Say what would be done; return 1 if some image would be refused."""
+    from rlrestore.imaging.io.files import shown
+
+    tally = Tally()
+    for source, problem in plan.refused:
+        fail(source, problem, args, tally)
+    for job in plan.jobs:
+        if args.skip_existing and job.is_done(args.trace):
+            skip(job, args, tally)
+        elif args.json:
+            print(json.dumps({"input": str(job.source), "output": str(job.output), "dry_run": True}))
+        else:
+            print(f"{shown(job.source)} -> {shown(job.output)}")
+    return 1 if tally.failed else 0

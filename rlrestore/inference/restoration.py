@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlrestore.errors import UsageError
+from rlrestore.imaging.io.encoding import Quality
 from rlrestore.imaging.io.files import write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference.blending import Parts
@@ -57,12 +58,12 @@ class Restoration:
         trace = replace(self.trace, strength=strength, detail=detail, blend_psnr_db=None, blend=None)
         return replace(self, photo=photo, trace=trace)
 
-    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> tuple[str, ...]:
+    def save(self, path: str | os.PathLike[str], quality: Quality = None) -> tuple[str, ...]:
         """Write the result in the format of the name's suffix, completely or not at all.
 
         Args:
             path: The file, as in `write_photo`.
-            quality: From 1 to 100, for JPEG, AVIF and WebP.
+            quality: From 1 to 100, for JPEG, AVIF and WebP; `keep` as in `write_photo`.
 
         Returns:
             Notes on what of the photograph the format cannot hold and was left out.

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.decoding import decode_photo, read_header
-from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES, encode_photo
+from rlrestore.imaging.io.encoding import KEEP, LOSSY_SUFFIXES, Quality, encode_photo
 from rlrestore.imaging.io.files import shown
 from rlrestore.imaging.io.holding import FORMATS as HELD
+from rlrestore.imaging.io.keeping import kept_suffix
 from rlrestore.imaging.io.photo import Integers, Photo, to_floats
 from rlrestore.inference.blending import blend, lost_detail
 from rlrestore.restorer import Restorer
@@ -21,7 +22,6 @@ from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.options import Option
 from rlrestore.serve.words import in_words, purpose
 
-KEEP = "keep"
 Halves = NDArray[np.float16]
 FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg": "image/jpeg"} | {
     "avif": "image/avif",
@@ -29,18 +29,6 @@ FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg":
     "ppm": "image/x-portable-pixmap",
 }
 """What a result can be written as, and its media type."""
-KEPT_AS = {
-    "JPEG": "jpg",
-    "MPO": "jpg",
-    "PNG": "png",
-    "TIFF": "tif",
-    "WEBP": "webp",
-    "AVIF": "avif",
-    "BMP": "bmp",
-    "PPM": "ppm",
-}
-"""What a file of these formats stays; any other becomes PNG."""
-
 RESTORING = (
     Option(
         "mode",
@@ -129,7 +117,7 @@ class Result:
         """
         suffix = _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
         photo = self._blended(values["strength"], values["detail"])
-        content = encode_photo(photo, suffix, shown(self.name), values["quality"])
+        content = encode_photo(photo, suffix, shown(self.name), _quality(values))
         return Output(content, f"{PurePath(self.name).stem}_restored{suffix}", FORMATS[suffix[1:]])
 
     def _blended(self, strength: float, detail: float) -> Photo:
@@ -204,7 +192,7 @@ class Adapter:
             RlrestoreError: It cannot be read, or not be restored or written as asked.
         """
         photo = decode_photo(io.BytesIO(content), shown(name))
-        keep = KEPT_AS.get(read_header(io.BytesIO(content), shown(name)).format, "png")
+        keep = kept_suffix(read_header(io.BytesIO(content), shown(name)).format, "")[1:]
         _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
         asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
         done = self._restorer.restore(photo, keep_steps=False, in_place=True, keep_original=False, **asked)
@@ -219,6 +207,12 @@ class Adapter:
             "trace": done.trace.to_json(),
         }
         return Result(name, content, done.photo.samples(photo.depth_bits), record)
+
+
+def _quality(values: Mapping[str, Any]) -> Quality:
+    """Return the quality to write at: the file's own where its format is kept and none is asked for."""
+    quality: int | None = values["quality"]
+    return KEEP if values["format"] == KEEP and quality is None else quality
 
 
 def _suffix(values: Mapping[str, Any], keep: str, transparent: bool, name: str) -> str:

@@ -19,9 +19,10 @@ from starlette.staticfiles import StaticFiles
 
 from rlrestore import __version__
 from rlrestore.errors import RlrestoreError
+from rlrestore.imaging.io.encoding import KEEP
 from rlrestore.restorer import Restorer
 from rlrestore.serve.access import Access
-from rlrestore.serve.adapter import KEEP, WRITING, Adapter, Output, Result
+from rlrestore.serve.adapter import WRITING, Adapter, Output, Result
 from rlrestore.serve.archive import stream_zip
 from rlrestore.serve.body import BodyBound
 from rlrestore.serve.bounds import Bounds, RefusedError

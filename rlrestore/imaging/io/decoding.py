@@ -12,6 +12,7 @@ from rlrestore.errors import ImageError
 from rlrestore.imaging.io import boxes, ifd, raw
 from rlrestore.imaging.io.cut_jpeg import read_cut_jpeg
 from rlrestore.imaging.io.deep import deep_samples
+from rlrestore.imaging.io.keeping import jpeg_coding
 from rlrestore.imaging.io.metadata import TRANSPOSING, Metadata, directory_resolution, exif_of_tiff
 from rlrestore.imaging.io.opening import (
     FIRST_PICTURE_FORMATS,
@@ -62,7 +63,8 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
             raise ValueError("no pixels")
         samples = samples if turned else _oriented(samples, turn)
         mode = "" if opened.image is None else opened.image.mode
-        return _photo(samples, _turned(metadata, turn), mode, notes)
+        coding = jpeg_coding(opened.image)
+        return replace(_photo(samples, _turned(metadata, turn), mode, notes), jpeg=coding)
     except ImageError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they trip over

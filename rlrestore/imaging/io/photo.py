@@ -21,6 +21,19 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.unsignedinteger[Any]]
 
 
+@dataclass(frozen=True)
+class JpegCoding:
+    """How coarsely a JPEG was written.
+
+    Attributes:
+        tables: One or two quantization tables of 64 steps, of the brightness and of the colours.
+        subsampling: Of the colours, as Pillow counts: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0.
+    """
+
+    tables: tuple[tuple[int, ...], ...]
+    subsampling: int
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photograph with what its file said about it.
@@ -40,6 +53,7 @@ class Photo:
         photoshop: Block of Photoshop's image resources, IPTC among them.
         texts: Keyword and text of every comment; that of a file without keywords is `Comment`.
         colours: What the file said of its colours beside or instead of a profile, None without a word.
+        jpeg: How coarsely it was written, where it was a JPEG.
         notes: What could not be kept as it was, for the user to read ("CMYK converted to RGB").
     """
 
@@ -54,6 +68,7 @@ class Photo:
     photoshop: bytes | None = None
     texts: tuple[tuple[str, str], ...] = ()
     colours: Colours | None = None
+    jpeg: JpegCoding | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
