@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Self
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
+from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import Parts, check_blend
 from rlrestore.inference.blending import keep_original as copy_original
@@ -79,7 +80,7 @@ class Restorer:
         mode: str = "global",
         max_steps: int | None = None,
         keep_steps: bool = True,
-        progress: bool = False,
+        progress: bool | Report = False,
         in_place: bool = False,
         chain: Sequence[str] = (),
         only: Sequence[str] = (),
@@ -87,6 +88,7 @@ class Restorer:
         strength: float = 1.0,
         detail: float = 0.0,
         keep_original: bool = True,
+        cancel: Event | None = None,
     ) -> Restoration:
         """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
 
@@ -107,7 +109,7 @@ class Restorer:
             keep_steps: Keep the photograph after every step in the trace, for its picture (3 bytes a pixel
                 each).
             progress: Show a bar on stderr for a step that takes longer than a second, where stderr is a
-                terminal.
+                terminal; or a function that is told a `Progress` after every tile.
             in_place: Change the pixels of a `Photo` that is handed in, to spare its copy.
             chain: Names of tools to apply in this order, whatever the agent would choose; in global mode.
             only: Names or kinds of tools that the agent chooses among, as `denoise-2` or `noise`.
@@ -116,19 +118,22 @@ class Restorer:
             detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
             keep_original: Keep the original for `Restoration.blended`: 3 bytes a pixel, 6 at 16 bits, 12 of
                 floats. Other strengths and details than 1 and 0 keep it in any case.
+            cancel: Once another thread sets it, the restoration ends after the tile that it is at. A `Photo`
+                that is changed in place is left half done.
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
             UsageError: Unknown mode or tool, no tool left, a limit below 1, a strength or a detail outside 0
                 to 1, or a reference of another size.
             ModelError: The model's weights lead to a NaN or an infinity.
+            CancelledRestorationError: `cancel` was set.
         """
         source = as_photo(photo)
         if mode not in CHAINS:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
-        limit = self._limit(mode, max_steps, choice)
+        limit, monitor = self._limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else as_photo(reference)
         if truth is not None and truth.pixels.shape != source.pixels.shape:
             raise UsageError(
@@ -145,11 +150,12 @@ class Restorer:
             if clean is not None and source.alpha is not None:
                 clean = clean.copy(order="K")
                 cover_hidden_(clean, source.alpha)
-            steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, progress, choice)
+            steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
             left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
             trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
+            monitor.end()
             gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
             if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
                 raise ModelError(
@@ -268,6 +274,8 @@ def restore(
     never: Sequence[str] = (),
     strength: float = 1.0,
     detail: float = 0.0,
+    progress: bool | Report = False,
+    cancel: Event | None = None,
 ) -> Restoration:
     """Restore one photograph with a shipped model or another one.
 
@@ -285,7 +293,20 @@ def restore(
         never: Tools not to choose.
         strength: How much of the change is kept, from 0 to 1.
         detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
+        progress: As in `Restorer.restore`, like `cancel`.
+        cancel: What ends it early.
     """
     restorer = Restorer.from_pretrained(model, device)
-    overruled = {"chain": chain, "only": only, "never": never}
-    return restorer.restore(photo, reference, mode, max_steps, **overruled, strength=strength, detail=detail)
+    return restorer.restore(
+        photo,
+        reference,
+        mode,
+        max_steps,
+        chain=chain,
+        only=only,
+        never=never,
+        strength=strength,
+        detail=detail,
+        progress=progress,
+        cancel=cancel,
+    )

@@ -1,10 +1,11 @@
 """`rlrestore restore FOLDER --watch -o OUT`: restore what arrives in a folder, until Ctrl-C."""
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 
 from rlrestore.cli.planning import Job, Plan
 from rlrestore.cli.reporting import say
@@ -66,7 +67,10 @@ class Arrivals:
         return found
 
 
-def watch(plan: Callable[[], Plan], restore: Callable[[Sequence[Job]], None]) -> None:
+def watch(
+    plan: Callable[[], Plan],
+    restore: Callable[[Sequence[Job]], None],
+) -> None:
     """Look into a folder again and again, and restore what has arrived, until Ctrl-C.
 
     Args:
@@ -78,13 +82,11 @@ def watch(plan: Callable[[], Plan], restore: Callable[[Sequence[Job]], None]) ->
     try:
         while True:
             jobs: Sequence[Job] = ()
-            try:
+            with suppress(DataError):  # nothing is there yet
                 jobs = plan().jobs
-            except DataError:  # nothing is there yet
-                pass
             due = arrivals.due(jobs)
             if due:
                 restore(due)
-            time.sleep(POLL_S)
+            sleep(POLL_S)
     except KeyboardInterrupt:
         say("watching has ended")

@@ -146,7 +146,9 @@ def lost_detail(original: Originals, restored: Floats) -> Floats:
     detail = np.empty_like(restored)
     for tile in tiles(height, width, TILE, RADIUS):
         residual = removed(*tile.read[1:])
-        found = sum(_shrunk(octave, level) for octave, level in zip(_octaves(residual), levels, strict=True))
+        found = np.zeros_like(residual)
+        for octave, level in zip(_octaves(residual), levels, strict=True):
+            found += _shrunk(octave, level)
         found *= residual.any(axis=2, keepdims=True)  # hidden colours and regions without a tool stay
         detail[tile.kept[1:]] = found[tile.inner[1:]]
     return detail
@@ -189,6 +191,6 @@ def _shrunk(octave: Floats, level: Floats) -> Floats:
     """Shrink every coefficient by the share that noise of a mean square has in the energy around it."""
     side = (NEIGHBOURHOOD, NEIGHBOURHOOD)
     energy = cv2.blur(octave * octave, side, borderType=cv2.BORDER_REFLECT_101)
-    kept = np.maximum(1 - NOISE_SHARE * level / np.maximum(energy, np.float32(1e-12)), 0)
+    kept: Floats = np.maximum(1 - NOISE_SHARE * level / np.maximum(energy, np.float32(1e-12)), 0)
     kept *= octave
     return kept

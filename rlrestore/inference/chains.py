@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrestore.imaging.progress import Follow, Monitor
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
 from rlrestore.inference.choice import FREE, Choice
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
@@ -32,6 +33,10 @@ FORBIDDEN_DB = -1e4
 LOCAL_TILE = 256
 """The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
 
+VALUING_SHARE = 0.2
+"""About how much of a step's time the agent takes."""
+SILENT = Monitor()
+
 Chain = Iterator[tuple[Floats, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
 
@@ -41,7 +46,7 @@ def global_chain(
     agent: Agent,
     image: Floats,
     max_steps: int,
-    progress: bool = False,
+    monitor: Monitor = SILENT,
     choice: Choice = FREE,
 ) -> Chain:
     """Apply one tool at a time to the whole photograph.
@@ -53,7 +58,7 @@ def global_chain(
         agent: The agent that chooses.
         image: `(1, 3, H, W)` RGB in [0, 1]; it is changed.
         max_steps: Tools to apply at most.
-        progress: Show bars on stderr for what takes long.
+        monitor: Follows how far it is.
         choice: What was decided in the agent's place; a chain is of `max_steps` tools.
 
     Source: paper, section 4.4 (there the patches vote).
@@ -64,14 +69,17 @@ def global_chain(
     grid = WindowGrid.cover(height, width, agent.patch_size, GLOBAL_STRIDE, limit)
     windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
-        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
+        started = time.perf_counter()
+        monitor.begin(number, max_steps)
+        valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
+        applying = monitor.part("tile", VALUING_SHARE, 1)
         last_actions = np.full(len(grid), action, np.int64)
-        values = windowed.values(image, last_actions, title).mean(axis=0, dtype=np.float64)
+        values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
         values[list(choice.left_out)] = FORBIDDEN_DB
         by_hand = choice.action(number)
         action = best_action(values, agent.stop_margin_db) if by_hand is None else by_hand
         if action != stop:
-            apply_tool_(tools, action, image, title)
+            apply_tool_(tools, action, image, applying)
         step = _step(tools, agent, values, np.eye(stop + 1)[action], float(values[action]), started)
         yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
@@ -83,7 +91,7 @@ def local_chain(
     agent: Agent,
     image: Floats,
     max_steps: int,
-    progress: bool = False,
+    monitor: Monitor = SILENT,
     choice: Choice = FREE,
 ) -> Chain:
     """Let every region follow its own chain, and blend the regions.
@@ -105,13 +113,16 @@ def local_chain(
     windowed, stop = WindowedAgent(agent, grid), len(tools.names)
     actions = np.full(len(grid), NO_ACTION, np.int64)
     for number in range(1, max_steps + 1):
-        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
+        started = time.perf_counter()
+        monitor.begin(number, max_steps)
+        valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
+        applying = monitor.part("tile", VALUING_SHARE, 1)
         active = actions != stop
-        values = smooth(windowed.values(image, actions, title), active, rows, columns)
+        values = smooth(windowed.values(image, actions, valuing), active, rows, columns)
         values[:, list(choice.left_out)] = FORBIDDEN_DB
         shares = share_out(values, active, agent.stop_margin_db)
         actions = shares.argmax(axis=1)
-        apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, title)
+        apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, applying)
         expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
         means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
         yield image, _step(tools, agent, means, spread, expected_db, started)
@@ -158,20 +169,22 @@ def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) 
     return shares
 
 
-def apply_tool_(tools: Tools, action: int, image: Floats, title: str | None = None) -> Floats:
+def apply_tool_(tools: Tools, action: int, image: Floats, follow: Follow = iter) -> Floats:
     """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go.
 
     Args:
         tools: The tools.
         action: The tool.
         image: `(1, 3, H, W)`; it is changed, and returned.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
     """
-    return apply_tiled_(lambda part: tools.apply(action, part), image, TILE, tools.radii[action], title=title)
+    return apply_tiled_(
+        lambda part: tools.apply(action, part), image, TILE, tools.radii[action], follow=follow
+    )
 
 
 def apply_locally_(
-    tools: Tools, shares: Floats, image: Floats, down: Floats, across: Floats, title: str | None = None
+    tools: Tools, shares: Floats, image: Floats, down: Floats, across: Floats, follow: Follow = iter
 ) -> Floats:
     """Apply to each region its own tools, and blend: the image plus every tool's weighted correction.
 
@@ -183,10 +196,10 @@ def apply_locally_(
         image: `(1, 3, H, W)`; it is changed, and returned.
         down: `(H, rows)` blending weights.
         across: `(W, columns)` blending weights.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
     """
     used = [action for action in range(len(tools.names)) if shares[..., action].any()]
-    for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), title=title):
+    for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), follow=follow):
         _, rows, columns = tile.kept
         for action in used:
             weights = down[rows] @ shares[..., action] @ across[columns].T  # (h, w)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from rlrestore.imaging.io.files import shown
 from rlrestore.imaging.io.holding import FORMATS as HELD
 from rlrestore.imaging.io.keeping import kept_suffix
 from rlrestore.imaging.io.photo import Integers, Photo, to_floats
+from rlrestore.imaging.progress import Report
 from rlrestore.inference.blending import blend, lost_detail
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
@@ -180,22 +182,34 @@ class Adapter:
             )
         return found.pixels
 
-    def restore(self, content: bytes, name: str, values: Mapping[str, Any]) -> Result:
+    def restore(
+        self,
+        content: bytes,
+        name: str,
+        values: Mapping[str, Any],
+        progress: Report | bool = False,
+        cancel: Event | None = None,
+    ) -> Result:
         """Restore one photograph.
 
         Args:
             content: Its file.
             name: What the file is called.
             values: Of the options.
+            progress: Is told how far it is.
+            cancel: Ends it early once it is set.
 
         Raises:
-            RlrestoreError: It cannot be read, or not be restored or written as asked.
+            RlrestoreError: It was cancelled, or it cannot be read, or not be restored or written as asked.
         """
         photo = decode_photo(io.BytesIO(content), shown(name))
         keep = kept_suffix(read_header(io.BytesIO(content), shown(name)).format, "")[1:]
         _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
+        watched = {"progress": progress, "cancel": cancel}
         asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
-        done = self._restorer.restore(photo, keep_steps=False, in_place=True, keep_original=False, **asked)
+        done = self._restorer.restore(
+            photo, keep_steps=False, in_place=True, keep_original=False, **watched, **asked
+        )
         record = {
             "name": name,
             "width": photo.width,

@@ -20,17 +20,18 @@ from starlette.staticfiles import StaticFiles
 from rlrestore import __version__
 from rlrestore.errors import RlrestoreError
 from rlrestore.imaging.io.encoding import KEEP
+from rlrestore.imaging.progress import Progress
 from rlrestore.restorer import Restorer
 from rlrestore.serve.access import Access
 from rlrestore.serve.adapter import WRITING, Adapter, Output, Result
 from rlrestore.serve.archive import stream_zip
 from rlrestore.serve.body import BodyBound
 from rlrestore.serve.bounds import Bounds, RefusedError
-from rlrestore.serve.line import Line
+from rlrestore.serve.line import Line, Ticket
 from rlrestore.serve.options import read_options
 from rlrestore.serve.schema import RESTORE_SCHEMA, as_query, with_options
 from rlrestore.serve.shelf import Shelf
-from rlrestore.serve.upload import read_form
+from rlrestore.serve.upload import Form, read_form
 
 PAGE = Path(__file__).parent / "page"
 """The page: plain HTML, CSS and JavaScript."""
@@ -92,7 +93,7 @@ class Service:
             mode = str(values.get("mode"))
             ticket.expected_s = self._pace_s[mode] * pixels if mode in self._pace_s else None
             as_json = "application/json" in request.headers.get("accept", "")
-            work = partial(_restore, self.adapter, form.content, form.name, values, as_json)
+            work = partial(_restore, self.adapter, form, values, as_json, ticket)
             del form
             result, output = await self.restoring.run(ticket, work, _gone(request))
             self._pace_s[mode] = (time.monotonic() - ticket.started) / pixels
@@ -274,10 +275,14 @@ def _answer_errors(app: FastAPI) -> None:
 
 
 def _restore(
-    adapter: Adapter, content: bytes, name: str, values: Mapping[str, Any], as_json: bool
+    adapter: Adapter, form: Form, values: Mapping[str, Any], as_json: bool, ticket: Ticket
 ) -> tuple[Result, Output | None]:
     """Restore a photograph, and write it unless it is kept; called in a thread."""
-    result = adapter.restore(content, name, values)
+
+    def tell(progress: Progress) -> None:
+        ticket.share = progress.share
+
+    result = adapter.restore(form.content, form.name, values, tell, ticket.cancel)
     return result, None if as_json else result.write(values)
 
 

@@ -24,6 +24,8 @@ class Ticket:
         deadline: When it must have been answered, by the monotonic clock.
         state: `uploading`, `waiting` or `working`.
         started: When it began to wait or to be worked on, by the monotonic clock.
+        share: How much of the work is done, from 0 to 1.
+        cancel: Set once nobody waits for the work any more.
         expected_s: How long the work is expected to take; None where that is not known.
     """
 
@@ -33,6 +35,8 @@ class Ticket:
     started: float = field(default_factory=time.monotonic)
     expected_s: float | None = None
     work: "Future[object] | None" = None
+    share: float = 0.0
+    cancel: threading.Event = field(default_factory=threading.Event)
 
     def enter(self, state: str) -> None:
         """Go on to the next state."""
@@ -103,6 +107,7 @@ class Line:
             ended, _ = await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if done in ended:
                 return done.result()
+            ticket.cancel.set()
             if ended:
                 raise RefusedError(499, "the client hung up")
             raise self.too_late()
@@ -121,8 +126,8 @@ class Line:
         """Tell how far a request is.
 
         Returns:
-            `state`; `before`, the requests that come before it; `elapsed_s` in this state; `expected_s` in
-            all, None if that is not known.
+            `state`; `share` of the work that is done; `before`, the requests that come before it;
+            `elapsed_s` in this state; `expected_s` in all, None if that is not known.
 
         Raises:
             RefusedError: 404, there is none of this name.
@@ -138,6 +143,7 @@ class Line:
                 "state": ticket.state,
                 "before": found[0] if ticket.state == "waiting" else 0,
                 "elapsed_s": round(time.monotonic() - ticket.started, 2),
+                "share": round(ticket.share, 3),
                 "expected_s": None if ticket.expected_s is None else round(ticket.expected_s, 2),
             }
 

@@ -31,9 +31,9 @@ def restore(toy_model: Path) -> Callable[..., int]:
     return run
 
 
-def write(path: Path, level: int = 100, **options: object) -> Path:
+def write(path: Path, level: int = 100, **options: int) -> Path:
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.full((70, 80, 3), level, np.uint8)).save(path, **options)
+    Image.fromarray(np.full((70, 80, 3), level, np.uint8)).save(path, None, **options)
     return path
 
 
@@ -166,7 +166,7 @@ def test_a_watched_folder(
         if look == 19:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching.time, "sleep", arrive)
+    monkeypatch.setattr(watching, "sleep", arrive)
     assert restore(folder, "--watch", "-o", f"{out}/") == 1
     assert [path.name for path in out.iterdir()] == ["a_restored.png"]
     err = capsys.readouterr().err

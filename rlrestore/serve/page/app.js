@@ -73,8 +73,7 @@ function restore(photo) {
 async function ask(photo, job) {
   const answer = await fetch(`/api/jobs/${job}`).catch(() => null);
   if (!answer?.ok || photo.state !== "sending") return;
-  const { state, before, elapsed_s, expected_s } = await answer.json();
-  const share = expected_s ? Math.min(elapsed_s / expected_s, 0.97) : null;
+  const { state, before, elapsed_s, share } = await answer.json();
   photo.told = { state, before, share: state === "working" ? share : null, elapsed_s };
   show(photo);
 }
@@ -86,6 +85,8 @@ function finish(photo, request) {
     Object.assign(photo, { state: "done", result: answer });
     say(`${photo.file.name} is restored: ${stateText(photo)}`);
     show(photo);
+  } else if (photo.state === "failed") {
+    show(photo);  // it was cancelled
   } else if (request.status === 0) {
     fail(photo, "the server cannot be reached");
   } else {
@@ -122,6 +123,7 @@ function show(photo) {
   byId("done").hidden = !result;
   byId("wait").hidden = state === "done";
   byId("wait-bar").hidden = state === "failed";
+  byId("cancel").hidden = state === "failed";
   byId("wait-text").textContent = `${photo.file.name} ${stateText(photo)}`;
   if (share === null) byId("wait-bar").removeAttribute("value"); else byId("wait-bar").value = share ?? 0;
   byId("split").hidden = byId("tag-before").hidden = byId("tag-after").hidden = !result;
@@ -226,6 +228,12 @@ async function downloadAll() {
   return answer.ok ? save(answer, "restored.zip") : refused(answer, done);
 }
 
+function cancel() {
+  const photo = chosen;
+  photo.request?.abort();
+  fail(photo, "cancelled");
+}
+
 function remove() {
   const place = photos.indexOf(chosen), [photo] = photos.splice(place, 1);
   photo.request?.abort();
@@ -271,6 +279,7 @@ function listen() {
   });
   byId("save").addEventListener("click", download);
   byId("save-all").addEventListener("click", downloadAll);
+  byId("cancel").addEventListener("click", cancel);
   byId("redo").addEventListener("click", () => queue(chosen, readOptions()));
   byId("remove").addEventListener("click", remove);
 }
