@@ -1,6 +1,6 @@
 """The chain of a photograph and the values behind it: a table, JSON, and a picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import UsageError
+from rlrestore.inference.regions import Regions
 from rlrestore.picture import Panel, draw
 
 STOP_NAME = "stop"
@@ -23,10 +24,12 @@ class TraceStep:
             where all of them did.
         expected_gain_db: Gain that the agent expected of this action, in dB; 0 for stop. In local mode the
             mean over the regions, each by its own. None of an agent whose values are not in dB (PPO).
-        runners_up: The two next best actions and their expected gains in dB; none of such an agent.
+        runners_up: The two next best actions and their expected gains in dB, beside a stop less the gain that
+            the agent stops below; none of such an agent.
         time_ms: How long valuing the windows and applying the tools took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.
         shares: Every action and its share of the regions, in (0, 1], largest first.
+        regions: Where each tool worked, in local mode.
         chosen_by: `agent`, or `hand` if the chain was given.
     """
 
@@ -37,6 +40,7 @@ class TraceStep:
     psnr_db: float | None = None
     shares: tuple[tuple[str, float], ...] = ()
     chosen_by: str = BY_AGENT
+    regions: Regions | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -177,9 +181,13 @@ class Trace:
             panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
         else:
             panels.append(Panel(self.frames[0], "result = input", ("stop: no tool would help",)))
+        result = len(panels) - 1
         if self.reference is not None:
             panels.append(Panel(self.reference, "reference", ()))
-        return draw(panels, compare=(0, len(self.applied)), max_width=max_width)
+        for (number, step, _), frame in zip(self._numbered(), self.frames, strict=False):
+            if step.regions is not None and step.tool != STOP_NAME:
+                panels.append(_map_panel(number, step.regions, frame))
+        return draw(panels, compare=(0, result), max_width=max_width)
 
     @property
     def blend_text(self) -> str:
@@ -208,6 +216,13 @@ class Trace:
     def _caption(self, step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
         expected = () if step.expected_gain_db is None else (f"expected {db_text(step.expected_gain_db)}",)
         return expected if gain_db is None else (*expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+
+
+def _map_panel(number: int, regions: Regions, frame: NDArray[np.uint8]) -> Panel:
+    """Return the map of a step over the photograph before it, with the legend as its caption."""
+    legend = regions.legend()
+    caption = tuple(f"{name} {share:.0%}" for name, share, _ in legend)
+    return Panel(regions.overlay(frame), f"{number}: where", caption, tuple(colour for *_, colour in legend))
 
 
 def db_text(gain_db: float | None) -> str:

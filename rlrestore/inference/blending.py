@@ -171,7 +171,8 @@ def _octaves(pixels: Floats) -> list[Floats]:
     for octave in range(OCTAVES):
         kernel = np.zeros((len(SPLINE) - 1) * 2**octave + 1, np.float32)
         kernel[:: 2**octave] = SPLINE
-        smoother = cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+        smoothed = cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+        smoother = np.asarray(smoothed, np.float32)
         found.append(pixels - smoother)
         pixels = smoother
     return found
@@ -190,7 +191,7 @@ def _noise_energy(parts: tuple[Floats, ...]) -> Floats:
 def _shrunk(octave: Floats, level: Floats) -> Floats:
     """Shrink every coefficient by the share that noise of a mean square has in the energy around it."""
     side = (NEIGHBOURHOOD, NEIGHBOURHOOD)
-    energy = cv2.blur(octave * octave, side, borderType=cv2.BORDER_REFLECT_101)
+    energy = np.asarray(cv2.blur(octave * octave, side, borderType=cv2.BORDER_REFLECT_101), np.float32)
     kept: Floats = np.maximum(1 - NOISE_SHARE * level / np.maximum(energy, np.float32(1e-12)), 0)
     kept *= octave
     return kept

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rlrestore.imaging.progress import Follow, Monitor
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
 from rlrestore.inference.choice import FREE, Choice
+from rlrestore.inference.regions import Regions
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
 from rlrestore.runtime import Agent, Floats, Tools
 from rlrestore.toolbox.specs import NO_ACTION
@@ -125,7 +126,9 @@ def local_chain(
         apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, applying)
         expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
         means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
-        yield image, _step(tools, agent, means, spread, expected_db, started)
+        step = _step(tools, agent, means, spread, expected_db, started)
+        names = (*tools.names, STOP_NAME)
+        yield image, replace(step, regions=Regions(names, shares.reshape(rows, columns, -1)))
         if (actions == stop).all():
             return
 
@@ -272,7 +275,9 @@ def _step(
     chosen = next((action for action in used if action != stop), stop)
     order = sorted(range(len(names)), key=lambda action: -values[action])
     others = [action for action in order if action != chosen and values[action] > FORBIDDEN_DB]
-    runners_up = tuple((names[action], float(values[action])) for action in others[:2])
+    # What a tool lacks for being chosen, so that none stands above a stop.
+    margin = agent.stop_margin_db if chosen == stop else 0
+    runners_up = tuple((names[action], float(values[action]) - margin) for action in others[:2])
     spread = tuple((names[action], float(shares[action])) for action in used)
     time_ms = 1000 * (time.perf_counter() - started)
     if not agent.values_in_db:

@@ -205,10 +205,15 @@ class Adapter:
         photo = decode_photo(io.BytesIO(content), shown(name))
         keep = kept_suffix(read_header(io.BytesIO(content), shown(name)).format, "")[1:]
         _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
-        watched = {"progress": progress, "cancel": cancel}
         asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
         done = self._restorer.restore(
-            photo, keep_steps=False, in_place=True, keep_original=False, **watched, **asked
+            photo,
+            keep_steps=False,
+            in_place=True,
+            keep_original=False,
+            progress=progress,
+            cancel=cancel,
+            **asked,
         )
         record = {
             "name": name,

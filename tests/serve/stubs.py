@@ -3,7 +3,8 @@
 import threading
 from typing import Any
 
-from rlrestore.restorer import Restoration, Restorer
+from rlrestore.inference.restoration import Restoration
+from rlrestore.restorer import Restorer
 from tests.toys import make_model
 
 
