@@ -26,6 +26,8 @@ PALETTE: tuple[Colour, ...] = (
     (200, 90, 60),
 )
 """Of the tools, by their number; they repeat where a model has more."""
+LEAST_SHARE = 0.005
+"""Of the photograph, for a tool to stand in the legend."""
 TINT = 0.55
 """How much of the colour is seen where a tool worked alone."""
 
@@ -45,9 +47,8 @@ class Regions:
     def legend(self) -> tuple[tuple[str, float, Colour], ...]:
         """Return the tools that worked, the share of the photograph that each had, and its colour."""
         means = self.shares.mean(axis=(0, 1))
-        used = sorted(
-            (index for index in range(len(self.names) - 1) if means[index]), key=lambda i: -means[i]
-        )
+        order = np.argsort(-means[:-1], kind="stable")
+        used = [int(index) for index in order if means[index] >= LEAST_SHARE]
         return tuple((self.names[index], float(means[index]), _colour(index)) for index in used)
 
     def overlay(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from rlrestore.imaging.progress import Report
 from rlrestore.inference.blending import blend, lost_detail
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
+from rlrestore.serve.maps import draw_maps, legend_json, preview
 from rlrestore.serve.options import Option
 from rlrestore.serve.words import in_words, purpose
 
@@ -81,18 +82,25 @@ class Result:
         upload: The file.
         samples: `(H, W, channels)` the restored pixels as they are written, at the file's own depth.
         record: What is told of it: size, notes, the trace, and the chain in words.
+        maps: Where each tool worked, as PNG, one for each step of local mode.
     """
 
     name: str
     upload: bytes = field(repr=False)
     samples: Integers = field(repr=False)
     record: Mapping[str, Any]
+    maps: tuple[bytes, ...] = field(default=(), repr=False)
     _kept: dict[str, Halves] = field(default_factory=dict, repr=False)
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return len(self.upload) + self.samples.nbytes + (0 if self._lost is None else self._lost.nbytes)
+        return (
+            len(self.upload)
+            + sum(map(len, self.maps))
+            + self.samples.nbytes
+            + (0 if self._lost is None else self._lost.nbytes)
+        )
 
     @property
     def _lost(self) -> Halves | None:
@@ -205,6 +213,7 @@ class Adapter:
         photo = decode_photo(io.BytesIO(content), shown(name))
         keep = kept_suffix(read_header(io.BytesIO(content), shown(name)).format, "")[1:]
         _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
+        small = preview(photo) if values["mode"] == "local" else None
         asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
         done = self._restorer.restore(
             photo,
@@ -215,6 +224,7 @@ class Adapter:
             cancel=cancel,
             **asked,
         )
+        regions = [step.regions for step in done.trace.applied if step.regions is not None]
         record = {
             "name": name,
             "width": photo.width,
@@ -224,8 +234,9 @@ class Adapter:
             "notes": list(photo.notes),
             "words": in_words(done.trace, self._restorer.runtime.tools.specs),
             "trace": done.trace.to_json(),
+            "legends": [legend_json(one) for one in regions],
         }
-        return Result(name, content, done.photo.samples(photo.depth_bits), record)
+        return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
 
 
 def _quality(values: Mapping[str, Any]) -> Quality:

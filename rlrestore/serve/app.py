@@ -208,6 +208,14 @@ def _add_api(app: FastAPI, service: Service) -> None:
         """A result that is kept, written at a strength and in a format."""
         return _file(await service.picture(name, request.query_params))
 
+    @app.get("/api/results/{name}/maps/{step}", response_class=Response)
+    async def where(name: str, step: int) -> Response:
+        """Where each tool worked in a step of local mode, from 1; JSON has the legends."""
+        maps = service.shelf.get(name).maps
+        if not 1 <= step <= len(maps):
+            raise RefusedError(404, f"expected a step of local mode, from 1 to {len(maps)}, got {step}")
+        return Response(maps[step - 1], media_type="image/png", headers={"Cache-Control": "private"})
+
     @app.delete("/api/results/{name}", status_code=204)
     async def forget(name: str) -> None:
         """Forget a result that is kept."""

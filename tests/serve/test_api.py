@@ -202,3 +202,15 @@ def test_the_tools_and_the_bounds_are_listed(toy: Live) -> None:
 def test_the_chain_in_words_when_nothing_helps(grey: bytes) -> None:
     with live(make_restorer([])) as idle:
         assert idle.keep(grey).json()["words"] == ["Unchanged: no tool was expected to gain enough."]
+
+
+def test_local_mode_has_a_map_of_every_step(toy: Live, grey: bytes) -> None:
+    answer = toy.keep(grey, mode="local").json()
+    place = f"/api/results/{answer['id']}/maps"
+
+    assert answer["legends"][0] == [{"tool": "brighten", "share": 1.0, "colour": "#d64541"}]
+    seen = pixels(toy.client.get(f"{place}/1").content)
+    assert seen.shape == (24, 32, 3)
+    assert seen[0, 0, 0] > seen[0, 0, 1]  # red over grey
+    assert toy.client.get(f"{place}/3").status_code == 404
+    assert toy.keep(grey).json()["legends"] == []

@@ -58,7 +58,21 @@ export function showWhatWasDone(photo) {
   byId("name").textContent = photo.file.name;
   byId("size").textContent = `${result.width} × ${result.height} pixels${bits}`;
   byId("words").replaceChildren(...result.words.map((text) => make("li", { textContent: text })));
+  showMaps(result);
   byId("notes").replaceChildren(...result.notes.map((text) => make("li", { textContent: `Note: ${text}` })));
+}
+
+function showMaps({ id, legends }) {
+  byId("where").hidden = legends.length === 0;
+  byId("maps").replaceChildren(...legends.map((legend, step) => {
+    const picture = make("img", { loading: "lazy", src: `/api/results/${id}/maps/${step + 1}`, alt: `Map of step ${step + 1}` });
+    const lines = legend.map(({ tool, share, colour }) => {
+      const mark = make("i");
+      mark.style.background = colour;
+      return make("span", {}, mark, `${tool} ${Math.round(100 * share)} %`);
+    });
+    return make("figure", {}, picture, make("figcaption", {}, `${step + 1}: `, ...lines));
+  }));
 }
 
 export function listItem(photo, choose) {
