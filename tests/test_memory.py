@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.networks import Folded
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
@@ -36,7 +37,7 @@ def peak_bytes():
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 torch.set_num_threads(1)
-restorer = Restorer(Toolbox(TOOLS[:2], networks=[Folded(3, 8), Folded(3, 8)]), ByShade(), "toy")
+restorer = Restorer(TorchRuntime(Toolbox(TOOLS[:2], networks=[Folded(3, 8), Folded(3, 8)]), ByShade(), "toy"))
 mode, height, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 ramp = np.linspace(0, 255, width).astype(np.uint8)
 photo = np.broadcast_to(ramp[None, :, None], (height, width, 3)).copy()

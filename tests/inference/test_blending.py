@@ -69,7 +69,7 @@ def test_without_its_original_a_restoration_is_not_blended() -> None:
 def test_whole_samples_are_kept_as_such() -> None:
     eight = Photo(to_floats(GREY))
     assert keep_original(eight).dtype == np.uint8
-    assert keep_original(Photo(eight.pixels / 3)).dtype == np.float32
+    assert keep_original(Photo(np.sqrt(eight.pixels))).dtype == np.float32
 
 
 def test_detail_is_the_texture_without_the_noise() -> None:
