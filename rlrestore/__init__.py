@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from rlrestore.imaging.io.files import Photo
     from rlrestore.imaging.metrics import psnr_db, ssim
     from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.inference.restoration import Restoration
     from rlrestore.model_folder import find_model, shipped_models
     from rlrestore.model_folder.card import ModelCard
-    from rlrestore.restorer import Restoration, Restorer, restore
+    from rlrestore.restorer import Restorer, restore
     from rlrestore.toolbox.custom import add_tool, custom_spec, register
     from rlrestore.toolbox.specs import ToolSpec
     from rlrestore.toolbox.storage import load_toolbox, save_toolbox
@@ -72,7 +73,7 @@ _HOMES = {
     "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
     "PhotoBank": "rlrestore.imaging.patches",
-    "Restoration": "rlrestore.restorer",
+    "Restoration": "rlrestore.inference.restoration",
     "Restorer": "rlrestore.restorer",
     "ToolSettings": "rlrestore.toolbox.training",
     "ToolSpec": "rlrestore.toolbox.specs",

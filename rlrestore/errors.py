@@ -19,3 +19,7 @@ class ModelError(UsageError):
 
 class DataError(UsageError):
     """A data folder in which there is nothing to work on."""
+
+
+class CancelledRestorationError(RlrestoreError):
+    """Somebody ended a restoration early."""

@@ -34,6 +34,11 @@ SMALLEST_CROP = 24
 """Pixels across, where the photograph has them; fewer show nothing."""
 
 
+Ink = tuple[int, int, int]
+Line = tuple[str, int, Ink]
+"""A line of text, the size of its font, and its colour."""
+
+
 @dataclass(frozen=True)
 class Panel:
     """One photograph of the row.
@@ -42,11 +47,13 @@ class Panel:
         pixels: `(H, W, 3)` uint8, the same size for every panel of a picture.
         title: What it is.
         caption: Lines in smaller print below the title.
+        inks: Their colours; the usual one without.
     """
 
     pixels: NDArray[np.uint8]
     title: str
     caption: tuple[str, ...] = ()
+    inks: tuple[Ink, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 180
     shown = _panel_size(width, height, column)
     first, second = compare
     crop = _choose_crop(panels[first].pixels, panels[second].pixels, column)
-    titles = [_wrapped(panel.title, panel.caption, column) for panel in panels]
+    titles = [_wrapped(panel.title, panel.caption, column, panel.inks) for panel in panels]
     text_height = max(map(_text_height, titles))
     bottom = MARGIN + text_height + 6 + shown[1] + GAP + crop.height * crop.zoom + MARGIN
     canvas = Image.new("RGB", (2 * MARGIN + len(panels) * (column + GAP) - GAP, bottom), BACKGROUND)
@@ -145,14 +152,14 @@ def draw_rows(title: str, legend: Sequence[str], rows: Sequence[Row], column: in
     return canvas
 
 
-def _text_block(lines: Sequence[tuple[str, int]], width: int) -> Image.Image:
+def _text_block(lines: Sequence[Line], width: int) -> Image.Image:
     block = Image.new("RGB", (width, _text_height(lines)), BACKGROUND)
     _draw_text(block, lines, 0, 0)
     return block
 
 
 def _row_block(row: Row, column: int, width: int) -> Image.Image:
-    heading = [(line, HEADING_SIZE) for line in wrap(row.heading, HEADING_SIZE, width)]
+    heading = [(line, HEADING_SIZE, INK) for line in wrap(row.heading, HEADING_SIZE, width)]
     texts = [_wrapped(cell.title, cell.caption, column) for cell in row.cells]
     text_top = _text_height(heading) + 4
     photo_top = text_top + max(map(_text_height, texts)) + 4
@@ -225,8 +232,8 @@ def _line_height(size: int) -> int:
     return round(size * LINE_SPACING)
 
 
-def _text_height(lines: Sequence[tuple[str, int]]) -> int:
-    return sum(_line_height(size) for _, size in lines)
+def _text_height(lines: Sequence[Line]) -> int:
+    return sum(_line_height(size) for _, size, _ in lines)
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:
@@ -255,16 +262,17 @@ def wrap(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
-def _wrapped(title: str, caption: Sequence[str], column: int) -> list[tuple[str, int]]:
-    """Break title and caption into lines that fit the column, each with its font size."""
-    texts = ((title, TITLE_SIZE), *((line, CAPTION_SIZE) for line in caption))
-    return [(line, size) for text, size in texts for line in wrap(text, size, column)]
+def _wrapped(title: str, caption: Sequence[str], column: int, inks: Sequence[Ink] = ()) -> list[Line]:
+    """Break title and caption into lines that fit the column, each with its font size and colour."""
+    colours = inks or [SOFT_INK] * len(caption)
+    texts = [(title, TITLE_SIZE, INK)]
+    texts += [(line, CAPTION_SIZE, ink) for line, ink in zip(caption, colours, strict=True)]
+    return [(line, size, ink) for text, size, ink in texts for line in wrap(text, size, column)]
 
 
-def _draw_text(canvas: Image.Image, lines: Sequence[tuple[str, int]], left: int, top: int) -> None:
+def _draw_text(canvas: Image.Image, lines: Sequence[Line], left: int, top: int) -> None:
     pen = ImageDraw.Draw(canvas)
-    for line, size in lines:
-        ink = SOFT_INK if size == CAPTION_SIZE else INK
+    for line, size, ink in lines:
         pen.text((left, top), line, fill=ink, font=_font(size))
         top += _line_height(size)
 

@@ -2,66 +2,31 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock
-from typing import Any, Self
+from threading import Event, Lock
+from typing import Self
 
 import numpy as np
 
 from rlrestore.errors import ModelError, UsageError
-from rlrestore.imaging.io.files import write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
+from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
+from rlrestore.inference.blending import Parts, check_blend
+from rlrestore.inference.blending import keep_original as copy_original
 from rlrestore.inference.chains import Chain, apply_tool_, global_chain, local_chain
+from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
+from rlrestore.inference.restoration import Restoration
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.runtime import Floats, Runtime, Tools
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
 
 CHAINS = {"global": global_chain, "local": local_chain}
-
-
-@dataclass(frozen=True)
-class Restoration:
-    """A restored photograph.
-
-    Attributes:
-        photo: The result at its full depth, with all that came with the input (transparency, colour profile,
-            EXIF).
-        trace: What was done, and why.
-        given: What makes of a `Photo` the kind of thing that the input was.
-    """
-
-    photo: Photo = field(repr=False)
-    trace: Trace
-    given: Callable[[Photo], Any] = field(default=Photo.to_image, repr=False)
-
-    @property
-    def image(self) -> Any:
-        """The result as it was handed in: an array for an array, a tensor for a tensor.
-
-        For anything else, a path among it, it is a Pillow image of 8 bits a sample.
-        """
-        return self.given(self.photo)
-
-    def save(self, path: str | os.PathLike[str], quality: int | None = None) -> tuple[str, ...]:
-        """Write the result in the format of the name's suffix, completely or not at all.
-
-        Args:
-            path: The file, as in `write_photo`.
-            quality: From 1 to 100, for JPEG, AVIF and WebP.
-
-        Returns:
-            Notes on what of the photograph the format cannot hold and was left out.
-
-        Raises:
-            ImageError: It cannot be written there.
-        """
-        return write_photo(path, self.photo, quality)
 
 
 class Restorer:
@@ -115,8 +80,15 @@ class Restorer:
         mode: str = "global",
         max_steps: int | None = None,
         keep_steps: bool = True,
-        progress: bool = False,
+        progress: bool | Report = False,
         in_place: bool = False,
+        chain: Sequence[str] = (),
+        only: Sequence[str] = (),
+        never: Sequence[str] = (),
+        strength: float = 1.0,
+        detail: float = 0.0,
+        keep_original: bool = True,
+        cancel: Event | None = None,
     ) -> Restoration:
         """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
 
@@ -137,20 +109,31 @@ class Restorer:
             keep_steps: Keep the photograph after every step in the trace, for its picture (3 bytes a pixel
                 each).
             progress: Show a bar on stderr for a step that takes longer than a second, where stderr is a
-                terminal.
+                terminal; or a function that is told a `Progress` after every tile.
             in_place: Change the pixels of a `Photo` that is handed in, to spare its copy.
+            chain: Names of tools to apply in this order, whatever the agent would choose; in global mode.
+            only: Names or kinds of tools that the agent chooses among, as `denoise-2` or `noise`.
+            never: Names or kinds of tools that it must not choose.
+            strength: How much of the change is kept, from 0 to 1, as in `Restoration.blended`.
+            detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
+            keep_original: Keep the original for `Restoration.blended`: 3 bytes a pixel, 6 at 16 bits, 12 of
+                floats. Other strengths and details than 1 and 0 keep it in any case.
+            cancel: Once another thread sets it, the restoration ends after the tile that it is at. A `Photo`
+                that is changed in place is left half done.
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
-            UsageError: Unknown mode, a limit below 1, or a reference of another size.
+            UsageError: Unknown mode or tool, no tool left, a limit below 1, a strength or a detail outside 0
+                to 1, or a reference of another size.
             ModelError: The model's weights lead to a NaN or an infinity.
+            CancelledRestorationError: `cancel` was set.
         """
         source = as_photo(photo)
         if mode not in CHAINS:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
-        limit = self.runtime.agent.max_steps if max_steps is None else max_steps
-        if limit < 1:
-            raise UsageError(f"expected max_steps of at least 1, got {limit}")
+        check_blend(strength, detail)
+        choice = make_choice(self.runtime.tools.specs, chain, only, never)
+        limit, monitor = self._limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else as_photo(reference)
         if truth is not None and truth.pixels.shape != source.pixels.shape:
             raise UsageError(
@@ -159,23 +142,53 @@ class Restorer:
             )
         # A damaged model's weights may overflow: that is found at the end.
         with self._turn, np.errstate(over="ignore", invalid="ignore"):
+            as_it_is = strength == 1 and detail == 0
+            original = None if as_it_is and not keep_original else copy_original(source)
             image = _to_change(source, copied=source is photo and not in_place)
             put_back = cover_hidden_(image, source.alpha)
             clean = None if truth is None else to_planes(truth)
             if clean is not None and source.alpha is not None:
                 clean = clean.copy(order="K")
                 cover_hidden_(clean, source.alpha)
-            chain = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, progress)
-            trace = Trace(mode, self.name, source.width, source.height, steps=())
-            trace = _follow(chain, image, clean, trace, keep_steps)
+            steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
+            left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
+            trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
+            trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
+            monitor.end()
             gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
             if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
                 raise ModelError(
                     f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
                     "use another model"
                 )
-            return Restoration(with_planes(source, image), trace, as_given(photo))
+            result = with_planes(source, image)
+            parts = None if original is None else Parts(original, result.pixels)
+            done = Restoration(result, trace, as_given(photo), parts)
+            return done if as_it_is else _measured(done.blended(strength, detail), clean)
+
+    def _limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
+        """Return how many tools to apply at most.
+
+        Raises:
+            UsageError: It is below 1, or does not go with the chain; or a chain is given in local mode.
+        """
+        if choice.chain is not None:
+            if max_steps is not None or mode != "global":
+                raise UsageError("a chain goes with neither local mode nor max_steps: leave them out")
+            return len(choice.chain)
+        limit = self.runtime.agent.max_steps if max_steps is None else max_steps
+        if limit < 1:
+            raise UsageError(f"expected max_steps of at least 1, got {limit}")
+        return limit
+
+
+def _measured(blend: Restoration, clean: Floats | None) -> Restoration:
+    """Return a blend with its PSNR and its frame in the trace, where the trace has any."""
+    image = to_planes(blend.photo)
+    psnr_db = None if clean is None else photo_psnr_db(image, clean)
+    frame = to_frame(image) if blend.trace.frames else None
+    return replace(blend, trace=replace(blend.trace, blend_psnr_db=psnr_db, blend=frame))
 
 
 def _to_change(photo: Photo, copied: bool) -> Floats:
@@ -256,6 +269,13 @@ def restore(
     max_steps: int | None = None,
     model: str | os.PathLike[str] = "default",
     device: str = "cpu",
+    chain: Sequence[str] = (),
+    only: Sequence[str] = (),
+    never: Sequence[str] = (),
+    strength: float = 1.0,
+    detail: float = 0.0,
+    progress: bool | Report = False,
+    cancel: Event | None = None,
 ) -> Restoration:
     """Restore one photograph with a shipped model or another one.
 
@@ -268,5 +288,25 @@ def restore(
         max_steps: Tools to apply at most.
         model: As in `Restorer.from_pretrained`, like `device`.
         device: Where to compute.
+        chain: As in `Restorer.restore`, like `only`, `never`, `strength` and `detail`.
+        only: Tools to choose among.
+        never: Tools not to choose.
+        strength: How much of the change is kept, from 0 to 1.
+        detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
+        progress: As in `Restorer.restore`, like `cancel`.
+        cancel: What ends it early.
     """
-    return Restorer.from_pretrained(model, device).restore(photo, reference, mode, max_steps)
+    restorer = Restorer.from_pretrained(model, device)
+    return restorer.restore(
+        photo,
+        reference,
+        mode,
+        max_steps,
+        chain=chain,
+        only=only,
+        never=never,
+        strength=strength,
+        detail=detail,
+        progress=progress,
+        cancel=cancel,
+    )

@@ -1,6 +1,6 @@
 """The chain of a photograph and the values behind it: a table, JSON, and a picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import UsageError
+from rlrestore.inference.regions import Regions
 from rlrestore.picture import Panel, draw
 
 STOP_NAME = "stop"
+BY_AGENT, BY_HAND = "agent", "hand"
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,13 @@ class TraceStep:
             where all of them did.
         expected_gain_db: Gain that the agent expected of this action, in dB; 0 for stop. In local mode the
             mean over the regions, each by its own. None of an agent whose values are not in dB (PPO).
-        runners_up: The two next best actions and their expected gains in dB; none of such an agent.
+        runners_up: The two next best actions and their expected gains in dB, beside a stop less the gain that
+            the agent stops below; none of such an agent.
         time_ms: How long valuing the windows and applying the tools took.
         psnr_db: PSNR to the reference after the step in dB, None without a reference.
         shares: Every action and its share of the regions, in (0, 1], largest first.
+        regions: Where each tool worked, in local mode.
+        chosen_by: `agent`, or `hand` if the chain was given.
     """
 
     tool: str
@@ -34,6 +39,8 @@ class TraceStep:
     time_ms: float
     psnr_db: float | None = None
     shares: tuple[tuple[str, float], ...] = ()
+    chosen_by: str = BY_AGENT
+    regions: Regions | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -57,6 +64,11 @@ class Trace:
         start_psnr_db: PSNR of the input to the reference in dB, None without a reference.
         frames: `(height, width, 3)` uint8: the input and the photograph after every tool. Empty if not kept.
         reference: The reference like a frame, None without one or if frames were not kept.
+        left_out: The tools that the agent was not allowed to choose.
+        strength: How much of the change was kept after the chain, from 0 to 1.
+        detail: How much of the detail that the chain took away was brought back, from 0 to 1.
+        blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
+        blend: The result at this strength and detail like a frame, None if it was not kept.
     """
 
     mode: str
@@ -67,6 +79,11 @@ class Trace:
     start_psnr_db: float | None = None
     frames: tuple[NDArray[np.uint8], ...] = ()
     reference: NDArray[np.uint8] | None = None
+    left_out: tuple[str, ...] = ()
+    strength: float = 1.0
+    detail: float = 0.0
+    blend_psnr_db: float | None = None
+    blend: NDArray[np.uint8] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -92,6 +109,8 @@ class Trace:
     @property
     def psnr_db(self) -> float | None:
         """PSNR of the result to the reference in dB, None without a reference."""
+        if (self.strength, self.detail) != (1, 0):
+            return self.blend_psnr_db
         return self.applied[-1].psnr_db if self.applied else self.start_psnr_db
 
     def gains_db(self) -> tuple[float | None, ...]:
@@ -129,7 +148,10 @@ class Trace:
             "width": self.width,
             "height": self.height,
             "tools": list(self.tools),
+            "left_out": list(self.left_out),
             "stopped": self.stopped,
+            "strength": self.strength,
+            "detail": self.detail,
             "expected_gain_db": _rounded(self.expected_gain_db),
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
@@ -151,14 +173,27 @@ class Trace:
         panels = [Panel(self.frames[0], "input", self._start_caption())]
         for (number, step, gain_db), frame in zip(self._numbered(), self.frames[1:], strict=False):
             panels.append(Panel(frame, f"{number}: {step.label}", self._caption(step, gain_db)))
-        if self.applied:
+        if self.blend is not None:
+            psnr = () if self.psnr_db is None else (f"PSNR {self.psnr_db:.2f} dB",)
+            panels.append(Panel(self.blend, f"result: {self.blend_text}", psnr))
+        elif self.applied:
             last = panels[-1]
             panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
         else:
             panels.append(Panel(self.frames[0], "result = input", ("stop: no tool would help",)))
+        result = len(panels) - 1
         if self.reference is not None:
             panels.append(Panel(self.reference, "reference", ()))
-        return draw(panels, compare=(0, len(self.applied)), max_width=max_width)
+        for (number, step, _), frame in zip(self._numbered(), self.frames, strict=False):
+            if step.regions is not None and step.tool != STOP_NAME:
+                panels.append(_map_panel(number, step.regions, frame))
+        return draw(panels, compare=(0, result), max_width=max_width)
+
+    @property
+    def blend_text(self) -> str:
+        """Strength and detail where they are not the usual ones, as in `strength 0.5, detail 0.3`."""
+        parts = [f"strength {self.strength:g}"] if self.strength != 1 else []
+        return ", ".join(parts + ([f"detail {self.detail:g}"] if self.detail else []))
 
     def _start_caption(self) -> tuple[str, ...]:
         size = f"{self.width} x {self.height} pixels"
@@ -169,7 +204,7 @@ class Trace:
         runners_up += [""] * (2 - len(runners_up))
         cells = [
             str(number),
-            step.label,
+            step.label + (" (by hand)" if step.chosen_by == BY_HAND else ""),
             db_text(step.expected_gain_db),
             *runners_up,
             f"{step.time_ms:.0f} ms",
@@ -181,6 +216,13 @@ class Trace:
     def _caption(self, step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
         expected = () if step.expected_gain_db is None else (f"expected {db_text(step.expected_gain_db)}",)
         return expected if gain_db is None else (*expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+
+
+def _map_panel(number: int, regions: Regions, frame: NDArray[np.uint8]) -> Panel:
+    """Return the map of a step over the photograph before it, with the legend as its caption."""
+    legend = regions.legend()
+    caption = tuple(f"{name} {share:.0%}" for name, share, _ in legend)
+    return Panel(regions.overlay(frame), f"{number}: where", caption, tuple(colour for *_, colour in legend))
 
 
 def db_text(gain_db: float | None) -> str:
@@ -196,6 +238,7 @@ def _step_json(number: int, step: TraceStep, gain_db: float | None) -> dict[str,
     return {
         "step": number,
         "tool": step.tool,
+        "chosen_by": step.chosen_by,
         "expected_gain_db": _rounded(step.expected_gain_db),
         "runners_up": [
             {"tool": name, "expected_gain_db": round(value_db, 4)} for name, value_db in step.runners_up

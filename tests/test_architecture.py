@@ -148,7 +148,7 @@ def links(sources: Mapping[str, str]) -> dict[str, set[str]]:
     for module, source in sources.items():
         tree = ast.Module(list(executed(ast.parse(source).body)), [])
         names = set(imported(tree, module))
-        parents = {name.rpartition(".")[0] for name in names}
+        parents = {name.rpartition(".")[0] for name in names if name not in sources}  # of what is no module
         found[module] = ((names | parents) & set(sources)) - {module, "rlrestore"}
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "cv2", "gymnasium", "stable_baselines3", "sb3_contrib")
+HEAVY = ("torch", "cv2", "gymnasium", "stable_baselines3", "sb3_contrib", "fastapi", "uvicorn")
 IMPORT = """
 import rlrestore, rlrestore.agent, rlrestore.evaluation, rlrestore.imaging, rlrestore.imaging.degradation
 import rlrestore.imaging.io, rlrestore.paper, rlrestore.toolbox
@@ -16,7 +16,7 @@ VERSION = "import rlrestore; rlrestore.__version__"
 HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
-commands = ("restore", "train-tools", "train-agent", "import-paper")
+commands = ("restore", "serve", "train-tools", "train-agent", "import-paper")
 for arguments in (["--help"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)

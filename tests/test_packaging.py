@@ -100,6 +100,11 @@ def test_the_marker_and_the_weights_are_in_it(root: Path, names: set[str]) -> No
     assert {"rlrestore/py.typed", "rlrestore/weights/default/card.json", *wanted} <= names
 
 
+def test_the_page_is_in_it(root: Path, names: set[str]) -> None:
+    page = {path.relative_to(root).as_posix() for path in (root / "rlrestore" / "serve" / "page").iterdir()}
+    assert {"rlrestore/serve/page/index.html", *page} <= names
+
+
 def test_installed_away_from_the_source_it_is_whole(installed: Path, tmp_path: Path) -> None:
     code = "import rlrestore, rlrestore.toolbox.specs as t; print(rlrestore.__file__, t.__file__)"
     for file in run_installed(installed, tmp_path, "-c", code).split():

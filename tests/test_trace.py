@@ -116,6 +116,7 @@ def test_the_json_holds_everything() -> None:
     assert content["steps"][0] == {
         "step": 1,
         "tool": "denoise-3",
+        "chosen_by": "agent",
         "expected_gain_db": 1.5,
         "runners_up": [
             {"tool": "deblur-1", "expected_gain_db": 1.25},

@@ -40,6 +40,14 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected names with commas between them, got {text!r}")
+    return found
+
+
 def natural(text: str) -> int:
     """Read a whole number from zero."""
     if not text.isdecimal():

@@ -20,6 +20,7 @@ from rlrestore.cli import (
     evaluate,
     import_paper,
     restore,
+    serve,
     tools,
     train_agent,
     train_joint,
@@ -28,10 +29,25 @@ from rlrestore.cli import (
 from rlrestore.cli.reporting import report
 from rlrestore.errors import RlrestoreError, UsageError
 
-COMMANDS = (restore, train_tools, train_agent, train_joint, evaluate, degrade, tools, add_tool, import_paper)
+COMMANDS = (
+    restore,
+    serve,
+    train_tools,
+    train_agent,
+    train_joint,
+    evaluate,
+    degrade,
+    tools,
+    add_tool,
+    import_paper,
+)
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+SLEEPING_THREADS = "OMP_WAIT_POLICY", "PASSIVE"
+"""Read by OpenMP when torch is loaded. Threads that wait for others would else spin on their cores, and where
+another process needs these, every part of the work waits for the thread that was put aside."""
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -76,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _have_streams()
     _print_any_name()
     _end_in_order()
+    os.environ.setdefault(*SLEEPING_THREADS)
     args = build_parser().parse_args(argv)
     try:
         code = int(args.run(args))

@@ -4,7 +4,7 @@ import glob
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, lis
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
-RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX)
+TRY_SUFFIX = "_try"
+RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Job:
         """Where the picture of the trace is written."""
         return self.output.with_name(f"{self.output.stem}{TRACE_SUFFIX}.png")
 
+    @property
+    def try_picture(self) -> Path:
+        """Where the picture of several chains is written."""
+        return self.output.with_name(f"{self.output.stem}{TRY_SUFFIX}.png")
+
     def is_done(self, traced: bool) -> bool:
         """Tell whether an earlier run has written all of it, and it is still whole."""
         return is_whole(self.output) and (
@@ -78,7 +84,10 @@ class Plan:
 
 
 def make_plan(
-    inputs: Sequence[str], out: str | None, reference: str | None = None, suffix: str = ".png"
+    inputs: Sequence[str],
+    out: str | None,
+    reference: str | None = None,
+    suffix: str | Callable[[Path], str] = ".png",
 ) -> Plan:
     """Find the images and name their results.
 
@@ -89,7 +98,7 @@ def make_plan(
         out: A file for one image and a folder otherwise; an existing folder or a trailing slash means a
             folder. Without it each result stands beside its input.
         reference: A further file that no result may overwrite.
-        suffix: Of the results that `out` does not name.
+        suffix: Of the results that `out` does not name, or what tells it of an input.
 
     Raises:
         UsageError: There is no image at all, `out` names a file though there may be several, or a result
@@ -104,11 +113,12 @@ def make_plan(
             f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
             f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
         )
-    outputs = [_output(image, out, suffix, alone) for image in found]
+    suffixes = [suffix if isinstance(suffix, str) else suffix(image.path) for image in found]
+    outputs = [_output(image, out, one, alone) for image, one in zip(found, suffixes, strict=True)]
     shared = Counter(map(_place, outputs))
     jobs: dict[Path, Job] = {}
-    for image, output in zip(found, outputs, strict=True):
-        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{suffix}")
+    for image, output, one in zip(found, outputs, suffixes, strict=True):
+        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{one}")
         job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
@@ -225,7 +235,7 @@ def names_folder(out: str) -> bool:
 def _refuse_overwriting(plan: Plan, sources: Sequence[Path]) -> None:
     identities = {_identity(path): path for path in sources}
     for job in plan.jobs:
-        for output in (job.output, job.trace_json, job.trace_picture):
+        for output in (job.output, job.trace_json, job.trace_picture, job.try_picture):
             identity = _identity(output)
             if identity is not None and identity in identities:
                 source = shown(identities[identity])

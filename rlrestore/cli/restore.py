@@ -3,47 +3,29 @@
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import percentage, positive_int
-from rlrestore.cli.reporting import describe, report, say, say_notes
+from rlrestore.cli.piping import check_piped, is_piped, restore_piped
+from rlrestore.cli.reporting import say
+from rlrestore.cli.restore_options import DESCRIPTION, EPILOG, FORMATS, add_arguments
+from rlrestore.cli.restore_report import Tally, fail, list_plan, record, skip, tell
+from rlrestore.cli.trying import check_trying, try_chains
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
     from rlrestore.cli.planning import Job, Plan
-    from rlrestore.restorer import Restoration, Restorer
-    from rlrestore.trace import Trace
+    from rlrestore.inference.restoration import Restoration
+    from rlrestore.restorer import Restorer
 
-FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
-UNCHANGED = "unchanged"
+KEEP: Literal["keep"] = "keep"
 SMALL_PIXELS = 1_000_000
 """Of an image that one core restores while you wait: such are restored side by side."""
-
-DESCRIPTION = """\
-Restore photographs that are blurred, noisy or JPEG-compressed in any mixture.
-Each result is written next to its input as NAME_restored.png unless -o or
---format say otherwise; an input is never overwritten, an earlier result is.
-"""
-EPILOG = """\
---trace shows what was done and why: a table, NAME_restored.json, and
-NAME_restored_trace.png with every step side by side. The gain that the agent
-expects is in dB of PSNR, without a reference; stopping gains 0, and is chosen
-where no tool is expected to gain enough, 0.1 dB for the shipped models.
-
-A search of a folder or pattern leaves out names ending in _restored and
-_restored_trace: the results of earlier runs. Where x.jpg and x.png would have
-the same result, they get x_jpg_restored.png and x_png_restored.png.
-
-Exit codes: 0 all done, 1 some image failed (the others are restored all the
-same), 2 wrong usage.
-"""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -55,67 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="IMG|DIR|GLOB",
-        help="images, folders with their subfolders, or quoted patterns",
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        metavar="OUT",
-        help="a file for one image, else a folder that mirrors the input's; an existing folder or a trailing "
-        "slash means a folder (default: beside the input)",
-    )
-    parser.add_argument(
-        "--trace", action="store_true", help="show what was done and why: table, JSON and picture"
-    )
-    parser.add_argument(
-        "--reference", metavar="GT", help="the undamaged image, to measure the PSNR (one image only)"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("global", "local"),
-        default="global",
-        help="one chain for the whole image, or for every region, where degradation varies (default: global)",
-    )
-    parser.add_argument(
-        "--max-steps", type=positive_int, metavar="N", help="tools to apply at most (default: the model's, 3)"
-    )
-    parser.add_argument(
-        "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
-    )
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        help="of the results that -o does not name (default: png); jpg and avif lose detail, only png, "
-        "tif and ppm keep 16 bits; what else a format cannot hold is said",
-    )
-    parser.add_argument(
-        "--quality",
-        type=percentage,
-        metavar="Q",
-        help="from 1 to 100, for jpg and avif (default: 95), and for webp, which is lossless without it",
-    )
-    parser.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="leave out images whose result is there and whole, to go on after a stop",
-    )
-    parser.add_argument(
-        "--workers",
-        type=positive_int,
-        metavar="N",
-        help="images of up to a megapixel that are restored at a time, 170 MB for each, and results that are "
-        "written meanwhile; it changes no result (default: one for each core, at least 2)",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one line of JSON per image to stdout, and nothing else there",
-    )
+    add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -124,28 +46,80 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: Something missing, unknown or contradictory on the command line.
     """
-    from rlrestore.cli.planning import make_plan
-    from rlrestore.restorer import Restorer
+    if is_piped(args):
+        check_piped(args)
+        restore_piped(_restorer(args), args, _options(args))
+        return 0
+    if args.watch:
+        from rlrestore.cli.watching import check_watched, watch
 
-    plan = make_plan(args.inputs, args.out, args.reference, f".{args.format or FORMATS[0]}")
+        check_watched(args)
+        restorer, tally = _restorer(args), Tally()
+        watch(partial(_plan, args), lambda jobs: _restore_due(restorer, jobs, args, tally))
+        say(tally.summary(tally.restored + tally.skipped + tally.failed))
+        return 1 if tally.failed else 0
+    plan = _plan(args)
     total = len(plan.jobs) + len(plan.refused)
     if args.reference is not None and total != 1:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
     _check_format(plan, args)
-    restorer = Restorer.from_pretrained(args.model, args.device)
-    tally = Tally()
+    if args.dry_run:
+        return list_plan(plan, args)
+    if args.trying:
+        check_trying(plan, args)
+        try_chains(_restorer(args), plan, args)
+        return 0
+    restorer, tally = _restorer(args), Tally()
     for source, problem in plan.refused:
-        _fail(source, problem, args, tally)
-    due = []
-    for job in plan.jobs:
-        if args.skip_existing and job.is_done(args.trace):
-            _skip(job, args, tally)
-        else:
-            due.append(job)
-    _restore_all(restorer, due, args, tally)
+        fail(source, problem, args, tally)
+    _restore_due(restorer, plan.jobs, args, tally)
     if total > 1 or tally.skipped:
         say(tally.summary(total))
     return 1 if tally.failed else 0
+
+
+def _plan(args: argparse.Namespace) -> "Plan":
+    """Find the images and name their results."""
+    from rlrestore.cli.planning import make_plan
+
+    suffix = _kept if args.format == KEEP else f".{args.format or FORMATS[0]}"
+    return make_plan(args.inputs, args.out, args.reference, suffix)
+
+
+def _restorer(args: argparse.Namespace) -> "Restorer":
+    """Read the model, and let it compute on as many cores as it may."""
+    from rlrestore.restorer import Restorer
+
+    restorer = Restorer.from_pretrained(args.model, args.device)
+    if args.threads is not None:
+        restorer.runtime.set_threads(args.threads)
+    return restorer
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `Restorer.restore` is told of the command line, beside mode and limit."""
+    overruled = {"chain": args.chain, "only": args.only, "never": args.never}
+    shares = {"strength": args.strength, "detail": args.detail, "keep_original": False}
+    return {"keep_steps": args.trace, **overruled, **shares}
+
+
+def _restore_due(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
+    """Restore images, but for those that were restored before, where these are to be left out."""
+    due = []
+    for job in jobs:
+        if args.skip_existing and job.is_done(args.trace):
+            skip(job, args, tally)
+        else:
+            due.append(job)
+    _restore_all(restorer, due, args, tally)
+
+
+def _kept(source: Path) -> str:
+    """Return the suffix of a result in the format that came in."""
+    from rlrestore.imaging.io.files import claimed_format
+    from rlrestore.imaging.io.keeping import kept_suffix
+
+    return kept_suffix(claimed_format(source), source)
 
 
 def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
@@ -157,7 +131,7 @@ def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
     from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES
 
     for output in (job.output for job in plan.jobs):
-        if args.format is not None and output.suffix.lower() != f".{args.format}":
+        if args.format not in (None, KEEP) and output.suffix.lower() != f".{args.format}":
             raise UsageError(
                 f"--format {args.format} does not go with -o {output.name}: leave one of them out"
             )
@@ -166,44 +140,6 @@ def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
                 f"--quality goes with jpg, avif and webp, but the result {output.name} is none of these: "
                 "give --format jpg, or leave the quality out"
             )
-
-
-@dataclass
-class Tally:
-    """What became of the images of one call.
-
-    Attributes:
-        expected_db: The gain that the agent expected, of each image restored; none if it is not in dB.
-        tools: How often each tool was applied; `UNCHANGED` counts images that none was.
-        restored: Images.
-        skipped: Images.
-        failed: Images.
-    """
-
-    expected_db: list[float] = field(default_factory=list)
-    tools: Counter[str] = field(default_factory=Counter)
-    restored: int = 0
-    skipped: int = 0
-    failed: int = 0
-
-    def add(self, trace: "Trace") -> None:
-        """Count an image that was restored."""
-        self.restored += 1
-        self.tools.update(trace.tools or (UNCHANGED,))
-        if trace.expected_gain_db is not None:
-            self.expected_db.append(trace.expected_gain_db)
-
-    def summary(self, total: int) -> str:
-        """Return all of it in a line."""
-        counts = [f"{self.restored} of {total} images restored"]
-        counts += [f"{self.skipped} skipped"] if self.skipped else []
-        counts += [f"{self.failed} failed"] if self.failed else []
-        parts = [", ".join(counts)]
-        if self.expected_db:
-            parts.append(f"mean expected gain {sum(self.expected_db) / len(self.expected_db):+.2f} dB")
-        if self.tools:
-            parts.append(", ".join(f"{name} {count}×" for name, count in self.tools.most_common()))
-        return "; ".join(parts)
 
 
 def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
@@ -216,15 +152,15 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
     def settle(job: "Job", done: Future["Restoration"]) -> None:
         error = done.exception()
         if isinstance(error, Exception) and not isinstance(error, UsageError):
-            _fail(job.source, error, args, tally)
+            fail(job.source, error, args, tally)
         else:
             restoration = done.result()
             tally.add(restoration.trace)
-            _tell(job, restoration, args)
+            tell(job, restoration, args)
         bar.update()
 
     largest = largest_beside(restorer) if len(jobs) > 1 else 0
-    workers = args.workers or max(2, restorer.runtime.threads)
+    workers = args.workers or args.threads or max(2, restorer.runtime.threads)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
     with bar, batch(settle, workers, restorer.runtime) as work:
@@ -254,8 +190,9 @@ def _restored(
 ) -> Callable[[], "Restoration"]:
     """Restore one image, if its result can be written; return what writes it."""
     from rlrestore.cli.outputs import prepare_output
-    from rlrestore.imaging.io.files import check_output, read_photo, shown
+    from rlrestore.imaging.io.files import check_output, claimed_format, read_photo, shown
     from rlrestore.imaging.io.holding import check_holds, fitted
+    from rlrestore.imaging.io.keeping import KEPT_AS
 
     prepare_output(job.output)
     if args.trace:
@@ -263,7 +200,9 @@ def _restored(
     photo, suffix = read_photo(job.source), job.output.suffix.lower()
     check_holds(photo, suffix, shown(job.output))
     photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
-    options = {"keep_steps": args.trace, "progress": progress, "in_place": True}
+    if args.format == KEEP and claimed_format(job.source) not in KEPT_AS:
+        photo = replace(photo, notes=(*photo.notes, f"its format cannot be written: {suffix[1:]} instead"))
+    options = {"progress": progress, "in_place": True, **_options(args)}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
     return partial(_write, job, restoration, args)
 
@@ -274,7 +213,7 @@ def _restore_and_write(restorer: "Restorer", job: "Job", args: argparse.Namespac
 
 def _write(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> "Restoration":
     """Write what belongs to an image; return its restoration."""
-    restoration.save(job.output, args.quality)
+    restoration.save(job.output, KEEP if args.format == KEEP and args.quality is None else args.quality)
     if args.trace:
         _write_trace(job, restoration, args)
     return restoration
@@ -283,66 +222,6 @@ def _write(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> 
 def _write_trace(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> None:
     from rlrestore.cli.outputs import write_file, write_picture
 
-    record = json.dumps(_record(job, restoration, args), indent=2)
-    write_file(job.trace_json, f"{record}\n".encode())
+    content = json.dumps(record(job, restoration, args), indent=2)
+    write_file(job.trace_json, f"{content}\n".encode())
     write_picture(job.trace_picture, restoration.trace.picture())
-
-
-def _record(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> dict[str, Any]:
-    files = {"input": str(job.source), "output": str(job.output)}
-    if args.trace:
-        files |= {"trace_json": str(job.trace_json), "trace_picture": str(job.trace_picture)}
-    notes = {"notes": list(restoration.photo.notes)} if restoration.photo.notes else {}
-    return {**files, **notes, "device": args.device, **restoration.trace.to_json()}
-
-
-def _tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> None:
-    """Say on stdout what was done."""
-    from tqdm import tqdm
-
-    from rlrestore.imaging.io.files import shown
-
-    say_notes(job.source, restoration.photo.notes)
-    if args.json:
-        line = json.dumps(_record(job, restoration, args))
-    else:
-        line = f"{shown(job.source)} -> {shown(job.output)}: {_summary(restoration)}"
-        if args.trace:
-            line += (
-                f"\n{restoration.trace.table()}\ntrace: {shown(job.trace_json)}, {shown(job.trace_picture)}"
-            )
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
-
-
-def _summary(restoration: "Restoration") -> str:
-    trace = restoration.trace
-    if not trace.tools:
-        done = "unchanged, no tool would help"
-    else:
-        chain = " > ".join(step.label for step in trace.applied)
-        expected_db = trace.expected_gain_db
-        expected = "" if expected_db is None else f" (expected {expected_db:+.2f} dB)"
-        done = f"{chain}{expected}"
-    if trace.start_psnr_db is None or trace.psnr_db is None:
-        return done
-    gain_db = trace.psnr_db - trace.start_psnr_db
-    return f"{done}, PSNR {trace.start_psnr_db:.2f} to {trace.psnr_db:.2f} dB ({gain_db:+.2f})"
-
-
-def _skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
-    """Pass over an image whose result is there."""
-    tally.skipped += 1
-    if args.json:
-        print(json.dumps({"input": str(job.source), "output": str(job.output), "skipped": True}))
-
-
-def _fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
-    """Report an image that could not be restored."""
-    from tqdm import tqdm
-
-    tally.failed += 1
-    report(error, args.debug, about=source)
-    if args.json:
-        tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
-        sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrestore.imaging.progress import progress_bar
+from rlrestore.imaging.progress import Follow
 
 ALIGN = 4
 """Tiles begin at multiples of it, for networks that fold squares of 2×2 or 4×4 pixels."""
@@ -79,7 +79,7 @@ def _spans(length: int, tile: int, step: int, margin: int) -> Iterator[tuple[sli
 
 
 def read_tiles(
-    image: Floats, tile: int, overlap: int, align: int = ALIGN, title: str | None = None
+    image: Floats, tile: int, overlap: int, align: int = ALIGN, follow: Follow = iter
 ) -> Iterator[tuple[Tile, Floats]]:
     """Yield every tile with its surroundings as they were, whatever is written into the image meanwhile.
 
@@ -91,7 +91,7 @@ def read_tiles(
         tile: As in `tiles`, like `overlap` and `align`.
         overlap: What is read beyond a tile on each side, in pixels.
         align: What is folded, in pixels.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
 
     Yields:
         The tile, and `(B, C, h, w)` what `tile.read` names.
@@ -109,7 +109,7 @@ def read_tiles(
     plan = sorted(tiles(height, width, tile, overlap, align), key=lambda one: turned(one.kept)[0].start)
     upright = image if down else image.swapaxes(-2, -1)  # a view whose rows the bands follow
     band, held = upright[..., :0, :], slice(0, 0)
-    for one in progress_bar(plan, title, "tile"):
+    for one in follow(plan):
         wanted, part = turned(one.read)
         if wanted != held:
             fresh = upright[..., wanted, :].copy(order="K")
@@ -126,7 +126,7 @@ def apply_tiled_(
     tile: int,
     overlap: int,
     align: int = ALIGN,
-    title: str | None = None,
+    follow: Follow = iter,
 ) -> Floats:
     """Apply a function to an image tile by tile, in place, with the result it has on the whole image.
 
@@ -141,7 +141,7 @@ def apply_tiled_(
         tile: As in `tiles`, like `overlap` and `align`.
         overlap: Receptive field radius of the function, in pixels.
         align: What the function folds, in pixels.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
 
     Returns:
         The image.
@@ -149,7 +149,7 @@ def apply_tiled_(
     Raises:
         ValueError: The tile has no middle beside the overlap, or the function changed the shape.
     """
-    for one, part in read_tiles(image, tile, overlap, align, title):
+    for one, part in read_tiles(image, tile, overlap, align, follow):
         result = function(part)
         if result.shape != part.shape:
             raise ValueError(

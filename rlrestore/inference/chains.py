@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.progress import Follow, Monitor
 from rlrestore.imaging.tiling import apply_tiled_, read_tiles
+from rlrestore.inference.choice import FREE, Choice
+from rlrestore.inference.regions import Regions
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
 from rlrestore.runtime import Agent, Floats, Tools
 from rlrestore.toolbox.specs import NO_ACTION
-from rlrestore.trace import STOP_NAME, TraceStep
+from rlrestore.trace import BY_HAND, STOP_NAME, TraceStep
 
 GLOBAL_STRIDE = 48
 """Pixels between windows whose values are averaged."""
@@ -26,14 +30,27 @@ SHARING_DB = 0.2
 """How far behind the best a tool counts e times less, in dB."""
 TILE = 512
 """Side in pixels of the tiles that a tool works on; bounds the memory."""
+FORBIDDEN_DB = -1e4
+"""The value of a tool that the agent must not choose."""
 LOCAL_TILE = 256
 """The same in local mode: smaller, for a tool runs on every tile in which any window chose it."""
+
+VALUING_SHARE = 0.2
+"""About how much of a step's time the agent takes."""
+SILENT = Monitor()
 
 Chain = Iterator[tuple[Floats, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
 
 
-def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
+def global_chain(
+    tools: Tools,
+    agent: Agent,
+    image: Floats,
+    max_steps: int,
+    monitor: Monitor = SILENT,
+    choice: Choice = FREE,
+) -> Chain:
     """Apply one tool at a time to the whole photograph.
 
     Every window is valued by itself; the mean value over the windows decides.
@@ -43,7 +60,8 @@ def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, prog
         agent: The agent that chooses.
         image: `(1, 3, H, W)` RGB in [0, 1]; it is changed.
         max_steps: Tools to apply at most.
-        progress: Show bars on stderr for what takes long.
+        monitor: Follows how far it is.
+        choice: What was decided in the agent's place; a chain is of `max_steps` tools.
 
     Source: paper, section 4.4 (there the patches vote).
     """
@@ -53,19 +71,31 @@ def global_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, prog
     grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
     windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
-        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
+        started = time.perf_counter()
+        monitor.begin(number, max_steps)
+        valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
+        applying = monitor.part("tile", VALUING_SHARE, 1)
         last_actions = np.full(len(grid), action, np.int64)
-        values = windowed.values(image, last_actions, title).mean(axis=0, dtype=np.float64)
-        action = best_action(values, agent.stop_margin_db)
+        values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
+        values[list(choice.left_out)] = FORBIDDEN_DB
+        by_hand = choice.action(number)
+        action = best_action(values, agent.stop_margin_db) if by_hand is None else by_hand
         if action != stop:
-            apply_tool_(tools, action, image, title)
+            apply_tool_(tools, action, image, applying)
         step = _step(tools, agent, values, np.eye(stop + 1)[action], float(values[action]), started)
-        yield image, step
+        yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
             return
 
 
-def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progress: bool = False) -> Chain:
+def local_chain(
+    tools: Tools,
+    agent: Agent,
+    image: Floats,
+    max_steps: int,
+    monitor: Monitor = SILENT,
+    choice: Choice = FREE,
+) -> Chain:
     """Let every region follow its own chain, and blend the regions.
 
     The values of neighbouring windows are smoothed before each chooses, so that neighbours seldom differ
@@ -85,15 +115,21 @@ def local_chain(tools: Tools, agent: Agent, image: Floats, max_steps: int, progr
     windowed, stop = WindowedAgent(agent, grid), len(tools.names)
     actions = np.full(len(grid), NO_ACTION, np.int64)
     for number in range(1, max_steps + 1):
-        started, title = time.perf_counter(), f"step {number} of {max_steps}" if progress else None
+        started = time.perf_counter()
+        monitor.begin(number, max_steps)
+        valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
+        applying = monitor.part("tile", VALUING_SHARE, 1)
         active = actions != stop
-        values = smooth(windowed.values(image, actions, title), active, rows, columns)
+        values = smooth(windowed.values(image, actions, valuing), active, rows, columns)
+        values[:, list(choice.left_out)] = FORBIDDEN_DB
         shares = share_out(values, active, agent.stop_margin_db)
         actions = shares.argmax(axis=1)
-        apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, title)
+        apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, applying)
         expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
         means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
-        yield image, _step(tools, agent, means, spread, expected_db, started)
+        step = _step(tools, agent, means, spread, expected_db, started)
+        names = (*tools.names, STOP_NAME)
+        yield image, replace(step, regions=Regions(names, shares.reshape(rows, columns, -1)))
         if (actions == stop).all():
             return
 
@@ -137,20 +173,22 @@ def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) 
     return shares
 
 
-def apply_tool_(tools: Tools, action: int, image: Floats, title: str | None = None) -> Floats:
+def apply_tool_(tools: Tools, action: int, image: Floats, follow: Follow = iter) -> Floats:
     """Apply one tool to `(1, 3, H, W)` of any size in bounded memory, as if it had been applied in one go.
 
     Args:
         tools: The tools.
         action: The tool.
         image: `(1, 3, H, W)`; it is changed, and returned.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
     """
-    return apply_tiled_(lambda part: tools.apply(action, part), image, TILE, tools.radii[action], title=title)
+    return apply_tiled_(
+        lambda part: tools.apply(action, part), image, TILE, tools.radii[action], follow=follow
+    )
 
 
 def apply_locally_(
-    tools: Tools, shares: Floats, image: Floats, down: Floats, across: Floats, title: str | None = None
+    tools: Tools, shares: Floats, image: Floats, down: Floats, across: Floats, follow: Follow = iter
 ) -> Floats:
     """Apply to each region its own tools, and blend: the image plus every tool's weighted correction.
 
@@ -162,10 +200,10 @@ def apply_locally_(
         image: `(1, 3, H, W)`; it is changed, and returned.
         down: `(H, rows)` blending weights.
         across: `(W, columns)` blending weights.
-        title: Name of a progress bar; None for no bar.
+        follow: Passes the tiles on, and follows how many are done.
     """
     used = [action for action in range(len(tools.names)) if shares[..., action].any()]
-    for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), title=title):
+    for tile, part in read_tiles(image, LOCAL_TILE, max(tools.radii), follow=follow):
         _, rows, columns = tile.kept
         above, beside = down[rows], across[columns]
         near = np.ix_(above.any(axis=0), beside.any(axis=0))  # the windows that reach into the tile
@@ -242,7 +280,10 @@ def _step(
     used = sorted((action for action in range(len(names)) if shares[action]), key=lambda one: -shares[one])
     chosen = next((action for action in used if action != stop), stop)
     order = sorted(range(len(names)), key=lambda action: -values[action])
-    runners_up = tuple((names[action], float(values[action])) for action in order if action != chosen)[:2]
+    others = [action for action in order if action != chosen and values[action] > FORBIDDEN_DB]
+    # What a tool lacks for being chosen, so that none stands above a stop.
+    margin = agent.stop_margin_db if chosen == stop else 0
+    runners_up = tuple((names[action], float(values[action]) - margin) for action in others[:2])
     spread = tuple((names[action], float(shares[action])) for action in used)
     time_ms = 1000 * (time.perf_counter() - started)
     if not agent.values_in_db:

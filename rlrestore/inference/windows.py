@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from rlrestore.imaging.progress import progress_bar
+from rlrestore.imaging.progress import Follow
 from rlrestore.imaging.tiling import windows
 from rlrestore.runtime import Actions, Agent, Floats
 
@@ -79,13 +79,13 @@ class WindowedAgent:
         self._starts = range(0, len(grid), BATCH)
         self._memory = agent.empty_memory(len(grid))
 
-    def values(self, image: Floats, last_actions: Actions, title: str | None = None) -> Floats:
+    def values(self, image: Floats, last_actions: Actions, follow: Follow = iter) -> Floats:
         """Value every action in every window of the photograph as it is now.
 
         Args:
             image: `(1, 3, H, W)`, not clipped; the agent's windows are clipped, as in its training.
             last_actions: `(windows,)`, `NO_ACTION` before the first action.
-            title: Name of a progress bar; None for no bar.
+            follow: Passes the batches on, and follows how many are done.
 
         Returns:
             `(windows, tools + 1)`: the gain that the agent expects of each action, in dB.
@@ -94,7 +94,7 @@ class WindowedAgent:
         values = np.empty((len(self._grid), self._agent.actions), np.float32)
         # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
         # fitting in, and the memory would grow with the photograph.
-        for start in progress_bar(self._starts, title, "batch of windows"):
+        for start in follow(self._starts):
             part = slice(start, min(start + BATCH, len(self._grid)))
             patches = self._grid.patches(image, part.start, part.stop)
             np.clip(patches, 0, 1, out=patches)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.model_folder.card import ModelCard
+from rlrestore.toolbox.specs import ToolSpec
 
 Floats = NDArray[np.float32]
 Actions = NDArray[np.int64]
@@ -22,10 +23,12 @@ class Tools(Protocol):
 
     Attributes:
         names: Of the tools, in the order of their actions; action N is stop.
+        specs: What each tool is for.
         radii: The receptive field of each tool, in pixels to each side.
     """
 
     names: tuple[str, ...]
+    specs: tuple[ToolSpec, ...]
     radii: tuple[int, ...]
 
     def apply(self, index: int, images: Floats) -> Floats:

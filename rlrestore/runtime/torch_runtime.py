@@ -23,7 +23,7 @@ class TorchTools:
 
     def __init__(self, toolbox: Toolbox) -> None:
         """Run the tools where the toolbox is."""
-        self.names = toolbox.names
+        self.names, self.specs = toolbox.names, tuple(toolbox.specs)
         self.radii = tuple(map(toolbox.radius, range(toolbox.stop)))
         self._toolbox, self._device = toolbox, toolbox.device
 

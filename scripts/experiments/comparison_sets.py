@@ -15,7 +15,6 @@ from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import MIXTURES, Mixture
 from rlrestore.imaging.io.samples import LUMA_WEIGHTS
-from rlrestore.imaging.patches import PATCH
 
 TEXTURE = 0.02
 """Smallest standard deviation of the luma, white being 1, of a clean patch with texture."""

@@ -3,7 +3,7 @@
 import io
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -12,6 +12,7 @@ from rlrestore.errors import ImageError
 from rlrestore.imaging.io import boxes, ifd, raw
 from rlrestore.imaging.io.cut_jpeg import read_cut_jpeg
 from rlrestore.imaging.io.deep import deep_samples
+from rlrestore.imaging.io.keeping import jpeg_coding
 from rlrestore.imaging.io.metadata import TRANSPOSING, Metadata, directory_resolution, exif_of_tiff
 from rlrestore.imaging.io.opening import (
     FIRST_PICTURE_FORMATS,
@@ -63,7 +64,8 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
             raise ValueError("no pixels")
         samples = samples if turned else _oriented(samples, turn)
         mode = "" if opened.image is None else opened.image.mode
-        return _photo(samples, _turned(metadata, turn), mode, notes)
+        coding = jpeg_coding(opened.image)
+        return replace(_photo(samples, _turned(metadata, turn), mode, notes), jpeg=coding)
     except ImageError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they trip over
@@ -129,8 +131,20 @@ def check_whole(stream: BinaryIO, name: str) -> None:
         opened.close()
 
 
-def header_pixels(stream: BinaryIO, name: str) -> int:
-    """Return how many pixels the header of an image file claims.
+class Header(NamedTuple):
+    """What the header of an image file claims.
+
+    Attributes:
+        format: As Pillow calls it, such as `JPEG`.
+        pixels: Width times height.
+    """
+
+    format: str
+    pixels: int
+
+
+def read_header(stream: BinaryIO, name: str) -> Header:
+    """Read what an image file claims to be.
 
     Args:
         stream: The open file, at its start.
@@ -139,11 +153,11 @@ def header_pixels(stream: BinaryIO, name: str) -> int:
     Raises:
         ImageError: There is no header that can be read.
     """
-    if raw.is_raw(stream):  # which is known once it is developed
-        return MAX_MEGAPIXELS * 10**6 if raw.can_develop() else 0
+    if raw.is_raw(stream):  # whose size is known once it is developed
+        return Header("RAW", MAX_MEGAPIXELS * 10**6 if raw.can_develop() else 0)
     opened = open_photo(stream, name)
     opened.close()
-    return opened.width * opened.height
+    return Header(opened.kind, opened.width * opened.height)
 
 
 def from_image(image: Image.Image) -> Photo:

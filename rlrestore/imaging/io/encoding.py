@@ -3,7 +3,8 @@
 import io
 import struct
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -18,9 +19,12 @@ from rlrestore.imaging.io.tiff import encode_tiff
 
 DEFAULT_QUALITY = 95
 """Quality of a JPEG or AVIF that is written; the other formats are written without loss."""
+KEEP: Literal["keep"] = "keep"
+Quality = int | Literal["keep"] | None
+"""From 1 to 100; `keep` writes a JPEG that came as one with its own tables, anything else as None does."""
 
 
-def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = None) -> bytes:
+def encode_photo(photo: Photo, suffix: str, name: str, quality: Quality = None) -> bytes:
     """Encode a photo in the format of a file name's suffix, without what the format cannot hold.
 
     Args:
@@ -28,16 +32,17 @@ def encode_photo(photo: Photo, suffix: str, name: str, quality: int | None = Non
         suffix: A key of `ENCODERS`.
         name: How to call the file in an error message.
         quality: From 1 to 100, for JPEG, AVIF, and WebP, which is lossless without it; PNG, TIFF, BMP and PPM
-            always are.
+            always are. `keep` writes a JPEG that came as one at its quality and subsampling.
 
     Raises:
         ImageError: The format cannot hold the photo's transparency or size.
         UsageError: A quality that there is none of, or for a format without one.
     """
     check_holds(photo, suffix, name)
-    if quality is not None and not (suffix in LOSSY_SUFFIXES and 1 <= quality <= 100):
+    if quality not in (None, KEEP) and not (suffix in LOSSY_SUFFIXES and 1 <= quality <= 100):
         raise UsageError(f"expected a quality from 1 to 100, for jpg, avif or webp, got {quality} for {name}")
-    kept, _ = fitted(photo, suffix)
+    kept, _ = fitted(photo if quality == KEEP else replace(photo, jpeg=None), suffix)
+    quality = None if quality == KEEP else quality
     try:
         return ENCODERS[suffix](kept, quality)
     except (OSError, ValueError, TypeError, OverflowError, struct.error) as error:
@@ -67,14 +72,20 @@ def _jpeg(photo: Photo, quality: int | None) -> bytes:
     return _saved(
         photo.to_image(),
         "JPEG",
-        quality=quality or DEFAULT_QUALITY,
-        subsampling=0,
+        **_coarseness(photo, quality),
         icc_profile=photo.icc_profile,
         exif=_prefixed_exif(photo),
         xmp=photo.xmp,
         dpi=photo.dpi,
         extra=b"".join((*_photoshop_segments(photo.photoshop), *(_segment(0xFE, text) for text in comments))),
     )
+
+
+def _coarseness(photo: Photo, quality: int | None) -> dict[str, Any]:
+    if photo.jpeg is None:
+        return {"quality": quality or DEFAULT_QUALITY, "subsampling": 0}
+    tables = photo.jpeg.tables[:1] if photo.greyscale else photo.jpeg.tables
+    return {"qtables": [list(table) for table in tables], "subsampling": photo.jpeg.subsampling}
 
 
 def _photoshop_segments(block: bytes | None) -> list[bytes]:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.io.decoding import check_whole, decode_photo, header_pixels
-from rlrestore.imaging.io.encoding import ENCODERS, encode_photo
+from rlrestore.imaging.io.decoding import check_whole, decode_photo, read_header
+from rlrestore.imaging.io.encoding import ENCODERS, Quality, encode_photo
 from rlrestore.imaging.io.holding import fitted
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.raw import RAW_SUFFIXES, can_develop
@@ -89,9 +89,18 @@ def claimed_pixels(path: PathLike) -> int:
     """Return how many pixels the header of an image file claims; 0 if there is none that can be read."""
     try:
         with _opened(path) as stream:
-            return header_pixels(stream, shown(path))
+            return read_header(stream, shown(path)).pixels
     except ImageError:
         return 0
+
+
+def claimed_format(path: PathLike) -> str:
+    """Return what format an image file's header claims, as Pillow calls it; empty if none can be read."""
+    try:
+        with _opened(path) as stream:
+            return read_header(stream, shown(path)).format
+    except ImageError:
+        return ""
 
 
 def is_whole(path: PathLike) -> bool:
@@ -176,7 +185,7 @@ def check_output(path: PathLike) -> None:
         raise ImageError(f"expected a name for a file, but {name} is a device or pipe; choose another output")
 
 
-def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> tuple[str, ...]:
+def write_photo(path: PathLike, photo: Photo, quality: Quality = None) -> tuple[str, ...]:
     """Write a photo in the format of the name's suffix, completely or not at all.
 
     The file is written under a temporary name in the same folder and renamed, so a reader never sees half of
@@ -186,7 +195,8 @@ def write_photo(path: PathLike, photo: Photo, quality: int | None = None) -> tup
         path: The file to write: .png, .jpg, .webp, .avif, .tif, .bmp or .ppm; `docs/formats.md` says what
             each can hold.
         photo: What to write.
-        quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it).
+        quality: From 1 to 100, for JPEG (95 without it), AVIF (95) and WebP (lossless without it); or
+            `keep`, as in `encode_photo`.
 
     Returns:
         Notes on what of the photo the format cannot hold and was left out.

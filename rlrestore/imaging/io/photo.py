@@ -11,6 +11,19 @@ from rlrestore.imaging.io.colour import Colours
 from rlrestore.imaging.io.samples import BAND_ROWS, Floats, Integers, luma, sample_type, to_integers
 
 
+@dataclass(frozen=True)
+class JpegCoding:
+    """How coarsely a JPEG was written.
+
+    Attributes:
+        tables: One or two quantization tables of 64 steps, of the brightness and of the colours.
+        subsampling: Of the colours, as Pillow counts: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0.
+    """
+
+    tables: tuple[tuple[int, ...], ...]
+    subsampling: int
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photograph with what its file said about it.
@@ -30,6 +43,7 @@ class Photo:
         photoshop: Block of Photoshop's image resources, IPTC among them.
         texts: Keyword and text of every comment; that of a file without keywords is `Comment`.
         colours: What the file said of its colours beside or instead of a profile, None without a word.
+        jpeg: How coarsely it was written, where it was a JPEG.
         notes: What could not be kept as it was, for the user to read ("CMYK converted to RGB").
     """
 
@@ -44,6 +58,7 @@ class Photo:
     photoshop: bytes | None = None
     texts: tuple[tuple[str, str], ...] = ()
     colours: Colours | None = None
+    jpeg: JpegCoding | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,0 +1,101 @@
+"""`rlrestore restore - -o -`: a picture from stdin, a picture to stdout, and all else to stderr."""
+
+import argparse
+import io
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlrestore.cli.reporting import say, say_notes
+from rlrestore.cli.restore_report import summary
+from rlrestore.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from rlrestore.imaging.io.photo import Photo
+    from rlrestore.restorer import Restorer
+
+PIPE = "-"
+REFUSED = ("json", "trace", "watch", "trying", "dry_run", "skip_existing")
+
+
+def is_piped(args: argparse.Namespace) -> bool:
+    """Return whether the picture comes from stdin or goes to stdout."""
+    return PIPE in args.inputs or args.out == PIPE
+
+
+def check_piped(args: argparse.Namespace) -> None:
+    """Make sure that what was asked for goes with a pipe.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if len(args.inputs) != 1:
+        raise UsageError(
+            f"{PIPE} goes with one image, got {len(args.inputs)} inputs: restore them one by one"
+        )
+    if args.out is None:
+        raise UsageError(
+            f"expected where to write the image from stdin: add -o {PIPE}, or -o and a file's name"
+        )
+    for name in REFUSED:
+        if getattr(args, name):
+            option = "--try" if name == "trying" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} does not go with {PIPE}, which leaves no name and no stdout for it")
+    stream = sys.stdout if args.out == PIPE else None
+    if stream is not None and stream.isatty():
+        raise UsageError(f"-o {PIPE} writes a picture to stdout, which is a terminal: add > FILE, or -o FILE")
+
+
+def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[str, object]) -> None:
+    """Restore the one image.
+
+    Args:
+        restorer: The model.
+        args: The command line.
+        options: Of `Restorer.restore`.
+
+    Raises:
+        RlrestoreError: It cannot be read, restored or written.
+    """
+    from rlrestore.imaging.io.encoding import KEEP, encode_photo
+    from rlrestore.imaging.io.files import shown, write_photo
+    from rlrestore.imaging.io.holding import check_holds, fitted
+    from rlrestore.imaging.io.keeping import kept_suffix
+
+    (source,) = args.inputs
+    photo, image_format = _read(source)
+    suffix = f".{args.format or 'png'}" if args.format != KEEP else kept_suffix(image_format, "")
+    if args.out != PIPE:
+        suffix = Path(args.out).suffix.lower()
+    quality = KEEP if args.format == KEEP and args.quality is None else args.quality
+    if args.out == PIPE:
+        check_holds(photo, suffix, shown(PIPE))
+        photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
+    done = restorer.restore(photo, args.reference, args.mode, args.max_steps, in_place=True, **options)  # type: ignore[arg-type]  # of its own
+    if args.out == PIPE:
+        content = encode_photo(done.photo, suffix, shown(PIPE), quality)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        write_photo(args.out, done.photo, quality)
+    say_notes(Path(source), photo.notes)
+    say(f"{shown(source)} -> {shown(args.out)}: {summary(done)}")
+
+
+def _read(source: str) -> tuple["Photo", str]:
+    """Return the image, and what format it came in."""
+    from rlrestore.imaging.io.decoding import decode_photo, read_header
+    from rlrestore.imaging.io.files import claimed_format, read_photo, shown
+
+    if source != PIPE:
+        return read_photo(source), claimed_format(source)
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise ImageError("expected an image on stdin, got nothing")
+    photo = decode_photo(io.BytesIO(content), shown(PIPE))
+    image_format = ""
+    with suppress(ImageError):
+        image_format = read_header(io.BytesIO(content), shown(PIPE)).format
+    return photo, image_format

@@ -1,0 +1,136 @@
+"""What `rlrestore restore` tells of each image and of all of them."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlrestore.cli.reporting import describe, report, say_notes
+
+if TYPE_CHECKING:
+    from rlrestore.cli.planning import Job, Plan
+    from rlrestore.inference.restoration import Restoration
+    from rlrestore.trace import Trace
+
+UNCHANGED = "unchanged"
+
+
+@dataclass
+class Tally:
+    """What became of the images of one call.
+
+    Attributes:
+        expected_db: The gain that the agent expected, of each image restored; none if it is not in dB.
+        tools: How often each tool was applied; `UNCHANGED` counts images that none was.
+        restored: Images.
+        skipped: Images.
+        failed: Images.
+    """
+
+    expected_db: list[float] = field(default_factory=list)
+    tools: Counter[str] = field(default_factory=Counter)
+    restored: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    def add(self, trace: "Trace") -> None:
+        """Count an image that was restored."""
+        self.restored += 1
+        self.tools.update(trace.tools or (UNCHANGED,))
+        if trace.expected_gain_db is not None:
+            self.expected_db.append(trace.expected_gain_db)
+
+    def summary(self, total: int) -> str:
+        """Return all of it in a line."""
+        counts = [f"{self.restored} of {total} images restored"]
+        counts += [f"{self.skipped} skipped"] if self.skipped else []
+        counts += [f"{self.failed} failed"] if self.failed else []
+        parts = [", ".join(counts)]
+        if self.expected_db:
+            parts.append(f"mean expected gain {sum(self.expected_db) / len(self.expected_db):+.2f} dB")
+        if self.tools:
+            parts.append(", ".join(f"{name} {count}×" for name, count in self.tools.most_common()))
+        return "; ".join(parts)
+
+
+def record(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> dict[str, Any]:
+    """Return what JSON says of an image."""
+    files = {"input": str(job.source), "output": str(job.output)}
+    if args.trace:
+        files |= {"trace_json": str(job.trace_json), "trace_picture": str(job.trace_picture)}
+    notes = {"notes": list(restoration.photo.notes)} if restoration.photo.notes else {}
+    return {**files, **notes, "device": args.device, **restoration.trace.to_json()}
+
+
+def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> None:
+    """Say on stdout what was done."""
+    from tqdm import tqdm
+
+    from rlrestore.imaging.io.files import shown
+
+    say_notes(job.source, restoration.photo.notes)
+    if args.json:
+        line = json.dumps(record(job, restoration, args))
+    else:
+        line = f"{shown(job.source)} -> {shown(job.output)}: {summary(restoration)}"
+        if args.trace:
+            line += (
+                f"\n{restoration.trace.table()}\ntrace: {shown(job.trace_json)}, {shown(job.trace_picture)}"
+            )
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def summary(restoration: "Restoration") -> str:
+    """Return what was done to an image, and what came of it."""
+    trace = restoration.trace
+    if not trace.tools:
+        done = "unchanged, no tool would help"
+    else:
+        chain = " > ".join(step.label for step in trace.applied)
+        expected_db = trace.expected_gain_db
+        expected = "" if expected_db is None else f" (expected {expected_db:+.2f} dB)"
+        done = f"{chain}{expected}"
+        done += f", {trace.blend_text}" if trace.blend_text else ""
+    if trace.start_psnr_db is None or trace.psnr_db is None:
+        return done
+    gain_db = trace.psnr_db - trace.start_psnr_db
+    return f"{done}, PSNR {trace.start_psnr_db:.2f} to {trace.psnr_db:.2f} dB ({gain_db:+.2f})"
+
+
+def skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
+    """Pass over an image whose result is there."""
+    tally.skipped += 1
+    if args.json:
+        print(json.dumps({"input": str(job.source), "output": str(job.output), "skipped": True}))
+
+
+def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
+    """Report an image that could not be restored."""
+    from tqdm import tqdm
+
+    tally.failed += 1
+    report(error, args.debug, about=source)
+    if args.json:
+        tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def list_plan(plan: "Plan", args: argparse.Namespace) -> int:
+    """Say what would be done; return 1 if some image would be refused."""
+    from rlrestore.imaging.io.files import shown
+
+    tally = Tally()
+    for source, problem in plan.refused:
+        fail(source, problem, args, tally)
+    for job in plan.jobs:
+        if args.skip_existing and job.is_done(args.trace):
+            skip(job, args, tally)
+        elif args.json:
+            print(json.dumps({"input": str(job.source), "output": str(job.output), "dry_run": True}))
+        else:
+            print(f"{shown(job.source)} -> {shown(job.output)}")
+    return 1 if tally.failed else 0

@@ -1,0 +1,271 @@
+"""The one place where the server meets the `Restorer`: what it can do, and what becomes of one photograph."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlrestore.errors import UsageError
+from rlrestore.imaging.io.decoding import decode_photo, read_header
+from rlrestore.imaging.io.encoding import KEEP, LOSSY_SUFFIXES, Quality, encode_photo
+from rlrestore.imaging.io.files import shown
+from rlrestore.imaging.io.holding import FORMATS as HELD
+from rlrestore.imaging.io.keeping import kept_suffix
+from rlrestore.imaging.io.photo import Photo
+from rlrestore.imaging.io.samples import Integers, to_floats
+from rlrestore.imaging.progress import Report
+from rlrestore.inference.blending import blend, lost_detail
+from rlrestore.restorer import Restorer
+from rlrestore.serve.bounds import Bounds, RefusedError
+from rlrestore.serve.maps import draw_maps, legend_json, preview
+from rlrestore.serve.options import Option
+from rlrestore.serve.words import in_words, purpose
+
+Halves = NDArray[np.float16]
+FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg": "image/jpeg"} | {
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "ppm": "image/x-portable-pixmap",
+}
+"""What a result can be written as, and its media type."""
+RESTORING = (
+    Option(
+        "mode",
+        "global plays one chain for the whole photograph, local for every region its own.",
+        "choice",
+        "global",
+        choices=("global", "local"),
+    ),
+    Option(
+        "max_steps", "Tools to apply at most; the model's own limit without it.", "integer", low=1, high=100
+    ),
+    Option("chain", "Play these tools in this order, whatever the agent would choose.", "names"),
+    Option("only", "Choose among these tools or kinds of tools alone.", "names"),
+    Option("never", "Leave out these tools or kinds of tools.", "names"),
+)
+"""What `Restorer.restore` takes."""
+WRITING = (
+    Option(
+        "strength", "How much of the change is kept: 0 is the photograph as it came.", "number", 1.0, 0, 1
+    ),
+    Option("detail", "How much of the fine detail that was taken away comes back.", "number", 0.0, 0, 1),
+    Option(
+        "format",
+        "What is written; keep is the format that came in, PNG where it cannot be written.",
+        "choice",
+        "png",
+        choices=(KEEP, *FORMATS),
+    ),
+    Option("quality", "For jpg, avif and webp; webp is lossless without it.", "integer", low=1, high=100),
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file for the client."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A restored photograph, small enough to be kept: the file as it came, and what became of its pixels.
+
+    Attributes:
+        name: What the file was called.
+        upload: The file.
+        samples: `(H, W, channels)` the restored pixels as they are written, at the file's own depth.
+        record: What is told of it: size, notes, the trace, and the chain in words.
+        maps: Where each tool worked, as PNG, one for each step of local mode.
+    """
+
+    name: str
+    upload: bytes = field(repr=False)
+    samples: Integers = field(repr=False)
+    record: Mapping[str, Any]
+    maps: tuple[bytes, ...] = field(default=(), repr=False)
+    _kept: dict[str, Halves] = field(default_factory=dict, repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return (
+            len(self.upload)
+            + sum(map(len, self.maps))
+            + self.samples.nbytes
+            + (0 if self._lost is None else self._lost.nbytes)
+        )
+
+    @property
+    def _lost(self) -> Halves | None:
+        """The detail that the chain took away, once it was asked for."""
+        return self._kept.get("lost")
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Make sure that it can be written as asked.
+
+        Raises:
+            UsageError: The format has no quality, or cannot hold its transparency.
+        """
+        _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+
+    def write(self, values: Mapping[str, Any]) -> Output:
+        """Return it as a file.
+
+        Args:
+            values: Of the options `WRITING`.
+
+        Raises:
+            UsageError: The format has no quality, or cannot hold its transparency.
+            ImageError: The format cannot hold its size.
+        """
+        suffix = _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+        photo = self._blended(values["strength"], values["detail"])
+        content = encode_photo(photo, suffix, shown(self.name), _quality(values))
+        return Output(content, f"{PurePath(self.name).stem}_restored{suffix}", FORMATS[suffix[1:]])
+
+    def _blended(self, strength: float, detail: float) -> Photo:
+        """Return the photograph at a strength and a detail, as `Restoration.blended`."""
+        original = decode_photo(io.BytesIO(self.upload), shown(self.name))
+        restored = to_floats(self.samples[..., : 1 if original.greyscale else 3])
+        if strength and detail and self._lost is None:
+            self._kept["lost"] = lost_detail(original.pixels, restored).astype(np.float16)
+        lost = self._lost if strength and detail else None
+        return original.with_pixels(blend(original.pixels, restored, lost, strength, detail))
+
+
+class Adapter:
+    """A `Restorer` as the server sees it."""
+
+    options = (*RESTORING, *WRITING)
+    """What a client may ask for."""
+
+    def __init__(self, restorer: Restorer, bounds: Bounds) -> None:
+        """Offer a restorer.
+
+        Args:
+            restorer: Who restores.
+            bounds: How large a photograph may be.
+        """
+        self._restorer, self._bounds = restorer, bounds
+
+    def about(self) -> dict[str, Any]:
+        """Return what clients are told: the model, its tools, the options and the bounds."""
+        specs = self._restorer.runtime.tools.specs
+        return {
+            "model": self._restorer.name,
+            "tools": [
+                {"name": spec.name, "distortion": spec.distortion, "low": spec.low, "high": spec.high}
+                | {"purpose": purpose(spec)}
+                for spec in specs
+            ],
+            "options": {option.name: option.schema() for option in self.options},
+            "bounds": {
+                "megabytes": self._bounds.megabytes,
+                "megapixels": self._bounds.megapixels,
+                "waiting": self._bounds.waiting,
+                "seconds": self._bounds.seconds,
+            },
+        }
+
+    def pixels(self, content: bytes, name: str) -> int:
+        """Return how many pixels a file's header claims.
+
+        Raises:
+            ImageError: It is no image.
+            RefusedError: 422, there are too many.
+        """
+        found = read_header(io.BytesIO(content), shown(name))
+        if found.pixels > self._bounds.pixels:
+            raise RefusedError(
+                422,
+                f"expected at most {self._bounds.megapixels:g} megapixels, but {shown(name)} has "
+                f"{found.pixels / 1e6:.3g}; make it smaller",
+            )
+        return found.pixels
+
+    def restore(
+        self,
+        content: bytes,
+        name: str,
+        values: Mapping[str, Any],
+        progress: Report | bool = False,
+        cancel: Event | None = None,
+    ) -> Result:
+        """Restore one photograph.
+
+        Args:
+            content: Its file.
+            name: What the file is called.
+            values: Of the options.
+            progress: Is told how far it is.
+            cancel: Ends it early once it is set.
+
+        Raises:
+            RlrestoreError: It was cancelled, or it cannot be read, or not be restored or written as asked.
+        """
+        photo = decode_photo(io.BytesIO(content), shown(name))
+        keep = kept_suffix(read_header(io.BytesIO(content), shown(name)).format, "")[1:]
+        _suffix(values, keep, photo.alpha is not None, name)  # before the work is done
+        small = preview(photo) if values["mode"] == "local" else None
+        asked = {key: values[key] for key in (option.name for option in RESTORING) if values[key] is not None}
+        done = self._restorer.restore(
+            photo,
+            keep_steps=False,
+            in_place=True,
+            keep_original=False,
+            progress=progress,
+            cancel=cancel,
+            **asked,
+        )
+        regions = [step.regions for step in done.trace.applied if step.regions is not None]
+        record = {
+            "name": name,
+            "width": photo.width,
+            "height": photo.height,
+            "depth_bits": photo.depth_bits,
+            "keep": keep,
+            "notes": list(photo.notes),
+            "words": in_words(done.trace, self._restorer.runtime.tools.specs),
+            "trace": done.trace.to_json(),
+            "legends": [legend_json(one) for one in regions],
+        }
+        return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
+
+
+def _quality(values: Mapping[str, Any]) -> Quality:
+    """Return the quality to write at: the file's own where its format is kept and none is asked for."""
+    quality: int | None = values["quality"]
+    return KEEP if values["format"] == KEEP and quality is None else quality
+
+
+def _suffix(values: Mapping[str, Any], keep: str, transparent: bool, name: str) -> str:
+    """Return the suffix of what is written, if it can be.
+
+    Args:
+        values: Of the options `WRITING`.
+        keep: The format that stands for `keep`.
+        transparent: Whether there is transparency to be kept.
+        name: What the file is called.
+
+    Raises:
+        UsageError: The format has no quality, or cannot hold the transparency.
+    """
+    suffix = f".{keep if values['format'] == KEEP else values['format']}"
+    if transparent and not HELD[suffix].transparency:
+        raise UsageError(
+            f"expected a format that keeps the transparency of {shown(name)}, got {suffix[1:]}; "
+            "ask for png, webp, avif or tif"
+        )
+    if values["quality"] is not None and suffix not in LOSSY_SUFFIXES:
+        raise UsageError(
+            f"quality goes with jpg, avif and webp, but the result is {suffix[1:]}: leave it out"
+        )
+    return suffix
