@@ -3,8 +3,10 @@
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
-from rlrestore.serve.adapter import Output
+if TYPE_CHECKING:
+    from rlrestore.serve.adapter import Output
 
 
 class _Pipe:
@@ -28,7 +30,7 @@ class _Pipe:
         return content
 
 
-async def stream_zip(outputs: AsyncIterator[Output]) -> AsyncIterator[bytes]:
+async def stream_zip(outputs: AsyncIterator["Output"]) -> AsyncIterator[bytes]:
     """Yield an archive of the files; a name that came before gets a number.
 
     They are stored, not compressed: they are compressed pictures.
