@@ -36,7 +36,7 @@ FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg":
 RESTORING = (
     Option(
         "mode",
-        "global plays one chain for the whole photograph, local for every region its own.",
+        "global applies one chain to the whole photograph, local to every region its own.",
         "choice",
         "global",
         choices=("global", "local"),
@@ -44,7 +44,7 @@ RESTORING = (
     Option(
         "max_steps", "Tools to apply at most; the model's own limit without it.", "integer", low=1, high=100
     ),
-    Option("chain", "Play these tools in this order, whatever the agent would choose.", "names"),
+    Option("chain", "Apply these tools in this order, whatever the agent would choose.", "names"),
     Option("only", "Choose among these tools or kinds of tools alone.", "names"),
     Option("never", "Leave out these tools or kinds of tools.", "names"),
 )

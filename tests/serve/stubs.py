@@ -1,8 +1,10 @@
-"""Restorers for the server's tests: one that waits for leave, and one with a fault."""
+"""Restorers for the server's tests: that wait for leave or to be cancelled, and one with a fault."""
 
 import threading
 from typing import Any
 
+from rlrestore.errors import CancelledRestorationError
+from rlrestore.imaging.progress import Progress
 from rlrestore.inference.restoration import Restoration
 from rlrestore.restorer import Restorer
 from tests.toys import make_model
@@ -20,6 +22,22 @@ class Gated(Restorer):
         self.begun.set()
         assert self.gate.wait(20)
         return super().restore(photo, *args, **options)
+
+
+class Patient(Restorer):
+    """The toy that is half done until it is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(make_model([0]))
+        self.begun, self.cancelled = threading.Event(), threading.Event()
+
+    def restore(self, *_args: Any, **options: Any) -> Restoration:
+        """Wait to be cancelled."""
+        options["progress"](Progress(0.5, 1, 3))
+        self.begun.set()
+        assert options["cancel"].wait(20)
+        self.cancelled.set()
+        raise CancelledRestorationError("the restoration was cancelled")
 
 
 class Broken(Restorer):

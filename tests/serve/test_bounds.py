@@ -14,7 +14,7 @@ from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.shelf import Shelf
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
-from tests.serve.stubs import Gated
+from tests.serve.stubs import Gated, Patient
 from tests.toys import make_restorer
 
 SMALL = Bounds(megabytes=0.2, megapixels=0.002, waiting=1, seconds=5, idle_seconds=0.3)
@@ -163,6 +163,24 @@ def test_who_hangs_up_while_waiting_is_not_worked_for(gated: tuple[Live, Gated],
         server.wait(1)
         restorer.gate.set()
         assert first.result().status_code == 200
+
+
+def test_who_hangs_up_ends_the_work_that_was_begun_for_it(grey: bytes) -> None:
+    patient = Patient()
+    with live(patient) as server:
+        form = {"file": ("a.png", grey)}
+        request = server.client.build_request("POST", "/api/restore?job=mine", files=form)
+        body = request.read()
+        kind = request.headers["content-type"]
+        head = f"Host: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+        with socket.create_connection(("127.0.0.1", server.port)) as leaving:
+            leaving.sendall(f"POST /api/restore?job=mine HTTP/1.1\r\n{head}\r\n\r\n".encode() + body)
+            assert patient.begun.wait(10)
+            progress = server.client.get("/api/jobs/mine").json()
+        assert patient.cancelled.wait(10)
+        server.wait(0)
+
+    assert (progress["state"], progress["share"]) == ("working", 0.5)
 
 
 def test_stopping_finishes_what_is_running(gated: tuple[Live, Gated], grey: bytes) -> None:

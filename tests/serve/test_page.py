@@ -17,7 +17,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.serve.conftest import png
-from tests.serve.live import Live
+from tests.serve.live import Live, live
+from tests.serve.stubs import Patient
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -190,6 +191,31 @@ def test_the_strength_answers_at_once_and_is_downloaded(page: Page, files: Path)
         width, height = seen.size
         colours = [seen.getpixel((width // 2 + way * 35, height // 2)) for way in (1, -1)]
     assert [colour[0] for colour in colours if isinstance(colour, tuple)] == pytest.approx([108, 100], abs=1)
+
+
+def test_detail_is_fetched_once_and_then_answers_at_once(page: Page, files: Path) -> None:
+    page.add(files / "one.png")
+    assert page.one("#detailed").get_attribute("src") is None
+    for value in (30, 60):
+        move = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+        page.driver.execute_script(move, page.one("#detail"), value)
+    page.wait(lambda: page.one("#detailed").get_property("naturalWidth"))
+    assert "detail=1&" in str(page.one("#detailed").get_attribute("src"))
+    assert page.one("#detailed").value_of_css_property("opacity") == "0.6"
+    assert page.one("#detail-value").text == "60 %"
+
+
+def test_a_restoration_is_cancelled(page: Page, downloads: Path, files: Path) -> None:
+    patient = Patient()
+    with live(patient) as server:
+        slow = Page(page.driver, server.url, downloads)
+        slow.one("#files").send_keys(str(files / "one.png"))
+        assert patient.begun.wait(20)
+        slow.wait(lambda: slow.one("#wait-bar").get_property("value") == 0.5)
+        slow.one("#cancel").click()
+        assert patient.cancelled.wait(20)
+        assert "cancelled" in slow.one("#wait-text").text
+        assert slow.one("#redo").is_enabled()
 
 
 def test_two_tabs_work_beside_each_other(page: Page, toy: Live, files: Path) -> None:

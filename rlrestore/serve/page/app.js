@@ -230,8 +230,8 @@ async function downloadAll() {
 
 function cancel() {
   const photo = chosen;
-  photo.request?.abort();
   fail(photo, "cancelled");
+  photo.request?.abort();
 }
 
 function remove() {

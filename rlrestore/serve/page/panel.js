@@ -46,7 +46,7 @@ export function fillOptions(about) {
   if (options.chain) {
     const input = make("input", { type: "text", id: "chain", placeholder: "let the agent choose", spellcheck: false });
     const names = make("small", {}, `Such as ${tools.slice(0, 2).map(({ name }) => name).join(",")}`);
-    box.append(make("label", {}, "Play exactly these tools", input, names));
+    box.append(make("label", {}, "Apply exactly these tools", input, names));
     readers.chain = () => input.value.replaceAll(" ", "");
   }
   byId("again").hidden = Object.keys(readers).length === 0;

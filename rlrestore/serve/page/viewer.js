@@ -110,7 +110,7 @@ function splitKey(event) {
 
 export function start() {
   viewport.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || event.target.closest("button")) return;  // whose click a capture would take
     viewport.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { ...local(event), split: split.contains(event.target) });
     if (fits() && pointers.size === 1) pointerMoved(event);
