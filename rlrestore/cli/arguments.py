@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlrestore.errors import UsageError
+
 if TYPE_CHECKING:
     from rlrestore.toolbox.trainer import Start
 
@@ -96,6 +98,22 @@ def start_of(args: argparse.Namespace) -> "Start":
     if args.resume:
         return "resume"
     return "restart" if args.restart else "new"
+
+
+def prepare_training_folder(args: argparse.Namespace) -> None:
+    """Make the folder of a training, but for one that is to be resumed and is not there.
+
+    Raises:
+        UsageError: There is nothing to resume.
+        RlrestoreError: The folder cannot be written to.
+    """
+    from rlrestore.cli.outputs import prepare_folder
+
+    if args.resume and not args.out.is_dir():
+        raise UsageError(
+            f"nothing to resume in {args.out / 'training'}: expected a checkpoint there; leave out --resume"
+        )
+    prepare_folder(args.out)
 
 
 def add_mixture_argument(parser: argparse.ArgumentParser) -> None:

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
     _check_format(plan, args)
     if args.dry_run:
+        _check_model(args)
         return list_plan(plan, args)
     if args.trying:
         check_trying(plan, args)
@@ -94,6 +95,17 @@ def _restorer(args: argparse.Namespace) -> "Restorer":
     if args.threads is not None:
         restorer.runtime.set_threads(args.threads)
     return restorer
+
+
+def _check_model(args: argparse.Namespace) -> None:
+    """Refuse what the model would refuse of the command line.
+
+    Raises:
+        UsageError: There is no such model, or no such tool in it.
+    """
+    from rlrestore.inference.choice import make_choice
+
+    make_choice(_restorer(args).runtime.tools.specs, args.chain, args.only, args.never)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:

@@ -15,10 +15,10 @@ EPILOG = """\
 --trace shows what was done and why: a table, NAME_restored.json, and
 NAME_restored_trace.png with every step side by side. The gain that the agent
 expects is in dB of PSNR, without a reference; stopping gains 0, and is chosen
-where no tool is expected to gain enough, 0.1 dB for the shipped models.
+where no tool is expected to gain enough, 0.08 dB for the shipped model.
 
-A search of a folder or pattern leaves out names ending in _restored and
-_restored_trace: the results of earlier runs. Where x.jpg and x.png would have
+A search of a folder or pattern leaves out names ending in _restored,
+_restored_trace and _restored_try: the results of earlier runs. Where x.jpg and x.png would have
 the same result, they get x_jpg_restored.png and x_png_restored.png.
 
 Exit codes: 0 all done, 1 some image failed (the others are restored all the

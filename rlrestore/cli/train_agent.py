@@ -9,6 +9,7 @@ from rlrestore.cli.arguments import (
     add_renamed_argument,
     add_training_arguments,
     positive_float,
+    prepare_training_folder,
     share,
     start_of,
 )
@@ -81,7 +82,6 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from rlrestore.agent.learn import smallest_side
     from rlrestore.agent.storage import save_model
-    from rlrestore.cli.outputs import prepare_folder
     from rlrestore.cli.training_records import agent_records, tool_records, training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         agents = agent_records(read_card(begun))
         goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
         earlier += agents[:-1] if goes_on else agents
-    prepare_folder(args.out)
+    prepare_training_folder(args)
     side = smallest_side(args.mixture)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)

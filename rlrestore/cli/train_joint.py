@@ -13,6 +13,7 @@ from rlrestore.cli.arguments import (
     natural,
     positive_float,
     positive_int,
+    prepare_training_folder,
     share,
     start_of,
 )
@@ -97,7 +98,6 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.joint import JointSettings
     from rlrestore.agent.learn import smallest_side, train_joint
     from rlrestore.agent.storage import load_agent, save_model
-    from rlrestore.cli.outputs import prepare_folder
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     if args.keep_agent:
         given["agent_every"] = 0
     settings = JointSettings(seed=args.seed, **given)
-    prepare_folder(args.out)
+    prepare_training_folder(args)
     side = smallest_side(args.mixture)
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)

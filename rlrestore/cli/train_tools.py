@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, start_of
+from rlrestore.cli.arguments import add_training_arguments, prepare_training_folder, start_of
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
@@ -38,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
         UsageError: An unknown tool or device, or no usable photograph.
         RlrestoreError: The training diverged, or `--out` cannot be written.
     """
-    from rlrestore.cli.outputs import prepare_folder
     from rlrestore.cli.training_records import lasting_card, tool_totals, training_record, without_superseded
     from rlrestore.devices import precision_name, resolve_device, training_precision
     from rlrestore.imaging.pairs import context_side
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
         )
-    prepare_folder(args.out)
+    prepare_training_folder(args)
     card = lasting_card(read_card(origin)) if has_model(origin) else ModelCard()
     toolbox, reports = train_tools(
         bank, validation, args.out, specs, budget, settings, start_of(args), begin_with

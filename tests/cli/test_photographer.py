@@ -144,6 +144,18 @@ def test_a_dry_run_does_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--chain", "foo-1"], "foo-1"), (["--only", "foo"], "foo"), (["--model", "nowhere"], "no model")],
+)
+def test_a_dry_run_refuses_what_the_run_would(
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.png")
+    assert main(["restore", str(tmp_path / "a.png"), "--dry-run", *options]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_watched_folder(
     restore: Callable[..., int],
     tmp_path: Path,

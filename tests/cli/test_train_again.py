@@ -47,7 +47,7 @@ def test_a_repeated_training_is_refused_resumed_or_started_anew(
     assert code == 2
     assert "nothing to resume in out/training" in said
     assert said.endswith("leave out --resume\n")
-    assert not checkpoint.exists()
+    assert not (tmp_path / "out").exists()
 
     assert train(2)[0] == 0
     assert steps() == 2
