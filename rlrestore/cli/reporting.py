@@ -48,9 +48,13 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
 
 def say(message: str) -> None:
     """Print one line on stderr, beside a progress bar if there is one."""
+    line = f"rlrestore: {message}"
+    if "tqdm" not in sys.modules:  # no bar, and what is said may be that a library is missing
+        print(line, file=sys.stderr)
+        return
     from tqdm import tqdm
 
-    tqdm.write(f"rlrestore: {message}", file=sys.stderr)
+    tqdm.write(line, file=sys.stderr)
 
 
 def say_notes(source: Path, notes: Iterable[str]) -> None:

@@ -18,8 +18,9 @@ expects is in dB of PSNR, without a reference; stopping gains 0, and is chosen
 where no tool is expected to gain enough, 0.08 dB for the shipped model.
 
 A search of a folder or pattern leaves out names ending in _restored,
-_restored_trace and _restored_try: the results of earlier runs. Where x.jpg and x.png would have
-the same result, they get x_jpg_restored.png and x_png_restored.png.
+_restored_trace and _restored_try: the results of earlier runs. Where x.jpg
+and x.png would have the same result, they get x_jpg_restored.png and
+x_png_restored.png.
 
 Exit codes: 0 all done, 1 some image failed (the others are restored all the
 same), 2 wrong usage.

@@ -47,6 +47,14 @@ def photos(
 
 
 @pytest.fixture
+def photo(photograph: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
+    """A file of one photograph."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(photograph).save(path)
+    return path
+
+
+@pytest.fixture
 def write_image(tmp_path: Path) -> Callable[..., Path]:
     """A writer of plain images: `write_image("a/b.png", level=100)` makes a 40×30 file below `tmp_path`."""
 

@@ -283,3 +283,12 @@ def test_closed_streams(toy_model: Path, tmp_path: Path, write_image: Write) -> 
 
     assert done.returncode == 0
     assert (tmp_path / "photo_restored.png").exists()
+
+
+def test_a_missing_library_is_said_in_one_line(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    arguments = [sys.executable, "-S", "-E", "-m", "rlrestore", "restore", str(tmp_path / "a.png")]
+    done = subprocess.run(arguments, check=False, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("rlrestore: error: unexpected ModuleNotFoundError: No module named ")
+    assert done.stderr.count("\n") == 1

@@ -15,13 +15,6 @@ from rlrestore.toolbox.networks import WIDTHS
 Pixels = npt.NDArray[np.uint8]
 
 
-@pytest.fixture
-def photo(photograph: Pixels, tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(photograph).save(path)
-    return path
-
-
 def pixels_of(path: Path) -> Pixels:
     with Image.open(path) as image:
         return np.asarray(image)

@@ -16,13 +16,6 @@ from rlrestore.imaging.degradation.demosaic import METHODS
 Pixels = npt.NDArray[np.uint8]
 
 
-@pytest.fixture
-def photo(photograph: Pixels, tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(photograph).save(path)
-    return path
-
-
 def pixels_of(path: Path) -> Pixels:
     with Image.open(path) as image:
         assert image.mode == "RGB"
