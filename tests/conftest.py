@@ -56,10 +56,16 @@ def samples() -> Path:
     return _beside("data/test/rl-restore-samples")
 
 
+@pytest.fixture(scope="session")
+def test_sets() -> Path:
+    """The folder of the sets that the figures are measured on, likewise."""
+    return _beside("data/test")
+
+
 def _beside(place: str) -> Path:
     folder = ROOT.parent / "shared" / place
     if not folder.is_dir():
-        pytest.skip(f"needs the authors' files in {folder}")
+        pytest.skip(f"needs the files in {folder}")
     return folder
 
 

@@ -146,7 +146,9 @@ class Checkpoint:
                 if (file.metadata() or {}).get("stamp") != stamp:
                     log.warning("%s is of another checkpoint and left out", path)
                     return {}
-                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Copies: what is read is mapped from the file, and Windows replaces no file that is mapped.
+                names = file.keys()
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name).clone() for name in names}
         except (OSError, safetensors.SafetensorError) as error:
             raise ModelError(f"{path} is damaged ({error}); {CURE}") from error
         for name, tensor in tensors.items():

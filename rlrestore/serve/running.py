@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import socket
 
 import uvicorn
@@ -28,7 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise UsageError(f"expected an address of this machine as --host, got {host!r} ({error})") from error
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:

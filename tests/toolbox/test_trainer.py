@@ -132,6 +132,16 @@ def test_a_resumed_training_is_the_uninterrupted_one(checkpoint: Checkpoint, tmp
     assert numbers(second) == numbers(whole)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped")
+def test_no_file_of_a_checkpoint_stays_mapped(checkpoint: Checkpoint) -> None:
+    # On Windows the next checkpoint could not replace it.
+    Trainer(Descent(), checkpoint).run(Budget(steps=2))
+    resumed = Descent()
+    Trainer(resumed, checkpoint, "resume")
+    assert resumed.drawn.shape == (2,)
+    assert str(checkpoint.folder) not in Path("/proc/self/maps").read_text("utf-8")
+
+
 def test_nothing_is_overwritten_or_invented(checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match=r"nothing to resume in .*leave out --resume"):
         Trainer(Descent(), checkpoint, "resume")
