@@ -47,7 +47,7 @@ def training_precision(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         pays = bool(torch.cuda.is_bf16_supported(including_emulation=False))
     else:
-        pays = device.type == "cpu" and multiplies_bfloat16(_processor_flags())
+        pays = device.type == "cpu" and multiplies_bfloat16(processor_flags())
     return torch.bfloat16 if pays else torch.float32
 
 
@@ -61,7 +61,7 @@ def multiplies_bfloat16(flags: Mapping[str, object]) -> bool:
     return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
 
 
-def _processor_flags() -> Mapping[str, object]:
+def processor_flags() -> Mapping[str, object]:
     """Return the processor's capabilities by name; none where torch is too old to tell them."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities() if capabilities is not None else {}

@@ -17,7 +17,7 @@ HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
 commands = ("restore", "serve", "train-tools", "train-agent", "import-paper")
-for arguments in (["--help"], *([command, "--help"] for command in commands)):
+for arguments in (["--help"], ["--version"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rlrestore import __version__
 from rlrestore.cli import (
+    about,
     add_tool,
     degrade,
     evaluate,
@@ -40,6 +41,7 @@ COMMANDS = (
     tools,
     add_tool,
     import_paper,
+    about,
 )
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
@@ -58,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="rlrestore",
         description="Restore photographs with a toolbox of small networks and an agent that chooses.",
     )
-    parser.add_argument("--version", action="version", version=f"rlrestore {__version__}")
+    version = f"rlrestore {__version__}"
+    parser.add_argument(
+        "--version", action="version", version=version, help="print the version; `rlrestore about` says more"
+    )
     parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:

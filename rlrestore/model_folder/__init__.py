@@ -73,6 +73,19 @@ def read_card(folder: Path) -> ModelCard:
     return cards.read_model_card(_read_json(folder))
 
 
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of a model's weights as its card names them, after checking that the files have it.
+
+    Raises:
+        ModelError: There is no model in the folder, or a file of it is damaged.
+    """
+    card = _read_json(folder)
+    parts = [part for part in ("toolbox", "agent") if isinstance(card.get(part), dict)]
+    for part in parts:
+        _read_arrays(folder, card, part)
+    return {part: str(card[part]["sha256"]) for part in parts}
+
+
 def read_toolbox(folder: Path) -> tuple[ToolboxEntry, Arrays]:
     """Return the tools of a model and their weights.
 

@@ -1,0 +1,91 @@
+"""`rlrestore about`: what a report of a fault needs to say of the installation, and nothing of the user."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+
+from rlrestore import __version__
+from rlrestore.cli import Subparsers
+from rlrestore.cli.reporting import describe
+from rlrestore.errors import RlrestoreError
+
+LIBRARIES = (
+    *("torch", "numpy", "opencv-python-headless", "pillow", "safetensors"),
+    *("gymnasium", "stable-baselines3", "sb3-contrib", "tqdm"),
+    *("fastapi", "uvicorn", "python-multipart", "pillow-heif", "rawpy", "onnxruntime"),
+)
+"""What the package needs, then what its extras do."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+VECTORS = ("amx", "avx", "neon", "sve")
+"""How the flags begin that decide how fast a convolution is."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "about",
+        help="list versions, devices and the model, for a report of a fault",
+        description="List the versions of everything, the processor, the devices and the model, to be copied "
+        "into a report of a fault. It names no photograph.",
+    )
+    parser.add_argument("--model", default="default", metavar="M", help="name or folder (default: default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; what cannot be found out is said in its place."""
+    for line in report_lines(args.model):
+        print(line)
+    return 0
+
+
+def report_lines(model: str) -> Iterator[str]:
+    """Yield the report, line by line."""
+    yield f"rlrestore: {__version__}"
+    yield f"python: {platform.python_version()} ({platform.python_implementation()})"
+    yield f"system: {platform.platform()}"
+    yield f"encodings: files {sys.getfilesystemencoding()}, stdout {getattr(sys.stdout, 'encoding', None)}"
+    yield f"libraries: {', '.join(f'{name} {_version(name)}' for name in LIBRARIES)}"
+    variables = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
+    yield f"environment: {', '.join(variables) or 'nothing set'}"
+    yield from _devices()
+    yield from _model(model)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _devices() -> Iterator[str]:
+    """Yield what torch says of the machine, or why it says nothing."""
+    try:
+        import torch
+
+        from rlrestore.devices import processor_flags
+    except (ImportError, OSError) as error:  # a library that it needs is missing: OSError on Windows
+        yield f"torch: cannot be loaded ({' '.join(str(error).split())})"
+        return
+    flags = sorted(name for name, there in processor_flags().items() if there is True)
+    vectors = " ".join(name for name in flags if name.startswith(VECTORS)) or "no vectors that torch knows"
+    yield f"processor: {os.cpu_count()} cores, {torch.get_num_threads()} threads, {vectors}"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield f"cuda: {torch.version.cuda or 'not in this build of torch'}, devices: {', '.join(names) or 'none'}"
+    yield f"mps: {'there' if torch.backends.mps.is_available() else 'none'}"
+
+
+def _model(model: str) -> Iterator[str]:
+    """Yield the model's name and checksums, or what is wrong with it."""
+    from rlrestore.model_folder import checksums, find_model, read_card
+
+    try:
+        folder = find_model(model)
+        sums = ", ".join(f"{part} {digest}" for part, digest in checksums(folder).items())
+        yield f"model: {read_card(folder).name or folder.name}, sha256 {sums}"
+    except RlrestoreError as error:
+        yield f"model: {describe(error)}"
