@@ -7,6 +7,7 @@ model, `docstring` one that is written in Markdown, as Gymnasium's are.
 
 import importlib
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +34,9 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"rlrestore {release}"
 html_show_sourcelink = False
+smartquotes = False  # what stands in quotes is typed
+
+os.environ["COLUMNS"] = "100"  # of the parsers' help
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4

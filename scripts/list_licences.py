@@ -37,12 +37,12 @@ licences ask of that.
 def licence(of: Distribution) -> str:
     """Return a distribution's licence, in the words of its metadata."""
     about = of.metadata
-    if expression := about.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in about:
+        return str(about["License-Expression"])
     classifiers = [each for each in about.get_all("Classifier") or () if each.startswith("License ::")]
     if classifiers:
         return ", ".join(each.rsplit(" :: ", 1)[-1] for each in classifiers)
-    words = str(about.get("License") or "").strip().splitlines()
+    words = str(about["License"]).strip().splitlines() if "License" in about else []
     return words[0] if words and len(words[0]) < 80 else "see its files"
 
 

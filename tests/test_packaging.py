@@ -90,7 +90,7 @@ def test_its_only_top_level_name_is_rlrestore(names: set[str]) -> None:
     assert tops == {"rlrestore", f"rlrestore-{__version__}.dist-info"}
 
 
-def test_the_marker_and_the_weights_are_in_it(root: Path, names: set[str]) -> None:
+def test_the_marker_and_the_weights_of_one_model_are_in_it(root: Path, names: set[str]) -> None:
     weights = root / "rlrestore" / "weights"
     wanted = {
         path.relative_to(root).as_posix()
@@ -98,6 +98,8 @@ def test_the_marker_and_the_weights_are_in_it(root: Path, names: set[str]) -> No
         if path.suffix in (".safetensors", ".json")
     }
     assert {"rlrestore/py.typed", "rlrestore/weights/default/card.json", *wanted} <= names
+    # Every copy of a model stays in the history for good: one ships.
+    assert {name.split("/")[2] for name in names if name.startswith("rlrestore/weights/")} == {"default"}
 
 
 def test_the_page_is_in_it(root: Path, names: set[str]) -> None:
