@@ -2,8 +2,8 @@
 
     python scripts/list_licences.py > docs/dependencies.md
 
-Everything is read from the metadata of what is installed here; run it where `.[heic,onnx,raw,research,serve]`
-and `constraints.txt` were.
+Everything is read from the metadata of what is installed here; run it where all
+extras are, by `constraints.txt`.
 """
 
 import argparse
@@ -14,8 +14,7 @@ from importlib.metadata import Distribution
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("", "heic", "raw", "onnx", "serve", "research")
-"""What people install; the empty one is the package itself."""
+from rlrestore.cli.about import DEVELOPERS
 
 HEAD = """\
 # Licences of the dependencies
@@ -84,7 +83,8 @@ def main() -> None:
     ).parse_args()
     print(HEAD, end="")
     base = tree("")
-    for extra in EXTRAS:
+    extras = importlib.metadata.metadata("rlrestore").get_all("Provides-Extra") or []
+    for extra in ("", *sorted(set(extras) - DEVELOPERS)):
         names = tree(extra) - base if extra else base
         print(f"## {f'Added by the extra `{extra}`' if extra else 'The program itself'}\n")
         print("\n".join(table(names)) + "\n")

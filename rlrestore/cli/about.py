@@ -4,6 +4,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 
@@ -12,12 +13,8 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.reporting import describe
 from rlrestore.errors import RlrestoreError
 
-LIBRARIES = (
-    *("torch", "numpy", "opencv-python-headless", "pillow", "safetensors"),
-    *("gymnasium", "stable-baselines3", "sb3-contrib", "tqdm"),
-    *("fastapi", "uvicorn", "python-multipart", "pillow-heif", "rawpy", "onnxruntime"),
-)
-"""What the package needs, then what its extras do."""
+DEVELOPERS = frozenset({"dev", "docs", "lint", "test"})
+"""Extras whose libraries no command uses."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 VECTORS = ("amx", "avx", "neon", "sve")
@@ -48,11 +45,25 @@ def report_lines(model: str) -> Iterator[str]:
     yield f"python: {platform.python_version()} ({platform.python_implementation()})"
     yield f"system: {platform.platform()}"
     yield f"encodings: files {sys.getfilesystemencoding()}, stdout {getattr(sys.stdout, 'encoding', None)}"
-    yield f"libraries: {', '.join(f'{name} {_version(name)}' for name in LIBRARIES)}"
+    versions = [f"{name} {_version(name)}" for name in libraries()]
+    yield f"libraries: {', '.join(versions) or 'not installed by pip'}"
     variables = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     yield f"environment: {', '.join(variables) or 'nothing set'}"
     yield from _devices()
     yield from _model(model)
+
+
+def libraries() -> list[str]:
+    """Return the names of what the package and its extras need; none of a checkout that is not installed."""
+    try:
+        required = importlib.metadata.requires("rlrestore") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    extras = [re.search(r"extra == .(\w+)", each) for each in required]
+    users = [
+        each for each, extra in zip(required, extras, strict=True) if not extra or extra[1] not in DEVELOPERS
+    ]
+    return [re.split(r"[^\w.-]", each)[0] for each in users]
 
 
 def _version(name: str) -> str:
@@ -73,6 +84,7 @@ def _devices() -> Iterator[str]:
         return
     flags = sorted(name for name, there in processor_flags().items() if there is True)
     vectors = " ".join(name for name in flags if name.startswith(VECTORS)) or "no vectors that torch knows"
+    yield f"torch: {torch.__version__}"
     yield f"processor: {os.cpu_count()} cores, {torch.get_num_threads()} threads, {vectors}"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield f"cuda: {torch.version.cuda or 'not in this build of torch'}, devices: {', '.join(names) or 'none'}"
