@@ -45,10 +45,6 @@ COMMANDS = (
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-SLEEPING_THREADS = "OMP_WAIT_POLICY", "PASSIVE"
-"""Read by OpenMP when torch is loaded. Threads that wait for others would else spin on their cores, and where
-another process needs these, every part of the work waits for the thread that was put aside."""
-
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -92,7 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _have_streams()
     _print_any_name()
     _end_in_order()
-    os.environ.setdefault(*SLEEPING_THREADS)
     args = build_parser().parse_args(argv)
     try:
         code = int(args.run(args))

@@ -86,5 +86,5 @@ def _attempts(
 
 def _figures(done: "Restoration") -> tuple[str, ...]:
     trace = done.trace
-    expected = () if trace.expected_gain_db is None else (f"expected {trace.expected_gain_db:+.2f} dB",)
+    expected = (trace.expected_text,) if trace.expected_text else ()
     return expected if trace.psnr_db is None else (*expected, f"PSNR {trace.psnr_db:.2f} dB")
