@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# OpenMP reads it when torch is loaded, and has no call for it later. Threads that wait for others would spin on
-# their cores, and where another process needs these, all of the work waits for the thread that was put aside.
+# OpenMP reads it when torch is loaded, and has no call for it later. Threads that wait for others would spin
+# on their cores, and where another process needs these, all work waits for the thread that was put aside.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [

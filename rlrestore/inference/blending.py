@@ -1,8 +1,9 @@
 """How much of a restoration is kept, and fine detail that it took away brought back: after the chain.
 
-The detail is what stands out of the removed residual. Its finest two octaves (an undecimated wavelet
-transform) are each shrunk towards zero by the noise that was removed there, estimated from the residual
-itself, so that weak noise goes and edges, texture and coarse grain stay.
+The detail is what stands out of the removed residual. Its finest octaves (an undecimated wavelet transform)
+are each shrunk towards zero by the noise that was removed there, estimated from the residual itself, so that
+weak noise goes and edges, texture and coarse grain stay; and where the chain has sharpened instead, by what
+it added, so that this is not taken back.
 
 Source: Starck, Fadili, Murtagh: The undecimated wavelet decomposition and its reconstruction, IEEE TIP 2007
 (the transform); Donoho, Johnstone: Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994 (noise).
@@ -40,7 +41,8 @@ class Shrinkage:
     Attributes:
         octaves: How many are looked at: the finest is above a quarter of the sampling rate.
         side_px: Side of the square in which the energy of a coefficient is averaged, odd.
-        noise_share: How many times the noise's energy a coefficient must have around it to be more than noise.
+        noise_share: A coefficient is detail as far as the energy around it is more than this times the
+            noise's.
     """
 
     octaves: int = 2
@@ -165,8 +167,9 @@ def lost_detail(original: Originals, restored: Floats, shrinkage: Shrinkage = SH
     for tile in tiles(height, width, TILE, shrinkage.radius_px):
         residual = removed(*tile.read[1:])
         found = np.zeros_like(residual)
-        for octave, level in zip(_octaves(residual, shrinkage.octaves), levels, strict=True):
-            found += _shrunk(octave, level, shrinkage)
+        results = _octaves(restored[tile.read[1:]], shrinkage.octaves)
+        for octave, result, level in zip(_octaves(residual, shrinkage.octaves), results, levels, strict=True):
+            found += _shrunk(octave, result, level, shrinkage)
         found *= residual.any(axis=2, keepdims=True)  # hidden colours and regions without a tool stay
         detail[tile.kept[1:]] = found[tile.inner[1:]]
     return detail
@@ -175,7 +178,7 @@ def lost_detail(original: Originals, restored: Floats, shrinkage: Shrinkage = SH
 def _samples(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Yield squares spread evenly over an image."""
     rows, columns = (
-        sorted({max(0, round(place)) for place in np.linspace(0, side - SAMPLE_SIDE, SAMPLES)})
+        np.linspace(0, max(side - SAMPLE_SIDE, 0), min(SAMPLES, -(-side // SAMPLE_SIDE)), dtype=int)
         for side in (height, width)
     )
     for top in rows:
@@ -206,10 +209,26 @@ def _noise_energy(parts: tuple[Floats, ...]) -> Floats:
     return level
 
 
-def _shrunk(octave: Floats, level: Floats, shrinkage: Shrinkage) -> Floats:
-    """Shrink every coefficient by the share that noise of a mean square has in the energy around it."""
-    side = (shrinkage.side_px, shrinkage.side_px)
-    energy = np.asarray(cv2.blur(octave * octave, side, borderType=cv2.BORDER_REFLECT_101), np.float32)
-    kept: Floats = np.maximum(1 - shrinkage.noise_share * level / np.maximum(energy, np.float32(1e-12)), 0)
+def _shrunk(octave: Floats, result: Floats, level: Floats, shrinkage: Shrinkage) -> Floats:
+    """Shrink every coefficient of the residual to what is detail, and was lost.
+
+    Both shares are of the energy around it: what is left without a noise of a mean square `level`, and how
+    much less energy the result has there than the original; of the residual w and the result r, the original
+    being w + r, that is 2wr + w².
+
+    Args:
+        octave: `(H, W, 3)` of the residual.
+        result: The same of the result.
+        level: `(3,)` mean square of the noise.
+        shrinkage: How detail is told from noise.
+    """
+
+    def around(energy: Floats) -> Floats:
+        side = (shrinkage.side_px, shrinkage.side_px)
+        return np.asarray(cv2.blur(energy, side, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+    energy = np.maximum(around(octave * octave), np.float32(1e-12))
+    kept: Floats = np.maximum(1 - shrinkage.noise_share * level / energy, 0)
+    kept *= np.clip(1 + 2 * around(octave * result) / energy, 0, 1)
     kept *= octave
     return kept

@@ -272,6 +272,22 @@ def test_the_agent_is_overruled(page: Page, files: Path) -> None:
     page.wait(lambda: "that was the chain that was asked for" in page.one("#words").text)
 
 
+def test_other_chains_are_tried_by_a_button_and_the_agents_own_comes_back(page: Page, files: Path) -> None:
+    def press(name: str) -> None:
+        page.wait(lambda: page.one("#others").is_displayed())
+        buttons = page.driver.find_elements(By.CSS_SELECTOR, "#others button")
+        {button.text: button for button in buttons}[name].click()
+
+    page.add(files / "one.png")
+    press("one tool fewer")
+    page.wait(lambda: "that was the chain that was asked for" in page.one("#words").text)
+    assert len(page.driver.find_elements(By.CSS_SELECTOR, "#words li")) == 2
+    press("as the agent chooses")
+    page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, "#words li")) == 3)
+    press("region by region")
+    page.wait(lambda: page.one("#where").is_displayed())
+
+
 def test_the_documentation_is_drawn(page: Page) -> None:
     page.driver.get(f"{page.driver.current_url}docs")
     page.wait(lambda: "POST /api/restore" in page.one("#routes").text)

@@ -1,6 +1,6 @@
 // Photographs go to the server one after another; what came back is shown, and downloaded at any strength.
 
-import { fillFormats, fillOptions, listItem, showWhatWasDone } from "./panel.js";
+import { fillFormats, fillOptions, listItem, showOthers, showWhatWasDone } from "./panel.js";
 import { showBlend, showSize, start, zoomToFit } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
@@ -134,6 +134,7 @@ function show(photo) {
 
 function showResult(photo) {
   showWhatWasDone(photo);
+  showOthers(photo, (options) => queue(photo, options));
   showKept(photo.result.keep);
   setSource("before", preview(photo, 0, 0));
   setSource("after", preview(photo, 1, 0));
