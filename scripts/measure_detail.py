@@ -110,9 +110,9 @@ def main() -> int:
     parser.add_argument(
         "--side",
         type=positive_int,
-        default=192,
+        default=128,
         metavar="PX",
-        help="of the photographs, with --choose (default: 192)",
+        help="of the photographs, with --choose (default: 128)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="with --choose (default: 0)")
     parser.add_argument("--model", default="default", metavar="M", help="name or folder")

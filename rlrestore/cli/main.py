@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rlrestore import __version__
 from rlrestore.cli import (
@@ -48,9 +49,17 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, and not all of its options before."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and exit."""
+        self.exit(WRONG_USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="rlrestore",
         description="Restore photographs with a toolbox of small networks and an agent that chooses.",
     )
