@@ -85,7 +85,7 @@ def _attempts(
         if "chain" in options:
             options = {"only": (), "never": (), "max_steps": None, **options}
         fixed = {"keep_steps": False, "keep_original": False, "progress": True}
-        return restorer.restore(photo, args.reference, **fixed | shares | asked | options)  # type: ignore[arg-type]  # of its own
+        return restorer.restore(photo, args.reference, **fixed | shares | asked | options)
 
     def repeated(option: str) -> str:
         return " ".join([option, *(f"--{name} {value:g}" for name, value in shares.items())])

@@ -47,12 +47,12 @@ class Shrinkage:
 
     octaves: int = 2
     side_px: int = 5
-    noise_share: float = 1.5
+    noise_share: float = 1.0
 
     @property
     def radius_px(self) -> int:
         """How far the detail of a pixel depends on others."""
-        return 2 * (2**self.octaves - 1) + self.side_px // 2
+        return 2 * ((1 << self.octaves) - 1) + self.side_px // 2
 
 
 SHRINKAGE = Shrinkage()

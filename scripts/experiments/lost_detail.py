@@ -51,7 +51,8 @@ def degraded_pairs(photos: Iterable[Pixels], seed: int) -> Iterator[tuple[str, P
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     cameras = CameraRecipe(soft_share=0.0, clean_share=0.0)
     for photo in photos:
-        camera, film, mixture = (one.sample(1, generator) for one in (cameras, FILM, ANY))
+        camera, film = cameras.sample(1, generator), FILM.sample(1, generator)
+        mixture = ANY.sample(1, generator)
         noisy, reference = expose_pixels(to_floats(photo), camera, generator)
         yield CAMERA, _compressed(noisy, camera.compression), reference
         image = torch.from_numpy(to_floats(photo)).permute(2, 0, 1)[None]
