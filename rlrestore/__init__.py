@@ -10,6 +10,7 @@ Importing this package loads neither torch nor OpenCV; the names below are loade
 """
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from rlrestore.trace import Trace
 
 __version__ = "0.1.0"
+
+# OpenMP reads it when torch is loaded, and has no call for it later. Threads that wait for others would spin
+# on their cores, and where another process needs these, all work waits for the thread that was put aside.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
     "AgentSettings",

@@ -102,9 +102,24 @@ class Trace:
 
     @property
     def expected_gain_db(self) -> float | None:
-        """The gain that the agent expected of all steps together, in dB; None if its values are not in dB."""
+        """The gain that the agent expected of all steps together, in dB; None if its values are not in dB.
+
+        It is of the whole change: of strength 1, without detail.
+        """
         gains_db = [step.expected_gain_db for step in self.steps if step.expected_gain_db is not None]
         return sum(gains_db) if len(gains_db) == len(self.steps) else None
+
+    @property
+    def expected_text(self) -> str:
+        """The expected gain, as in `expected +1.20 dB at full strength`; nothing if it is not in dB."""
+        gain = db_text(self.expected_gain_db)
+        return f"expected {gain} {self.expected_at}".rstrip() if gain else ""
+
+    @property
+    def expected_at(self) -> str:
+        """Of what the gain is expected where that is not the result: `at full strength`, `without detail`."""
+        away = ["at full strength"] if self.strength != 1 else []
+        return " and ".join(away + (["without detail"] if self.detail else []))
 
     @property
     def psnr_db(self) -> float | None:
@@ -153,6 +168,7 @@ class Trace:
             "strength": self.strength,
             "detail": self.detail,
             "expected_gain_db": _rounded(self.expected_gain_db),
+            "expected_at": {"strength": 1.0, "detail": 0.0},
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
             "time_ms": round(sum(step.time_ms for step in self.steps), 1),

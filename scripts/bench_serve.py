@@ -51,12 +51,21 @@ def noisy_jpeg(side: int, seed: int) -> bytes:
 
 
 def send(client: httpx.Client, content: bytes, number: int) -> int:
-    """Send one file; every second one is kept, and fetched at half strength."""
-    headers = {"Accept": "application/json"} if number % 2 else {}
-    answer = client.post("/api/restore", files={"file": ("noisy.jpg", content)}, headers=headers)
-    if number % 2 and answer.status_code == httpx.codes.OK:
-        answer = client.get(answer.json()["picture"], params={"strength": 0.5})
-    return answer.status_code
+    """Send one file, and answer with the worst status of what was asked.
+
+    Every second one is kept, and fetched at half strength with half of the detail; every fourth is restored
+    region by region, and its maps are fetched.
+    """
+    files, fields = {"file": ("noisy.jpg", content)}, {"mode": "global" if number % 4 else "local"}
+    if number % 2:
+        return client.post("/api/restore", files=files, data=fields).status_code
+    headers = {"Accept": "application/json"}
+    kept = client.post("/api/restore", files=files, data=fields, headers=headers)
+    if kept.status_code != httpx.codes.OK:
+        return kept.status_code
+    place = f"/api/results/{kept.json()['id']}"
+    maps = [f"{place}/maps/{step}" for step, _ in enumerate(kept.json()["legends"], 1)]
+    return max(client.get(one).status_code for one in (f"{place}?strength=0.5&detail=0.5", *maps))
 
 
 def measure(address: str, process: int, args: argparse.Namespace) -> None:

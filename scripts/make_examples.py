@@ -2,6 +2,7 @@
 
     python scripts/make_examples.py                      the degraded pictures, from the clean ones that ship
     python scripts/make_examples.py --originals DIR      the clean ones too, from the originals in DIR
+    python scripts/make_examples.py --before-after FILE  the README's picture alone, of all of them restored
 
 `examples/README.md` says where the originals come from and under which licence.
 """
@@ -16,7 +17,10 @@ from PIL import Image
 
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.errors import DataError
+from rlrestore.restorer import Restorer
 
+ROW_PX, GAP_PX, WHITE = 300, 8, (255, 255, 255)
+"""Of the README's picture."""
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -116,6 +120,26 @@ def degrade_command(example: Example) -> list[str]:
     ]
 
 
+def draw_before_after(path: Path) -> None:
+    """Write the degraded pictures side by side, each restored right of a line through its middle."""
+    restorer = Restorer.from_pretrained()
+    halves = []
+    for example in EXAMPLES:
+        with Image.open(FOLDER / f"{example.name}.jpg") as image:
+            before = image.convert("RGB")
+        both, middle = restorer.restore(before).image, before.width // 2
+        both.paste(before.crop((0, 0, middle, before.height)), (0, 0))
+        both.paste(WHITE, (middle - 1, 0, middle + 1, before.height))
+        width = round(before.width * ROW_PX / before.height)
+        halves.append(both.resize((width, ROW_PX), Image.Resampling.LANCZOS))
+    row = Image.new("RGB", (sum(one.width + GAP_PX for one in halves) - GAP_PX, ROW_PX), WHITE)
+    left = 0
+    for one in halves:
+        row.paste(one, (left, 0))
+        left += one.width + GAP_PX
+    row.save(path, quality=88)
+
+
 def main() -> int:
     """Make every picture."""
     parser = argparse.ArgumentParser(
@@ -124,7 +148,12 @@ def main() -> int:
     parser.add_argument(
         "--originals", type=Path, metavar="DIR", help="make the clean pictures too, from these"
     )
-    originals: Path | None = parser.parse_args().originals
+    parser.add_argument("--before-after", type=Path, metavar="FILE", help="draw the README's picture alone")
+    args = parser.parse_args()
+    if args.before_after is not None:
+        draw_before_after(args.before_after)
+        return 0
+    originals: Path | None = args.originals
     for example in EXAMPLES:
         if originals is not None:
             make_clean(example, originals)

@@ -1,6 +1,7 @@
 """The pictures that ship are what `examples/README.md` says of them."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
+from rlrestore.restorer import Restorer
+from tests.toys import make_restorer
 
 NAMES = ("chelsea", "coffee", "street")
 LARGEST_BYTES = 250_000
@@ -36,6 +39,22 @@ def test_the_command_in_the_readme_makes_the_picture(name: str, root: Path, tmp_
     # Other versions of numpy, OpenCV and libjpeg may round differently, but draw the same noise.
     assert np.sqrt(np.mean((shipped - again) ** 2)) < 2
     assert np.sqrt(np.mean((shipped - pixels(root / f"examples/clean/{name}.png")) ** 2)) > 10
+
+
+def test_the_readmes_picture_is_before_left_of_the_line_and_after_right_of_it(
+    run_script: Callable[..., int], tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Restorer, "from_pretrained", lambda: make_restorer([0]))  # which adds 32 of 255
+    assert run_script("make_examples.py", "--before-after", str(tmp_path / "row.png")) == 0
+    with Image.open(root / "docs/before_after.jpg") as shipped:
+        assert shipped.size == (1367, 300)
+    row = pixels(tmp_path / "row.png")
+    with Image.open(root / "examples/street.jpg") as street:
+        came = np.asarray(street.resize((450, 300), Image.Resampling.LANCZOS), np.float64)
+    assert row.shape == (300, 1367, 3)
+    assert np.abs(row[:, :220] - came[:, :220]).max() < 3
+    right = np.s_[:, 230:440]
+    assert np.abs(row[:, :450][right] - np.minimum(came + 32, 255)[right]).mean() < 3
 
 
 def test_the_pictures_are_small_and_no_others_ship(root: Path) -> None:

@@ -1,6 +1,7 @@
 """What it costs to import the package and to ask for help: none of the heavy libraries."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,24 @@ def loaded_by(code: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize("code", [IMPORT, VERSION, HELP], ids=["import", "version", "help"])
 def test_nothing_heavy_is_loaded(code: str, tmp_path: Path) -> None:
     assert loaded_by(code, tmp_path) == set()
+
+
+@pytest.mark.parametrize(("asked", "spins"), [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_that_wait_for_others_sleep(tmp_path: Path, asked: dict[str, str], spins: str | None) -> None:
+    """What a program says itself stands."""
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    completed = subprocess.run(
+        [sys.executable, "-c", "import rlrestore, torch"],
+        cwd=tmp_path,
+        env=others | {"OMP_DISPLAY_ENV": "VERBOSE"} | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = re.search(r"GOMP_SPINCOUNT = '(.*)'", completed.stderr)
+    if told is None:
+        pytest.skip("another OpenMP than GNU's, which does not tell")
+    assert (told[1] == "0") == (spins == "0")
 
 
 MODULES = """

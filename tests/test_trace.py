@@ -102,6 +102,23 @@ def test_what_was_done_is_summed_up() -> None:
     assert limited.expected_gain_db == 3.0
 
 
+@pytest.mark.parametrize(
+    ("strength", "detail", "text"),
+    [
+        (1.0, 0.0, "expected +3.00 dB"),
+        (0.5, 0.0, "expected +3.00 dB at full strength"),
+        (1.0, 0.5, "expected +3.00 dB without detail"),
+        (0.5, 0.5, "expected +3.00 dB at full strength and without detail"),
+    ],
+)
+def test_of_what_the_gain_is_expected_is_said(strength: float, detail: float, text: str) -> None:
+    blended = replace(trace(step("denoise-3"), step("deblur-1")), strength=strength, detail=detail)
+
+    assert blended.expected_text == text
+    assert blended.to_json()["expected_gain_db"] == 3.0
+    assert blended.to_json()["expected_at"] == {"strength": 1.0, "detail": 0.0}
+
+
 def test_the_json_holds_everything() -> None:
     content = json.loads(
         json.dumps(trace(step("denoise-3", 22.25), step("stop", 22.25), start_psnr_db=20.0).to_json())

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rlrestore import __version__
 from rlrestore.cli import (
@@ -47,16 +48,20 @@ COMMANDS = (
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-SLEEPING_THREADS = "OMP_WAIT_POLICY", "PASSIVE"
-"""Read by OpenMP when torch is loaded. Threads that wait for others would else spin on their cores, and where
-another process needs these, every part of the work waits for the thread that was put aside."""
-
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, and not all of its options before."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and exit."""
+        self.exit(WRONG_USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="rlrestore",
         description="Restore photographs with a toolbox of small networks and an agent that chooses.",
     )
@@ -97,7 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _have_streams()
     _print_any_name()
     _end_in_order()
-    os.environ.setdefault(*SLEEPING_THREADS)
     args = build_parser().parse_args(argv)
     try:
         code = int(args.run(args))

@@ -15,7 +15,7 @@ from rlrestore.cli.piping import check_piped, is_piped, restore_piped
 from rlrestore.cli.reporting import say
 from rlrestore.cli.restore_options import DESCRIPTION, EPILOG, FORMATS, add_arguments
 from rlrestore.cli.restore_report import Tally, fail, list_plan, record, skip, tell
-from rlrestore.cli.trying import check_trying, try_chains
+from rlrestore.cli.trying import check_trying, try_all
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def run(args: argparse.Namespace) -> int:
         _check_model(args)
         return list_plan(plan, args)
     if args.trying:
-        check_trying(plan, args)
-        try_chains(_restorer(args), plan, args)
-        return 0
+        check_trying(args)
+        return try_all(_restorer(args), plan, args)
     restorer, tally = _restorer(args), Tally()
     for source, problem in plan.refused:
         fail(source, problem, args, tally)

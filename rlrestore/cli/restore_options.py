@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--try",
         dest="trying",
         action="store_true",
-        help="instead of a result write NAME_restored_try.png: the few best chains side by side, each with "
-        "the option that repeats it (one image only)",
+        help="instead of a result write NAME_restored_try.png: the few best chains side by side, with --mode "
+        "local the regions' own among them, each with the option that repeats it",
     )
     parser.add_argument(
         "--strength",

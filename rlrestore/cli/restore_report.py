@@ -24,6 +24,7 @@ class Tally:
 
     Attributes:
         expected_db: The gain that the agent expected, of each image restored; none if it is not in dB.
+        expected_at: Of what it is expected, as `Trace.expected_at`.
         tools: How often each tool was applied; `UNCHANGED` counts images that none was.
         restored: Images.
         skipped: Images.
@@ -31,6 +32,7 @@ class Tally:
     """
 
     expected_db: list[float] = field(default_factory=list)
+    expected_at: str = ""
     tools: Counter[str] = field(default_factory=Counter)
     restored: int = 0
     skipped: int = 0
@@ -42,6 +44,7 @@ class Tally:
         self.tools.update(trace.tools or (UNCHANGED,))
         if trace.expected_gain_db is not None:
             self.expected_db.append(trace.expected_gain_db)
+            self.expected_at = trace.expected_at
 
     def summary(self, total: int) -> str:
         """Return all of it in a line."""
@@ -50,7 +53,8 @@ class Tally:
         counts += [f"{self.failed} failed"] if self.failed else []
         parts = [", ".join(counts)]
         if self.expected_db:
-            parts.append(f"mean expected gain {sum(self.expected_db) / len(self.expected_db):+.2f} dB")
+            mean_db = sum(self.expected_db) / len(self.expected_db)
+            parts.append(f"mean expected gain {mean_db:+.2f} dB {self.expected_at}".rstrip())
         if self.tools:
             parts.append(", ".join(f"{name} {count}×" for name, count in self.tools.most_common()))
         return "; ".join(parts)
@@ -91,9 +95,7 @@ def summary(restoration: "Restoration") -> str:
         done = "unchanged, no tool would help"
     else:
         chain = " > ".join(step.label for step in trace.applied)
-        expected_db = trace.expected_gain_db
-        expected = "" if expected_db is None else f" (expected {expected_db:+.2f} dB)"
-        done = f"{chain}{expected}"
+        done = f"{chain} ({trace.expected_text})" if trace.expected_text else chain
         done += f", {trace.blend_text}" if trace.blend_text else ""
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done

@@ -1,8 +1,9 @@
 """How much of a restoration is kept, and fine detail that it took away brought back: after the chain.
 
-The detail is what stands out of the removed residual. Its finest two octaves (an undecimated wavelet
-transform) are each shrunk towards zero by the noise that was removed there, estimated from the residual
-itself, so that weak noise goes and edges, texture and coarse grain stay.
+The detail is what stands out of the removed residual. Its finest octaves (an undecimated wavelet transform)
+are each shrunk towards zero by the noise that was removed there, estimated from the residual itself, so that
+weak noise goes and edges, texture and coarse grain stay; and where the chain has sharpened instead, by what
+it added, so that this is not taken back.
 
 Source: Starck, Fadili, Murtagh: The undecimated wavelet decomposition and its reconstruction, IEEE TIP 2007
 (the transform); Donoho, Johnstone: Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994 (noise).
@@ -24,21 +25,37 @@ from rlrestore.imaging.tiling import tiles
 
 SPLINE = np.array([1, 4, 6, 4, 1], np.float32) / 16
 """The B3 spline that the wavelet transform smooths by."""
-OCTAVES = 2
-"""Above a quarter of the sampling rate, and the octave below."""
-NEIGHBOURHOOD = 5
-"""Side of the square in which the energy of a coefficient is averaged, in pixels."""
-NOISE_SHARE = 1.5
-"""How many times the noise's energy a coefficient must have around it to be more than noise."""
 MAD = 0.6745
 """The median of the absolute value of a normal variable of standard deviation 1."""
-RADIUS = 2 * (2**OCTAVES - 1) + NEIGHBOURHOOD // 2
-"""How far the detail of a pixel depends on others, in pixels."""
 TILE = 512
 SAMPLES, SAMPLE_SIDE = 8, 128
 """The noise level is estimated on so many squares down and across at most, of this side."""
 
 Originals = Integers | Floats
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """How detail is told from noise; `scripts/measure_detail.py --choose` prints what was chosen among.
+
+    Attributes:
+        octaves: How many are looked at: the finest is above a quarter of the sampling rate.
+        side_px: Side of the square in which the energy of a coefficient is averaged, odd.
+        noise_share: A coefficient is detail as far as the energy around it is more than this times the
+            noise's.
+    """
+
+    octaves: int = 2
+    side_px: int = 5
+    noise_share: float = 1.0
+
+    @property
+    def radius_px(self) -> int:
+        """How far the detail of a pixel depends on others."""
+        return 2 * ((1 << self.octaves) - 1) + self.side_px // 2
+
+
+SHRINKAGE = Shrinkage()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +144,13 @@ def as_floats(samples: Originals) -> Floats:
     return samples if samples.dtype == np.float32 else to_floats(samples)  # type: ignore[arg-type,return-value]
 
 
-def lost_detail(original: Originals, restored: Floats) -> Floats:
+def lost_detail(original: Originals, restored: Floats, shrinkage: Shrinkage = SHRINKAGE) -> Floats:
     """Return the fine detail in what a restoration removed, without the noise.
 
     Args:
         original: `(H, W, 3)`, whole samples or floats in [0, 1].
         restored: `(H, W, 3)` in [0, 1].
+        shrinkage: How detail is told from noise.
 
     Returns:
         `(H, W, 3)`, to be added to the restored pixels; 0 where they are the original's.
@@ -143,13 +161,15 @@ def lost_detail(original: Originals, restored: Floats) -> Floats:
         return as_floats(original[rows, columns]) - restored[rows, columns]
 
     samples = [removed(*place) for place in _samples(height, width)]
-    levels = [_noise_energy(octave) for octave in zip(*map(_octaves, samples), strict=True)]
+    parts = [_octaves(sample, shrinkage.octaves) for sample in samples]
+    levels = [_noise_energy(octave) for octave in zip(*parts, strict=True)]
     detail = np.empty_like(restored)
-    for tile in tiles(height, width, TILE, RADIUS):
+    for tile in tiles(height, width, TILE, shrinkage.radius_px):
         residual = removed(*tile.read[1:])
         found = np.zeros_like(residual)
-        for octave, level in zip(_octaves(residual), levels, strict=True):
-            found += _shrunk(octave, level)
+        results = _octaves(restored[tile.read[1:]], shrinkage.octaves)
+        for octave, result, level in zip(_octaves(residual, shrinkage.octaves), results, levels, strict=True):
+            found += _shrunk(octave, result, level, shrinkage)
         found *= residual.any(axis=2, keepdims=True)  # hidden colours and regions without a tool stay
         detail[tile.kept[1:]] = found[tile.inner[1:]]
     return detail
@@ -158,7 +178,7 @@ def lost_detail(original: Originals, restored: Floats) -> Floats:
 def _samples(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Yield squares spread evenly over an image."""
     rows, columns = (
-        sorted({max(0, round(place)) for place in np.linspace(0, side - SAMPLE_SIDE, SAMPLES)})
+        np.linspace(0, max(side - SAMPLE_SIDE, 0), min(SAMPLES, -(-side // SAMPLE_SIDE)), dtype=int)
         for side in (height, width)
     )
     for top in rows:
@@ -166,10 +186,10 @@ def _samples(height: int, width: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, top + SAMPLE_SIDE), slice(left, left + SAMPLE_SIDE)
 
 
-def _octaves(pixels: Floats) -> list[Floats]:
+def _octaves(pixels: Floats, count: int) -> list[Floats]:
     """Return the finest octaves of `(H, W, 3)`, each of its shape."""
     found = []
-    for octave in range(OCTAVES):
+    for octave in range(count):
         kernel = np.zeros((len(SPLINE) - 1) * 2**octave + 1, np.float32)
         kernel[:: 2**octave] = SPLINE
         smoothed = cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
@@ -189,10 +209,26 @@ def _noise_energy(parts: tuple[Floats, ...]) -> Floats:
     return level
 
 
-def _shrunk(octave: Floats, level: Floats) -> Floats:
-    """Shrink every coefficient by the share that noise of a mean square has in the energy around it."""
-    side = (NEIGHBOURHOOD, NEIGHBOURHOOD)
-    energy = np.asarray(cv2.blur(octave * octave, side, borderType=cv2.BORDER_REFLECT_101), np.float32)
-    kept: Floats = np.maximum(1 - NOISE_SHARE * level / np.maximum(energy, np.float32(1e-12)), 0)
+def _shrunk(octave: Floats, result: Floats, level: Floats, shrinkage: Shrinkage) -> Floats:
+    """Shrink every coefficient of the residual to what is detail, and was lost.
+
+    Both shares are of the energy around it: what is left without a noise of a mean square `level`, and how
+    much less energy the result has there than the original; of the residual w and the result r, the original
+    being w + r, that is 2wr + w².
+
+    Args:
+        octave: `(H, W, 3)` of the residual.
+        result: The same of the result.
+        level: `(3,)` mean square of the noise.
+        shrinkage: How detail is told from noise.
+    """
+
+    def around(energy: Floats) -> Floats:
+        side = (shrinkage.side_px, shrinkage.side_px)
+        return np.asarray(cv2.blur(energy, side, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+    energy = np.maximum(around(octave * octave), np.float32(1e-12))
+    kept: Floats = np.maximum(1 - shrinkage.noise_share * level / energy, 0)
+    kept *= np.clip(1 + 2 * around(octave * result) / energy, 0, 1)
     kept *= octave
     return kept

@@ -1,10 +1,14 @@
 """What a person decides in the agent's place: the chain, or the tools that it may choose among."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.trace import BY_AGENT, STOP_NAME, Trace
+
+RUNNERS_UP = 2
+"""Tools at most in whose place the next best is tried."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,40 @@ def make_choice(
     if not kept:
         raise UsageError("expected at least one tool to choose among, but none is left: leave out fewer")
     return Choice(left_out=tuple(index for index in range(len(specs)) if index not in kept))
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another chain that is worth a look.
+
+    Attributes:
+        name: In what it differs, as in `without denoise-3`.
+        options: What `Restorer.restore` is told instead: `chain`, or `never`.
+    """
+
+    name: str
+    options: Mapping[str, tuple[str, ...]]
+
+
+def alternatives(trace: Trace) -> Iterator[Alternative]:
+    """Yield the few best other chains for a whole photograph; none for one that was restored by regions.
+
+    They are what the agent chooses without its first tool, and without its first two; where it applied none,
+    the tools that it would have taken next; and one tool fewer.
+    """
+    if trace.mode == "local":
+        return
+    first = trace.steps[0]
+    tools = [name for name in (first.tool, *(name for name, _ in first.runners_up)) if name != STOP_NAME]
+    if first.chosen_by == BY_AGENT and trace.tools:
+        for count in range(1, min(RUNNERS_UP + 1, len(tools))):
+            left_out = tools[:count]
+            yield Alternative(f"without {' and '.join(left_out)}", {"never": (*trace.left_out, *left_out)})
+    elif not trace.tools:
+        for name in tools[:RUNNERS_UP]:
+            yield Alternative(f"{name} all the same", {"chain": (name,)})
+    if len(trace.tools) > 1:
+        yield Alternative("one tool fewer", {"chain": trace.tools[:-1]})
 
 
 def _meant(specs: Sequence[ToolSpec], words: Iterable[str]) -> list[int]:

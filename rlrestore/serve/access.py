@@ -87,7 +87,7 @@ class Access:
                 "start it with --allow-host for another name"
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             return f"expected a request from the server's own page, got one from {origin[:100]!r}"
         return ""
 
@@ -100,6 +100,14 @@ def _hostname(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # a bracket without its other
+        return ""
+
+
+def _place(url: str) -> str:
+    """Return the host and port of a URL."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
         return ""
 
 

@@ -20,6 +20,7 @@ from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.samples import Integers, to_floats
 from rlrestore.imaging.progress import Report
 from rlrestore.inference.blending import blend, lost_detail
+from rlrestore.inference.choice import alternatives
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.maps import draw_maps, legend_json, preview
@@ -236,6 +237,10 @@ class Adapter:
             "words": in_words(done.trace, self._restorer.runtime.tools.specs),
             "trace": done.trace.to_json(),
             "legends": [legend_json(one) for one in regions],
+            "others": [
+                {"name": one.name, "options": {key: ",".join(names) for key, names in one.options.items()}}
+                for one in alternatives(done.trace)
+            ],
         }
         return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
 

@@ -40,7 +40,7 @@ def in_words(trace: Trace, specs: Iterable[ToolSpec]) -> list[str]:
     else:
         ended = "that was the limit of steps"
     gain_db = trace.expected_gain_db
-    total = "" if gain_db is None else f" {gain_db:+.2f} dB expected in all."
+    total = "" if gain_db is None else f" {gain_db:+.2f} dB expected in all, at full strength."
     return [*sentences, f"Then it stopped: {ended}.{total}"]
 
 

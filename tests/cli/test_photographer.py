@@ -62,7 +62,8 @@ def test_strength_and_chain(restore: Callable[..., int], tmp_path: Path) -> None
         (("--never", "blur"), "none is left"),
         (("--watch",), "--watch goes with one folder"),
         (("-", "-o", "-"), "- goes with one image, got 2 inputs"),
-        (("--try", "--mode", "local"), "--try goes with none of"),
+        (("--try", "--trace"), "--trace does not go with --try"),
+        (("--try", "--skip-existing"), "--skip-existing does not go with --try"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -77,7 +78,8 @@ def test_wrong_usage_is_one_line(
     except SystemExit as error:  # argparse's own
         code = int(error.code or 0)
     assert code == 2
-    assert line in capsys.readouterr().err
+    (told,) = capsys.readouterr().err.splitlines()
+    assert line in told
 
 
 def test_several_chains_are_tried_side_by_side(
@@ -89,6 +91,38 @@ def test_several_chains_are_tried_side_by_side(
     twice, thrice = (",".join(["deblur-1"] * count) for count in (2, 3))
     instead = "--chain deblur-2,deblur-2,deblur-2"
     assert lines == [f"--chain {thrice}", instead, f"--chain {twice}", "--strength 0"]
+
+
+def test_several_images_are_tried_and_a_broken_one_is_reported(
+    restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.png")
+    write(tmp_path / "c.png")
+    (tmp_path / "b.png").write_text("no image")
+
+    assert restore(tmp_path, "--try", "--max-steps", 1, "--strength", 0.5) == 1
+    told = capsys.readouterr()
+    assert {path.name for path in tmp_path.glob("*_try.png")} == {"a_restored_try.png", "c_restored_try.png"}
+    assert (
+        told.out.count("  --chain deblur-1 --strength 0.5: the agent's choice, expected +1.00 dB at full")
+        == 2
+    )
+    assert told.out.count("  --chain deblur-2 --strength 0.5: without deblur-1, expected +0.50 dB") == 2
+    assert len([line for line in told.err.splitlines() if "b.png" in line]) == 1
+
+
+def test_local_mode_is_tried_beside_the_chains(
+    restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert restore(write(tmp_path / "a.png"), "--try", "--mode", "local", "--never", "deblur-2") == 0
+    lines = [line.strip().split(":")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    twice, thrice = (",".join(["deblur-1"] * count) for count in (2, 3))
+    assert lines == [
+        "--mode local --never deblur-2",
+        f"--chain {thrice}",
+        f"--chain {twice}",
+        "--strength 0",
+    ]
 
 
 def test_the_format_is_kept(restore: Callable[..., int], tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ def test_detail_is_the_texture_without_the_noise() -> None:
     assert np.std(detail[:, 72:]) < 0.35 * np.std(noise[:, 72:])
 
 
+def test_what_the_chain_has_sharpened_stays_sharp() -> None:
+    sharp = np.full((96, 128, 3), 0.5, np.float32)
+    sharp[:, 96:] += 0.2 * (-1.0) ** np.add.outer(np.arange(96), np.arange(32))[..., None]
+    blurred, noise = 0.5 + 0.3 * (sharp - 0.5), grain(sigma=0.005)
+    texture = np.s_[10:-10, 106:118]
+
+    assert np.std(lost_detail(blurred + noise, sharp)[texture]) < 1e-3
+    lost = lost_detail(sharp + noise, blurred)[texture]
+    assert np.std(lost - (sharp - blurred)[texture]) < 0.1 * np.std((sharp - blurred)[texture])
+
+
 def test_detail_has_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     original, restored = 0.5 + grain(), np.full((96, 128, 3), 0.5, np.float32)
     whole = lost_detail(original, restored)

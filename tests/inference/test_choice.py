@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from rlrestore.errors import UsageError
-from rlrestore.inference.choice import make_choice
+from rlrestore.inference.choice import alternatives, make_choice
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS
+from rlrestore.trace import Trace, TraceStep
 from tests.toys import make_restorer
 
 GREY = np.full((80, 90, 3), 0.5, np.float32)
@@ -59,3 +60,40 @@ def test_the_agent_chooses_among_the_rest(mode: str) -> None:
     assert json["steps"][0]["chosen_by"] == "agent"
     assert {name for step in done.trace.steps for name, _ in step.runners_up} <= {"darken", "keep"}
     assert np.isfinite([step.expected_gain_db or 0 for step in done.trace.steps]).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "others"),
+    [
+        (
+            {},
+            [
+                ("without brighten", {"never": ("brighten",)}),
+                ("one tool fewer", {"chain": ("brighten",)}),
+            ],
+        ),
+        ({"never": ("brighten",)}, [("darken all the same", {"chain": ("darken",)})]),
+        ({"chain": ("keep", "darken")}, [("one tool fewer", {"chain": ("keep",)})]),
+        ({"mode": "local"}, []),
+    ],
+)
+def test_the_few_best_other_chains(asked: dict[str, object], others: list[object]) -> None:
+    done = make_restorer([0, 1]).restore(GREY, **asked)  # type: ignore[arg-type]  # one of several options
+
+    found = [(one.name, one.options) for one in alternatives(done.trace)]
+    assert found[: len(others)] == others
+    assert len(found) == len(others) or asked == {
+        "never": ("brighten",)
+    }  # of equal values either comes first
+    for _, options in found:
+        make_restorer([0, 1]).restore(GREY, **options)  # type: ignore[arg-type]  # chain or never
+
+
+def test_the_two_best_tools_are_left_out_and_what_was_left_out_before() -> None:
+    first = TraceStep("denoise-3", 2.0, (("denoise-2", 1.0), ("deblur-1", 0.5)), 1.0)
+    trace = Trace("global", "toy", 9, 9, (first,), left_out=("dejpeg-1",))
+
+    assert [(one.name, one.options["never"]) for one in alternatives(trace)] == [
+        ("without denoise-3", ("dejpeg-1", "denoise-3")),
+        ("without denoise-3 and denoise-2", ("dejpeg-1", "denoise-3", "denoise-2")),
+    ]

@@ -58,6 +58,11 @@ def test_json_tells_what_was_done(toy: Live, grey: bytes) -> None:
 
     assert answer["trace"]["tools"] == ["brighten", "darken"]
     assert answer["words"][0] == "First: brighten takes noise away (σ 0 to 50 of 255), +1.00 dB expected."
+    assert answer["words"][-1].endswith("+2.00 dB expected in all, at full strength.")
+    assert answer["others"] == [
+        {"name": "without brighten", "options": {"never": "brighten"}},
+        {"name": "one tool fewer", "options": {"chain": "brighten"}},
+    ]
     assert (answer["width"], answer["height"], answer["keep"]) == (32, 24, "png")
     assert np.unique(pixels(toy.client.get(answer["picture"]).content)).tolist() == [108]
 

@@ -55,7 +55,9 @@ def test_a_server_for_the_network_is_reached_by_any_address_and_by_the_names_it_
     assert list(answers.values()) == [200, 200, 200, 200, 403]
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"]
+)
 def test_a_foreign_origin_is_refused(toy: Live, grey: bytes, origin: str) -> None:
     answer = toy.client.post("/api/restore", files={"file": grey}, headers={"Origin": origin})
     assert (answer.status_code, "own page" in answer.json()["error"]) == (403, True)

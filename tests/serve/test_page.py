@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
     reason="needs a browser: apt-get install chromium chromium-driver",
 )
-PATIENCE_S = 20
+PATIENCE_S = 60
 IS_ALIGNED = """
 const [before, after] = ['before', 'after'].map((id) => document.getElementById(id).getBoundingClientRect());
 return ['left', 'top', 'width', 'height'].every((side) => before[side] === after[side]) ? before.width : null;
@@ -252,10 +252,14 @@ def test_nothing_reaches_beyond_a_phone_and_only_its_own_server_is_asked(page: P
     )
     page.one("[data-zoom='1']").click()
     across = page.box("#before")["width"]
+    page.one("#detail").send_keys(Keys.ARROW_RIGHT)  # which scrolls there
+    seen, slider = page.box("#view"), page.box("#detail")
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     assert wide == 360
     assert across == 45  # 90 pixels of the screen, two of which are one of CSS
+    assert seen["top"] == 0
+    assert seen["bottom"] <= slider["top"] < 740
     assert asked
     assert all(name.startswith((page.driver.current_url, "blob:")) for name in asked)
 
@@ -270,6 +274,23 @@ def test_the_agent_is_overruled(page: Page, files: Path) -> None:
     page.one(".tools input").click()
     page.one("#redo").click()
     page.wait(lambda: "that was the chain that was asked for" in page.one("#words").text)
+
+
+def test_other_chains_are_tried_by_a_button_and_the_agents_own_comes_back(page: Page, files: Path) -> None:
+    def press(name: str) -> None:
+        page.wait(lambda: page.one("#others").is_displayed())
+        buttons = page.driver.find_elements(By.CSS_SELECTOR, "#others button")
+        {button.text: button for button in buttons}[name].click()
+
+    page.add(files / "one.png")
+    press("one tool fewer")
+    page.wait(lambda: "that was the chain that was asked for" in page.one("#words").text)
+    assert len(page.driver.find_elements(By.CSS_SELECTOR, "#words li")) == 2
+    assert page.driver.switch_to.active_element.get_attribute("id") == "viewport"
+    press("as the agent chooses")
+    page.wait(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, "#words li")) == 3)
+    press("region by region")
+    page.wait(lambda: page.one("#where").is_displayed())
 
 
 def test_the_documentation_is_drawn(page: Page) -> None:

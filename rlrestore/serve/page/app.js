@@ -1,6 +1,6 @@
 // Photographs go to the server one after another; what came back is shown, and downloaded at any strength.
 
-import { fillFormats, fillOptions, listItem, showWhatWasDone } from "./panel.js";
+import { fillFormats, fillOptions, listItem, showOthers, showWhatWasDone } from "./panel.js";
 import { showBlend, showSize, start, zoomToFit } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
@@ -108,9 +108,9 @@ function stateText({ state, told, why, result }) {
   if (state === "done") return result.trace.tools.length ? result.trace.tools.join(" > ") : "unchanged";
   if (state === "failed") return why;
   if (state === "queued") return "waits";
-  if (told.state === "uploading") return "is sent";
+  if (told.state === "uploading") return "being sent";
   if (told.state === "waiting") return told.before ? `waits, ${told.before} before it` : "waits";
-  return `is restored, ${Math.round(told.elapsed_s)} s`;
+  return `being restored, ${Math.round(told.elapsed_s)} s`;
 }
 
 function show(photo) {
@@ -124,7 +124,7 @@ function show(photo) {
   byId("wait").hidden = state === "done";
   byId("wait-bar").hidden = state === "failed";
   byId("cancel").hidden = state === "failed";
-  byId("wait-text").textContent = `${photo.file.name} ${stateText(photo)}`;
+  byId("wait-text").textContent = `${photo.file.name}: ${stateText(photo)}`;
   if (share === null) byId("wait-bar").removeAttribute("value"); else byId("wait-bar").value = share ?? 0;
   byId("split").hidden = byId("tag-before").hidden = byId("tag-after").hidden = !result;
   byId("redo").disabled = state === "queued" || state === "sending";
@@ -134,6 +134,10 @@ function show(photo) {
 
 function showResult(photo) {
   showWhatWasDone(photo);
+  showOthers(photo, (options) => {
+    queue(photo, options);
+    byId("viewport").focus({ preventScroll: true });  // the button is hidden now, and would take the focus along
+  });
   showKept(photo.result.keep);
   setSource("before", preview(photo, 0, 0));
   setSource("after", preview(photo, 1, 0));

@@ -62,6 +62,21 @@ export function showWhatWasDone(photo) {
   byId("notes").replaceChildren(...result.notes.map((text) => make("li", { textContent: `Note: ${text}` })));
 }
 
+// The few best other chains, each a button that restores the photograph so.
+export function showOthers({ result, options }, restoreSo) {
+  const local = result.trace.mode === "local";
+  const ways = result.others.map(({ name, options }) => [name, options]);
+  const asked = Object.entries(options).filter(([name, value]) => name !== "max_steps" && (name !== "mode" || value === "local"));
+  if (asked.length) ways.unshift([local ? "one chain for all of it" : "as the agent chooses", {}]);
+  if (!local) ways.push(["region by region", { mode: "local" }]);
+  const limit = (so) => (options.max_steps && !so.chain ? { max_steps: options.max_steps } : {});
+  byId("others").replaceChildren("Try instead: ", ...ways.map(([name, so]) => {
+    const button = make("button", { type: "button", className: "small", textContent: name });
+    button.addEventListener("click", () => restoreSo({ ...limit(so), ...so }));
+    return button;
+  }));
+}
+
 function showMaps({ id, legends }) {
   byId("where").hidden = legends.length === 0;
   byId("maps").replaceChildren(...legends.map((legend, step) => {
