@@ -28,8 +28,10 @@ MAX_STEPS = 3
 TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
 SMALLEST_DEVIATION = 0.1
-STOP_MARGIN_DB = 0.1
-"""What a trained agent must expect of a tool before it takes it: smaller values are mostly error."""
+START_MARGIN_DB, STOP_MARGIN_DB = 0.5, 0.1
+"""What a trained agent must expect of a tool before it takes it: the first one, and every further one. Where
+the first gains less, hardly anybody sees it, and there are most of the results that are worse than they came;
+smaller values than the second are mostly error."""
 PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
 
@@ -106,6 +108,7 @@ class Policy(nn.Module):
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
         sizes: PolicySizes = USUAL_SIZES,
+        start_margin_db: float | None = None,
     ) -> None:
         """Make an untrained agent.
 
@@ -115,10 +118,12 @@ class Policy(nn.Module):
             stop_margin_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
                 more than leaving it out where it would have gained so little.
             sizes: How large it is.
+            start_margin_db: The same for the first tool; the stop margin without it.
         """
         super().__init__()
         self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db, self.sizes = stop_margin_db, sizes
+        self.start_margin_db = stop_margin_db if start_margin_db is None else start_margin_db
         self.spectrum = Spectrum()
         self.trunk = Trunk(sizes)
         self.memory = nn.LSTMCell(sizes.features + tools + 1, sizes.memory)
@@ -205,11 +210,13 @@ class PaperPolicy(nn.Module):
         tools: int,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
+        start_margin_db: float | None = None,
     ) -> None:
         """Make an untrained agent; the arguments are those of `Policy`."""
         super().__init__()
         self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db = stop_margin_db
+        self.start_margin_db = stop_margin_db if start_margin_db is None else start_margin_db
         self.trunk = PaperTrunk()
         self.memory = nn.LSTMCell(PAPER_FEATURES + tools, PAPER_MEMORY)
         self.values = nn.Linear(PAPER_MEMORY, tools + 1)
@@ -235,15 +242,15 @@ class PaperPolicy(nn.Module):
         return values - values[:, -1:], hidden
 
 
-def best_action(values: Tensor, stop_margin_db: float) -> Tensor:
+def best_action(values: Tensor, margin_db: Tensor | float) -> Tensor:
     """Return what an agent of these values does: `(…, N + 1)`, stop last, to `(…,)` int64.
 
     Args:
         values: Of every action, stop's being 0.
-        stop_margin_db: What a tool's must exceed; else stop it is.
+        margin_db: What a tool's must exceed, for all or `(…,)` for each; else stop it is.
     """
     value, tool = values[..., :-1].max(dim=-1)
-    return torch.where(value > stop_margin_db, tool, values.shape[-1] - 1)
+    return torch.where(value > margin_db, tool, values.shape[-1] - 1)
 
 
 AnyPolicy: TypeAlias = Policy | PaperPolicy

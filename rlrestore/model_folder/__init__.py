@@ -153,6 +153,19 @@ def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         raise RlrestoreError(f"cannot write {card_of(folder)} ({error.strerror}); make room") from error
 
 
+def set_margins(folder: Path, start_margin_db: float, stop_margin_db: float) -> None:
+    """Let a model's card say when its agent stops; the networks stay as they are.
+
+    Raises:
+        ModelError: There is no model in the folder, or a margin is not a number from 0.
+        RlrestoreError: The card cannot be written.
+    """
+    agent = _read_json(folder)["agent"]
+    agent |= {"start_margin_db": start_margin_db, "stop_margin_db": stop_margin_db}
+    cards.read_agent_entry(card_of(folder), agent)
+    add_facts(folder, {"agent": agent})
+
+
 def as_written(arrays: Mapping[str, Array], precision: str) -> Arrays:
     """Return weights in a precision of `PRECISIONS`; a tensor that would overflow there stays as it is."""
 

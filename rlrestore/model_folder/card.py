@@ -84,13 +84,15 @@ class AgentEntry:
         family: Of its network, one of `AGENT_FAMILIES`.
         tools: Names of the tools that it was trained on, in the order of its actions.
         max_steps: The episode length that it was trained for.
-        stop_margin_db: It stops where no tool's value is higher than this.
+        start_margin_db: Its first tool's value must be higher than this, or it leaves the image as it is.
+        stop_margin_db: It stops where no further tool's value is higher than this.
         sizes: By `AGENT_SIZES`; empty for the family `paper`.
     """
 
     family: str
     tools: tuple[str, ...]
     max_steps: int
+    start_margin_db: float
     stop_margin_db: float
     sizes: Mapping[str, int] = field(default_factory=dict)
 
@@ -183,15 +185,14 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
         entry: What stands there.
     """
     side, steps = entry.get("patch_size"), entry.get("max_steps")
+    entry = {"start_margin_db": entry.get("stop_margin_db"), **entry}  # one margin for all steps, before
     if side != PATCH:
         raise ModelError(
             f"{card}: expected an agent for patches of {PATCH} pixels, got {side!r}; train the agent anew"
         )
     if not isinstance(steps, int) or not 1 <= steps <= LARGEST_STEPS:
         raise ModelError(f"{card}: expected max_steps as a whole number, got {steps!r}")
-    margin_db = entry.get("stop_margin_db")
-    if not isinstance(margin_db, int | float) or not 0 <= margin_db < math.inf:
-        raise ModelError(f"{card}: expected stop_margin_db as a number from 0, got {margin_db!r}")
+    stop_db, start_db = (_margin_db(card, entry, key) for key in ("stop_margin_db", "start_margin_db"))
     tools, family = entry.get("tools"), entry.get("family")
     if not isinstance(tools, list):
         raise ModelError(f"{card}: expected the names of the agent's tools, got {tools!r}")
@@ -201,7 +202,14 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
             "train the agent anew on these tools, or update rlrestore"
         )
     sizes = {} if family == "paper" else _agent_sizes(card, entry.get("sizes"))
-    return AgentEntry(family, tuple(tools), steps, margin_db, sizes)
+    return AgentEntry(family, tuple(tools), steps, start_db, stop_db, sizes)
+
+
+def _margin_db(card: str, entry: Record, key: str) -> float:
+    margin_db = entry.get(key)
+    if isinstance(margin_db, int | float) and 0 <= margin_db < math.inf:
+        return margin_db
+    raise ModelError(f"{card}: expected {key} as a number from 0, got {margin_db!r}")
 
 
 def _agent_sizes(card: str, sizes: Any) -> dict[str, int]:

@@ -49,12 +49,14 @@ class Agent(Protocol):
     Attributes:
         actions: N + 1.
         max_steps: The longest chain that it was trained for.
-        stop_margin_db: It stops where no tool's value is higher than this.
+        start_margin_db: Its first tool's value must be higher than this, or it leaves the image as it is.
+        stop_margin_db: It stops where no further tool's value is higher than this.
         values_in_db: Whether its values are gains in dB, or only rank the actions.
     """
 
     actions: int
     max_steps: int
+    start_margin_db: float
     stop_margin_db: float
     values_in_db: bool
 
