@@ -78,6 +78,7 @@ def greedy(
             f"expected one truth for each of {policy.tools} tools and one that holds, got {allowed}"
         )
     hidden: Hidden | None = None
+    start_margins = torch.tensor(policy.start_margins_db, device=next(policy.parameters()).device)
 
     def choose(images: Tensor, last_action: Tensor) -> Tensor:
         nonlocal hidden
@@ -87,7 +88,8 @@ def greedy(
         if allowed is not None:
             values = values.masked_fill(~F.pad(allowed, (0, 1), value=True), -torch.inf)
         if may_stop:
-            margins = torch.where(last_action == NO_ACTION, policy.start_margin_db, policy.stop_margin_db)
+            first = (last_action == NO_ACTION)[:, None]
+            margins = torch.where(first, start_margins, policy.stop_margin_db)
             return best_action(values, margins if with_margin else 0.0)
         tools: Tensor = values[:, :-1]
         return tools.argmax(dim=1)

@@ -1,14 +1,16 @@
 """Measure when a model stops, and choose its margins: a curve of gain against harm.
 
     python scripts/stop_curve.py --data PHOTOS --part validation
-    python scripts/stop_curve.py --data PHOTOS --part validation --starts 0.5 --stops 0.08 --set 0.5 0.08
-    python scripts/stop_curve.py --data kodak24/ --patches 0 --draws 0 --model-margins
+    python scripts/stop_curve.py --data PHOTOS --part validation --set 0.5 1.0 0.08
+    python scripts/stop_curve.py --data kodak24/ --patches 0 --draws 0 --card-only
 
-A tool is applied only if the agent expects more of it than a margin: the start margin for the first tool, the
-stop margin for every further one. Patches and whole photographs are degraded by mild, moderate and severe
-mixtures; clean photographs are taken as they are, halved in size, and saved as JPEG of quality 95 and 90. All
-are restored as `rlrestore restore` does. With `--part validation` only the files are used that every training
-on this folder holds out: to choose the margins by. --set writes a choice into the card of --model.
+A tool is applied only if the agent expects more of it than a margin: the start margin for the first tool, or
+the light margin if that is the lightest of its kind, and the stop margin for every further one. The first row
+is of the margins in the model's card, then come rows of one margin for all. Patches and whole photographs are
+degraded by mild, moderate and severe mixtures; clean photographs are taken as they are, halved in size, and
+saved as JPEG of quality 95 and 90. All are restored as `rlrestore restore` does. With `--part validation`
+only the files are used that every training on this folder holds out: to choose the margins by. --set writes a
+choice into the card of --model.
 """
 
 import argparse
@@ -17,16 +19,19 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.stopping import curve_point, curve_table, make_pairs, run_chains, touched_table
+from experiments.stopping import Margins, curve_point, curve_table, make_pairs, run_chains, touched_table
 from rlrestore.cli.arguments import natural, seed_number
 from rlrestore.cli.reporting import run_script
 from rlrestore.evaluation.testsets import read_photos
+from rlrestore.imaging.degradation.mixtures import MIXTURES
 from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.model_folder import find_model, set_margins
 from rlrestore.runtime.torch_runtime import TorchRuntime
+from rlrestore.toolbox.specs import start_margins_db
 
-STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
-STOPS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
+PLAIN = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
+"""Margins for all tools alike."""
+STARTS, LIGHTS, STOPS = (0.3, 0.5, 0.7, 1.0), (0.5, 1.0, 1.5), (0.04, 0.08, 0.12)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of clean photographs")
     parser.add_argument("--part", choices=("all", "validation"), default="all", help="(default: all)")
+    parser.add_argument("--mixtures", nargs="+", choices=MIXTURES, default=MIXTURES, help="(default: all)")
     parser.add_argument(
         "--patches", type=natural, default=2000, metavar="N", help="of each mixture (default: 2000)"
     )
@@ -47,11 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="how often each whole photograph is degraded by each mixture (default: 1)",
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="(default: 0)")
-    parser.add_argument("--starts", type=float, nargs="+", default=STARTS, metavar="DB", help="start margins")
-    parser.add_argument("--stops", type=float, nargs="+", default=STOPS, metavar="DB", help="stop margins")
-    parser.add_argument("--model-margins", action="store_true", help="only the margins of the model's card")
+    for name, default in (("--starts", STARTS), ("--lights", LIGHTS), ("--stops", STOPS)):
+        parser.add_argument(name, type=float, nargs="+", default=default, metavar="DB", help=f"{default}")
+    parser.add_argument("--card-only", action="store_true", help="no curve, only the margins of the card")
     parser.add_argument(
-        "--set", type=float, nargs=2, metavar=("START", "STOP"), help="write these to the card"
+        "--set", type=float, nargs=3, metavar=("START", "LIGHT", "STOP"), help="write these into the card"
     )
     parser.add_argument("--model", default="default", metavar="M", help="name or folder (default: default)")
     parser.add_argument("--device", default="cpu", metavar="D")
@@ -66,18 +72,22 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such model, device or photographs.
     """
     model = TorchRuntime.load(args.model, args.device)
-    pairs = make_pairs(read_photos(args.data, args.part), args.patches, args.draws, args.seed)
+    photos = read_photos(args.data, args.part)
+    pairs = make_pairs(photos, args.mixtures, args.patches, args.draws, args.seed)
     chains = run_chains(model, pairs, progress=sys.stderr.isatty())
-    margins = [(model.agent.start_margin_db, model.agent.stop_margin_db)]
-    if not args.model_margins:
-        margins += itertools.product(args.starts, args.stops)
-    points = [curve_point(chains, *each) for each in margins]
-    print(curve_table(points), touched_table(chains, margins[0][0]), sep="\n\n")
+    margins, specs = [Margins.of(model)], model.tools.specs
+    if not args.card_only:
+        rows = [(margin_db,) * 3 for margin_db in PLAIN]
+        rows += itertools.product(args.starts, args.lights, args.stops)
+        margins += [Margins.make(specs, *row) for row in rows]
+    points = [curve_point(chains, each) for each in margins]
+    print(curve_table(points), touched_table(chains, margins[0]), sep="\n\n")
     if args.json is not None:
         content = [point.to_json() for point in points]
         write_atomically(args.json, (json.dumps(content, indent=2) + "\n").encode())
     if args.set is not None:
-        set_margins(find_model(args.model), *args.set)
+        start_db, light_db, stop_db = args.set
+        set_margins(find_model(args.model), start_margins_db(specs, start_db, light_db), stop_db)
 
 
 if __name__ == "__main__":

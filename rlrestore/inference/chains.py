@@ -79,7 +79,7 @@ def global_chain(
         values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
         values[list(choice.left_out)] = FORBIDDEN_DB
         by_hand = choice.action(number)
-        margin_db = agent.start_margin_db if number == 1 else agent.stop_margin_db
+        margin_db = step_margins_db(agent, number)[values[:-1].argmax()]
         action = best_action(values, margin_db) if by_hand is None else by_hand
         if action != stop:
             apply_tool_(tools, action, image, applying)
@@ -124,17 +124,24 @@ def local_chain(
         active = actions != stop
         values = smooth(windowed.values(image, actions, valuing), active, rows, columns)
         values[:, list(choice.left_out)] = FORBIDDEN_DB
-        margin_db = agent.start_margin_db if number == 1 else agent.stop_margin_db
-        shares = share_out(values, active, margin_db)
+        margins_db = step_margins_db(agent, number)
+        shares = share_out(values, active, margins_db)
         actions = shares.argmax(axis=1)
         apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, applying)
         expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
         means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
+        margin_db = margins_db[means[:-1].argmax()]
         step = _step(tools, agent, means, spread, expected_db, margin_db, started)
         names = (*tools.names, STOP_NAME)
         yield image, replace(step, regions=Regions(names, shares.reshape(rows, columns, -1)))
         if (actions == stop).all():
             return
+
+
+def step_margins_db(agent: Agent, number: int) -> Floats:
+    """Return `(N,)`, by the tool that is valued most in a step, from 1, what its value must exceed."""
+    margins = agent.start_margins_db if number == 1 else (agent.stop_margin_db,) * (agent.actions - 1)
+    return np.array(margins, np.float32)
 
 
 def best_action(values: NDArray[np.floating], margin_db: float) -> int:
@@ -148,7 +155,7 @@ def best_action(values: NDArray[np.floating], margin_db: float) -> int:
     return tool if values[tool] > margin_db else len(values) - 1
 
 
-def share_out(values: Floats, active: NDArray[np.bool_], margin_db: float) -> Floats:
+def share_out(values: Floats, active: NDArray[np.bool_], margins_db: Floats) -> Floats:
     """Decide how much each action counts in each window.
 
     A window of whose tools none is expected to gain enough is left alone. In any other the best two that are
@@ -160,7 +167,7 @@ def share_out(values: Floats, active: NDArray[np.bool_], margin_db: float) -> Fl
     Args:
         values: `(windows, tools + 1)` expected gains in dB, stop last.
         active: `(windows,)`; a window that has stopped stays alone.
-        margin_db: What is enough, in dB.
+        margins_db: `(tools,)`, by the best tool of a window, what is enough there.
 
     Returns:
         `(windows, tools + 1)` weights in [0, 1]; every row sums to 1.
@@ -168,7 +175,7 @@ def share_out(values: Floats, active: NDArray[np.bool_], margin_db: float) -> Fl
     best = np.argsort(-values[:, :-1], axis=1, kind="stable")[:, :SHARING]
     gains_db = np.take_along_axis(values, best, axis=1)
     weights = np.exp((gains_db - gains_db[:, :1]) / SHARING_DB)
-    weights = weights * ((gains_db > margin_db) & active[:, None])
+    weights = weights * ((gains_db > margins_db[best[:, :1]]) & active[:, None])
     weights /= weights.sum(axis=1, keepdims=True).clip(min=1)  # the best alone weighs 1
     shares = np.zeros_like(values)
     np.put_along_axis(shares, best, weights, axis=1)

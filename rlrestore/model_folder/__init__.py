@@ -6,7 +6,7 @@ NumPy arrays; `toolbox.storage` and `agent.storage` make networks of them.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         raise RlrestoreError(f"cannot write {card_of(folder)} ({error.strerror}); make room") from error
 
 
-def set_margins(folder: Path, start_margin_db: float, stop_margin_db: float) -> None:
+def set_margins(folder: Path, start_margins_db: Sequence[float], stop_margin_db: float) -> None:
     """Let a model's card say when its agent stops; the networks stay as they are.
 
     Raises:
@@ -161,7 +161,7 @@ def set_margins(folder: Path, start_margin_db: float, stop_margin_db: float) -> 
         RlrestoreError: The card cannot be written.
     """
     agent = _read_json(folder)["agent"]
-    agent |= {"start_margin_db": start_margin_db, "stop_margin_db": stop_margin_db}
+    agent |= {"start_margins_db": list(start_margins_db), "stop_margin_db": stop_margin_db}
     cards.read_agent_entry(card_of(folder), agent)
     add_facts(folder, {"agent": agent})
 

@@ -42,7 +42,7 @@ class TorchAgent:
         """Run the policy where it is."""
         self.actions = policy.tools + 1
         self.max_steps = policy.max_steps
-        self.start_margin_db, self.stop_margin_db = policy.start_margin_db, policy.stop_margin_db
+        self.start_margins_db, self.stop_margin_db = policy.start_margins_db, policy.stop_margin_db
         self.values_in_db = values_in_db
         self._policy, self._device = policy, next(policy.parameters()).device
 

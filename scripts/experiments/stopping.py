@@ -1,12 +1,12 @@
-"""When to stop: chains that go on to the end, and what each pair of margins would have made of them.
+"""When to stop: chains that go on to the end, and what each choice of margins would have made of them.
 
 The margins decide where a chain ends, not which tool comes next. So every chain is run once to its full
-length, and then cut where each pair of margins would have cut it.
+length, and then cut where each choice of margins would have cut it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import global_chain
 from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.runtime import Actions, Agent, Floats, Memory, Runtime
+from rlrestore.toolbox.specs import ToolSpec, start_margins_db
 
 PATCHES, WHOLE, CLEAN = "patches", "whole", "clean"
 Pair = tuple[str, str, Pixels, Pixels]
@@ -35,7 +36,7 @@ class EndlessAgent:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self.actions, self.max_steps, self.values_in_db = agent.actions, agent.max_steps, True
-        self.start_margin_db = self.stop_margin_db = -np.inf
+        self.start_margins_db, self.stop_margin_db = (-np.inf,) * (agent.actions - 1), -np.inf
 
     def empty_memory(self, count: int) -> Memory:
         """Return the memory of `count` episodes that have not begun."""
@@ -47,13 +48,38 @@ class EndlessAgent:
 
 
 @dataclass(frozen=True)
+class Margins:
+    """What must be expected of a tool before it is taken.
+
+    Attributes:
+        starts_db: Of the first tool, by its name.
+        stop_db: Of every further one.
+    """
+
+    starts_db: Mapping[str, float]
+    stop_db: float
+
+    @classmethod
+    def of(cls, model: Runtime) -> Self:
+        """Return the margins of a model's card."""
+        starts_db = zip(model.tools.names, model.agent.start_margins_db, strict=True)
+        return cls(dict(starts_db), model.agent.stop_margin_db)
+
+    @classmethod
+    def make(cls, specs: Sequence[ToolSpec], start_db: float, light_db: float, stop_db: float) -> Self:
+        """Return margins by kind of tool; of a lightest one no less than of any."""
+        starts_db = start_margins_db(specs, start_db, max(start_db, light_db))
+        return cls(dict(zip((spec.name for spec in specs), starts_db, strict=True)), stop_db)
+
+
+@dataclass(frozen=True)
 class EndlessChain:
     """A chain of T steps that nothing has cut.
 
     Attributes:
         group: Of `PATCHES`, `WHOLE` and `CLEAN`.
         kind: The mixture, or how a clean photograph was saved.
-        tools: Names of the T tools.
+        tools: Names of the T tools; one alone for a clean photograph.
         expected_db: The T gains that the agent expected.
         psnr_db: The T + 1 PSNRs, of the input first.
     """
@@ -64,15 +90,15 @@ class EndlessChain:
     expected_db: tuple[float, ...]
     psnr_db: tuple[float, ...]
 
-    def steps(self, start_db: float, stop_db: float) -> int:
-        """Return how many tools are applied with these margins for the first and for every further one."""
-        margins = (start_db, *(stop_db for _ in self.tools[1:]))
+    def steps(self, cut: Margins) -> int:
+        """Return how many tools are applied with these margins."""
+        margins = (cut.starts_db[self.tools[0]], *(cut.stop_db for _ in self.tools[1:]))
         enough = [value > margin for value, margin in zip(self.expected_db, margins, strict=True)]
         return (*enough, False).index(False)
 
-    def gain_db(self, start_db: float, stop_db: float) -> float:
+    def gain_db(self, cut: Margins) -> float:
         """Return what is gained with these margins."""
-        return self.psnr_db[self.steps(start_db, stop_db)] - self.psnr_db[0]
+        return self.psnr_db[self.steps(cut)] - self.psnr_db[0]
 
 
 def endless_chain(model: Runtime, pair: Pair) -> EndlessChain:
@@ -80,7 +106,8 @@ def endless_chain(model: Runtime, pair: Pair) -> EndlessChain:
     group, kind, degraded, clean = pair
     image, target = to_planes(as_photo(degraded)).copy(order="K"), to_planes(as_photo(clean))
     agent, psnr_db, steps = EndlessAgent(model.agent), [photo_psnr_db(image, target)], []
-    for restored, step in global_chain(model.tools, agent, image, model.agent.max_steps):
+    length = 1 if group == CLEAN else model.agent.max_steps  # whether it is left alone is decided at once
+    for restored, step in global_chain(model.tools, agent, image, length):
         psnr_db.append(photo_psnr_db(restored.clip(0, 1), target))
         steps.append(step)
     expected_db = tuple(step.expected_gain_db or 0.0 for step in steps)
@@ -96,18 +123,23 @@ def clean_versions(photo: Pixels) -> dict[str, Pixels]:
     return {"original": photo, "halved": halved, **saved, "halved, JPEG 90": jpeg_round_trip(halved, 90)}
 
 
-def make_pairs(photos: list[NDArray[np.uint8]], patches: int, draws: int, seed: int) -> Iterator[Pair]:
+def make_pairs(
+    photos: list[NDArray[np.uint8]], mixtures: Sequence[str], patches: int, draws: int, seed: int
+) -> Iterator[Pair]:
     """Make what is measured on.
 
     Args:
         photos: Clean photographs `(H, W, 3)`, at least twice as high and wide as a patch.
+        mixtures: Names of those that patches and photographs are degraded by.
         patches: How many of each mixture.
         draws: How often each whole photograph is degraded by each mixture.
         seed: The same seed gives the same pairs.
     """
-    for name, mixture in MIXTURES.items():
-        made = generate(photos, mixture, patches, seed)
-        yield from ((PATCHES, name, *pair) for pair in zip(made.degraded, made.clean, strict=True))
+    for name in mixtures:
+        mixture = MIXTURES[name]
+        if patches:
+            made = generate(photos, mixture, patches, seed)
+            yield from ((PATCHES, name, *pair) for pair in zip(made.degraded, made.clean, strict=True))
         for draw in range(draws):
             yield from ((WHOLE, name, *pair) for pair in degraded_photos(photos, mixture, seed + draw))
     for photo in photos:
@@ -127,7 +159,8 @@ class CurvePoint:
     """What a pair of margins does.
 
     Attributes:
-        start_db: What the first tool must be expected to gain.
+        start_db: What a first tool must be expected to gain.
+        light_db: What a first tool that is the lightest of its kind must be.
         stop_db: And every further one.
         gain_db: Mean gain by group and mixture, as `patches mild`.
         worse_share: Share of the images whose result is worse than the input, likewise.
@@ -135,6 +168,7 @@ class CurvePoint:
     """
 
     start_db: float
+    light_db: float
     stop_db: float
     gain_db: dict[str, float]
     worse_share: dict[str, float]
@@ -145,20 +179,21 @@ class CurvePoint:
         return asdict(self)
 
 
-def curve_point(chains: Sequence[EndlessChain], start_db: float, stop_db: float) -> CurvePoint:
-    """Cut all chains by a pair of margins and average."""
+def curve_point(chains: Sequence[EndlessChain], cut: Margins) -> CurvePoint:
+    """Cut all chains by some margins and average."""
     gains: dict[str, list[float]] = {}
     alone: dict[str, list[float]] = {"all": []}
     for chain in chains:
         if chain.group == CLEAN:
-            untouched = float(chain.steps(start_db, stop_db) == 0)
+            untouched = float(chain.steps(cut) == 0)
             alone.setdefault(chain.kind, []).append(untouched)
             alone["all"].append(untouched)
         else:
-            gains.setdefault(f"{chain.group} {chain.kind}", []).append(chain.gain_db(start_db, stop_db))
+            gains.setdefault(f"{chain.group} {chain.kind}", []).append(chain.gain_db(cut))
     return CurvePoint(
-        start_db,
-        stop_db,
+        min(cut.starts_db.values()),
+        max(cut.starts_db.values()),
+        cut.stop_db,
         {name: float(np.mean(each)) for name, each in gains.items()},
         {name: float(np.mean(np.array(each) < 0)) for name, each in gains.items()},
         {name: float(np.mean(each)) for name, each in alone.items() if each},
@@ -168,32 +203,34 @@ def curve_point(chains: Sequence[EndlessChain], start_db: float, stop_db: float)
 def curve_table(points: Sequence[CurvePoint]) -> str:
     """Return the curve for a terminal: gain and share of worse results by mixture, clean ones left alone."""
     first = points[0]
-    rows = [["start", "stop", *first.gain_db, *first.alone_share]]
+    rows = [["start", "light", "stop", *first.gain_db, *first.alone_share]]
     for point in points:
         gains = [
             f"{gain_db:+.2f} {100 * point.worse_share[name]:.2f}%" for name, gain_db in point.gain_db.items()
         ]
         shares = [f"{100 * share:.1f}%" for share in point.alone_share.values()]
-        rows.append([f"{point.start_db:.2f}", f"{point.stop_db:.2f}", *gains, *shares])
+        margins = [f"{margin_db:.2f}" for margin_db in (point.start_db, point.light_db, point.stop_db)]
+        rows.append([*margins, *gains, *shares])
     return "\n".join(
         [
-            "margins in dB of the first tool and of every further one; mean gain in dB and share worse "
-            "than the input; share of clean photographs left alone",
+            "margins in dB of a first tool, of one that is the lightest of its kind, of every further one; "
+            "mean gain in dB and share worse than the input; share of clean photographs left alone",
             *aligned(rows),
         ]
     )
 
 
-def touched_table(chains: Sequence[EndlessChain], start_db: float) -> str:
+def touched_table(chains: Sequence[EndlessChain], cut: Margins) -> str:
     """Return for a terminal which tools clean photographs are given, what is expected, what comes of it."""
     touched: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for chain in chains:
-        if chain.group == CLEAN and chain.steps(start_db, np.inf):
+        if chain.group == CLEAN and chain.steps(cut):
             numbers = chain.expected_db[0], chain.psnr_db[1] - chain.psnr_db[0]
             touched.setdefault((chain.kind, chain.tools[0]), []).append(numbers)
     rows = [["clean photograph", "first tool", "how many", "expected, dB", "gained, dB"]]
     for (kind, tool), numbers in sorted(touched.items()):
         expected_db, gained_db = np.mean(numbers, axis=0)
         rows.append([kind, tool, str(len(numbers)), f"{expected_db:+.2f}", f"{gained_db:+.2f}"])
-    head = f"clean photographs that are given a tool at a start margin of {start_db:.2f} dB"
-    return "\n".join([head, *aligned(rows)])
+    return "\n".join(
+        ["clean photographs that are given a tool by the first of these margins", *aligned(rows)]
+    )
