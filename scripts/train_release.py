@@ -262,6 +262,8 @@ def train_parts(
     try:
         for part in release.minutes:
             if part not in state.parts:
+                left = sum(minutes for name, minutes in release.minutes.items() if name not in state.parts)
+                log.info("%s: %.1f of %.1f minutes to go", part, release.minutes[part], left)
                 record = release.train(part, toolbox, policy, state)
                 state, toolbox, policy = state.after(part, [record], toolbox, policy)
     finally:

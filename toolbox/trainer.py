@@ -200,7 +200,10 @@ class Trainer:
                     continue
                 previous_db = gain_db if "gain_db" in metrics else -math.inf
                 bar.update(training.steps - bar.n)
-                bar.set_postfix_str("  ".join(f"{name} {value:.3g}" for name, value in metrics.items()))
+                shown = [f"{name} {value:.3g}" for name, value in metrics.items()]
+                if budget.minutes is not None:
+                    shown.insert(0, f"{max(0.0, budget.minutes - self.seconds / 60):.1f} min to go")
+                bar.set_postfix_str("  ".join(shown))
                 if watch is not None:
                     watch(training.steps, self.seconds, metrics)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:

@@ -228,9 +228,9 @@ def touched_table(chains: Sequence[EndlessChain], cut: Margins) -> str:
             numbers = chain.expected_db[0], chain.psnr_db[1] - chain.psnr_db[0]
             touched.setdefault((chain.kind, chain.tools[0]), []).append(numbers)
     rows = [["clean photograph", "first tool", "how many", "expected, dB", "gained, dB"]]
-    for (kind, tool), numbers in sorted(touched.items()):
-        expected_db, gained_db = np.mean(numbers, axis=0)
-        rows.append([kind, tool, str(len(numbers)), f"{expected_db:+.2f}", f"{gained_db:+.2f}"])
+    for (kind, tool), some in sorted(touched.items()):
+        expected_db, gained_db = np.mean(some, axis=0)
+        rows.append([kind, tool, str(len(some)), f"{expected_db:+.2f}", f"{gained_db:+.2f}"])
     return "\n".join(
         ["clean photographs that are given a tool by the first of these margins", *aligned(rows)]
     )
