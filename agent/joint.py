@@ -119,6 +119,7 @@ class JointTraining:
         recipe: Recipe | PairRecipe,
         settings: JointSettings,
         mixture: str = "paper",
+        begun: int | None = None,
     ) -> None:
         """Make the training of a model.
 
@@ -129,6 +130,8 @@ class JointTraining:
             recipe: The degradations.
             settings: How.
             mixture: What the recipe is called.
+            begun: Checksum of the tools that it began with, where a checkpoint's take the place of those that
+                are given; that of the given ones without it.
 
         Raises:
             ValueError: There is no follower, and not every chain is the teacher's.
@@ -140,7 +143,7 @@ class JointTraining:
         self.max_steps = MAX_STEPS if follower is None else follower.policy.max_steps
         self.about: dict[str, Any] = {
             "tools": list(toolbox.names),
-            "begun": checksum(toolbox),
+            "begun": checksum(toolbox) if begun is None else begun,
             "mixture": mixture,
             "planned": settings.planned,
             "own": settings.own,

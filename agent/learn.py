@@ -1,10 +1,11 @@
 """Trainings of the agent, and of agent and tools, from beginning to end: recipes, logs, validation."""
 
+import json
 import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +13,33 @@ from pathlib import Path
 import torch
 
 from rlrestore.agent.joint import JointSettings, JointTraining
-from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db
+from rlrestore.agent.measure import HeldOut, PolicyReport, mean_gain_db, tool_usage
 from rlrestore.agent.policy import STOP_MARGIN_DB, AnyPolicy, Policy
 from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.qlearning import TriedActions
+from rlrestore.agent.rollout import greedy
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
-from rlrestore.envs.recipes import Blend, Cameras, Films, PairRecipe, SingleDistortions, Untouched
+from rlrestore.envs.recipes import (
+    Blend,
+    Cameras,
+    Films,
+    PairRecipe,
+    Recipe,
+    SingleDistortions,
+    Untouched,
+    draw_pairs,
+)
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
-from rlrestore.imaging.degradation.mixtures import ANY, MODERATE
+from rlrestore.imaging.degradation.mixtures import ANY, MIXTURES, MODERATE
 from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
+from rlrestore.toolbox.specs import ToolSpec, start_margins_db
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Start, Trainer, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
@@ -40,6 +52,10 @@ PRETRAINING_SHARE = 0.25
 """Of the minutes that it may take at most."""
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
+USAGE = "usage.jsonl"
+"""In the folder of a joint training's log: how often each tool is used, a line for each measurement."""
+USAGE_RECIPES: dict[str, Recipe] = {**MIXTURES, "single": SingleDistortions()}
+USAGE_PATCHES = 128
 TRAINING_RECIPES: dict[str, PairRecipe] = {
     "paper": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
     "any": Blend(
@@ -74,11 +90,12 @@ def smallest_side(mixture: str) -> int:
     return context_side(PATCH) if mixture == "paper" else camera_context_side(PATCH)
 
 
-def untrained(family: type[AnyPolicy], tools: int, seed: int) -> AnyPolicy:
-    """Return an untrained agent of a family; the weights depend on the seed alone."""
+def untrained(family: type[AnyPolicy], specs: Sequence[ToolSpec], seed: int) -> AnyPolicy:
+    """Return an untrained agent of a family for some tools; the weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return family(tools, stop_margin_db=STOP_MARGIN_DB)
+        margins_db = start_margins_db(specs)
+        return family(len(specs), stop_margin_db=STOP_MARGIN_DB, start_margins_db=margins_db)
 
 
 def moderate_held_out(toolbox: Toolbox, bank: PhotoBank, seed: int, max_steps: int) -> HeldOut:
@@ -149,6 +166,7 @@ def train_joint(
     settings: JointSettings | None = None,
     mixture: str = "paper",
     start: Start = "new",
+    begun: int | None = None,
 ) -> tuple[float, Trainer]:
     """Train tools and agent together; return what the agent gains on the validation photographs, in dB.
 
@@ -162,6 +180,7 @@ def train_joint(
         settings: How.
         mixture: What to train on, one of `TRAINING_RECIPES`.
         start: Whether there may, must or must not be a checkpoint.
+        begun: As in `JointTraining`.
 
     Raises:
         UsageError: `start` does not fit.
@@ -174,7 +193,7 @@ def train_joint(
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
         source = MixtureSource(bank, recipe)
         follower = AgentTraining(policy, toolbox, source, TriedActions(), episodes, bank.device, mixture)
-    training = JointTraining(toolbox, follower, bank, recipe, settings, mixture)
+    training = JointTraining(toolbox, follower, bank, recipe, settings, mixture, begun)
     folder = out / TRAINING_FOLDER / training.name
     trainer = Trainer(training, Checkpoint(folder), start)
     generator = torch.Generator(validation.device).manual_seed(settings.seed)
@@ -186,11 +205,39 @@ def train_joint(
         behaviour = prescribed(chains, training.greedy()) if policy is None else training.greedy()
         return mean_gain_db(toolbox, behaviour, *pairs, training.max_steps)
 
-    with logged(folder / LOG, lambda: {"return_db": gain_db()}, training.steps) as watch:
+    def measure() -> dict[str, float]:
+        if policy is not None:
+            usage = measure_usage(toolbox, policy, validation, settings.seed)
+            with (folder / LOG / USAGE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"steps": training.steps, **usage}) + "\n")
+        return {"return_db": gain_db()}
+
+    (folder / LOG).mkdir(parents=True, exist_ok=True)
+    with logged(folder / LOG, measure, training.steps) as watch:
         trainer.run(budget, watch)
     if policy is not None:
         policy.eval()
     return gain_db(), trainer
+
+
+def measure_usage(
+    toolbox: Toolbox, policy: AnyPolicy, bank: PhotoBank, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return, by mixture and tool, the share of held-out patches whose chain takes the tool.
+
+    Args:
+        toolbox: The tools.
+        policy: Their agent.
+        bank: Photographs to measure on, on the same device.
+        seed: The same seed gives the same patches.
+    """
+    usage = {}
+    for name, recipe in USAGE_RECIPES.items():
+        generator = torch.Generator(bank.device).manual_seed(seed)
+        drawn = draw_pairs(bank, recipe, USAGE_PATCHES, PATCH, generator)
+        shares = tool_usage(toolbox, greedy(policy), drawn.degraded, policy.max_steps)
+        usage[name] = {tool: round(share, 3) for tool, share in shares.items()}
+    return usage
 
 
 @contextmanager

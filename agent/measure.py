@@ -67,6 +67,15 @@ def mean_gain_db(toolbox: Toolbox, choose: Behaviour, images: Tensor, clean: Ten
     return float((psnr_db(rollout.images[-1], clean) - psnr_db(images, clean)).mean())
 
 
+@torch.no_grad()
+def tool_usage(toolbox: Toolbox, choose: Behaviour, images: Tensor, max_steps: int) -> dict[str, float]:
+    """Return, by the tools' names, the share of patches `(B, 3, P, P)` whose chain takes each tool."""
+    actions = roll_out(toolbox, images, choose, max_steps).actions
+    tools = torch.arange(toolbox.stop, device=actions.device)
+    shares = (actions[..., None] == tools).any(dim=1).float().mean(dim=0)
+    return dict(zip(toolbox.names, shares.tolist(), strict=True))
+
+
 def tool_gains_db(toolbox: Toolbox, images: Tensor, clean: Tensor) -> Tensor:
     """Return `(B, N)` what each of N tools would gain on each of B patches as they are, in dB."""
     after_db = [psnr_db(after, clean) for after in toolbox.apply_all(images).unbind(dim=1)]

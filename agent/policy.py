@@ -10,6 +10,7 @@ here too, as `PaperPolicy`: for their released weights, and to be trained and co
 Source: paper, section 3.2 and table 2; dueling values from Wang et al., ICML 2016.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -29,7 +30,7 @@ TYPICAL_MEAN, TYPICAL_DEVIATION = -5.0, 2.0
 """Of the entries of spectra, until they are measured."""
 SMALLEST_DEVIATION = 0.1
 STOP_MARGIN_DB = 0.1
-"""What a trained agent must expect of a tool before it takes it: smaller values are mostly error."""
+"""What a trained agent must expect of a further tool before it takes it: smaller values are mostly error."""
 PAPER_LAYERS = ((3, 32, 9), (32, 24, 5), (24, 24, 5), (24, 24, 5))
 """The authors' convolutions: channels in, channels out, side of the kernel in pixels."""
 
@@ -106,6 +107,7 @@ class Policy(nn.Module):
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
         sizes: PolicySizes = USUAL_SIZES,
+        start_margins_db: Sequence[float] | None = None,
     ) -> None:
         """Make an untrained agent.
 
@@ -115,10 +117,13 @@ class Policy(nn.Module):
             stop_margin_db: It stops where no tool is valued higher than this. Being wrong about a tool costs
                 more than leaving it out where it would have gained so little.
             sizes: How large it is.
+            start_margins_db: The same for the first tool, by the tool that it values most; without it the
+                stop margin for each.
         """
         super().__init__()
         self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db, self.sizes = stop_margin_db, sizes
+        self.start_margins_db = _margins(tools, stop_margin_db, start_margins_db)
         self.spectrum = Spectrum()
         self.trunk = Trunk(sizes)
         self.memory = nn.LSTMCell(sizes.features + tools + 1, sizes.memory)
@@ -205,11 +210,13 @@ class PaperPolicy(nn.Module):
         tools: int,
         max_steps: int = MAX_STEPS,
         stop_margin_db: float = 0.0,
+        start_margins_db: Sequence[float] | None = None,
     ) -> None:
         """Make an untrained agent; the arguments are those of `Policy`."""
         super().__init__()
         self.tools, self.max_steps = tools, max_steps
         self.stop_margin_db = stop_margin_db
+        self.start_margins_db = _margins(tools, stop_margin_db, start_margins_db)
         self.trunk = PaperTrunk()
         self.memory = nn.LSTMCell(PAPER_FEATURES + tools, PAPER_MEMORY)
         self.values = nn.Linear(PAPER_MEMORY, tools + 1)
@@ -235,15 +242,24 @@ class PaperPolicy(nn.Module):
         return values - values[:, -1:], hidden
 
 
-def best_action(values: Tensor, stop_margin_db: float) -> Tensor:
+def _margins(tools: int, stop_margin_db: float, given: Sequence[float] | None) -> tuple[float, ...]:
+    margins = (stop_margin_db,) * tools if given is None else tuple(given)
+    if len(margins) != tools:
+        raise ValueError(f"expected a start margin for each of {tools} tools, got {margins}")
+    return margins
+
+
+def best_action(values: Tensor, margins_db: Tensor | float) -> Tensor:
     """Return what an agent of these values does: `(…, N + 1)`, stop last, to `(…,)` int64.
 
     Args:
         values: Of every action, stop's being 0.
-        stop_margin_db: What a tool's must exceed; else stop it is.
+        margins_db: What the best tool's value must exceed, `(…, N)` by the tool or one for all; else stop it
+            is.
     """
-    value, tool = values[..., :-1].max(dim=-1)
-    return torch.where(value > stop_margin_db, tool, values.shape[-1] - 1)
+    tool = values[..., :-1].argmax(dim=-1)
+    enough = (values[..., :-1] > margins_db).gather(-1, tool[..., None]).squeeze(-1)
+    return torch.where(enough, tool, values.shape[-1] - 1)
 
 
 AnyPolicy: TypeAlias = Policy | PaperPolicy

@@ -67,7 +67,7 @@ def greedy(
         policy: The agent.
         remembers: Whether it keeps its memory and knows the last action; without it every step is its first.
         may_stop: Whether it chooses among the tools and stop, or among the tools alone.
-        with_margin: Whether it stops where no tool is expected to gain more than its stop margin.
+        with_margin: Whether it stops where no tool is expected to gain more than its margin.
         allowed: `(N,)` bool, on the agent's device: the tools that it may choose; all of them without it.
 
     Raises:
@@ -78,6 +78,7 @@ def greedy(
             f"expected one truth for each of {policy.tools} tools and one that holds, got {allowed}"
         )
     hidden: Hidden | None = None
+    start_margins = torch.tensor(policy.start_margins_db, device=next(policy.parameters()).device)
 
     def choose(images: Tensor, last_action: Tensor) -> Tensor:
         nonlocal hidden
@@ -87,7 +88,9 @@ def greedy(
         if allowed is not None:
             values = values.masked_fill(~F.pad(allowed, (0, 1), value=True), -torch.inf)
         if may_stop:
-            return best_action(values, policy.stop_margin_db if with_margin else 0.0)
+            first = (last_action == NO_ACTION)[:, None]
+            margins = torch.where(first, start_margins, policy.stop_margin_db)
+            return best_action(values, margins if with_margin else 0.0)
         tools: Tensor = values[:, :-1]
         return tools.argmax(dim=1)
 

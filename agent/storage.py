@@ -29,9 +29,9 @@ def load_agent(folder: Path, toolbox: Toolbox, device: torch.device | str = "cpu
         )
     lengths = len(entry.tools), entry.max_steps, entry.stop_margin_db
     policy: AnyPolicy = (
-        PaperPolicy(*lengths)
+        PaperPolicy(*lengths, entry.start_margins_db)
         if entry.family == PaperPolicy.family
-        else Policy(*lengths, PolicySizes(**entry.sizes))
+        else Policy(*lengths, PolicySizes(**entry.sizes), entry.start_margins_db)
     )
     load_weights(policy, to_tensors(arrays), weights_of(folder, "agent"))
     channels_last(policy)
@@ -60,6 +60,7 @@ def agent_entry(toolbox: Toolbox, policy: AnyPolicy, card: ModelCard) -> tuple[A
         policy.family,
         toolbox.names,
         policy.max_steps,
+        policy.start_margins_db,
         policy.stop_margin_db,
         asdict(policy.sizes) if isinstance(policy, Policy) else {},
     )

@@ -182,7 +182,8 @@ class AgentTraining:
         features = self.policy.trunk(new["observations"][:, 0].float())
         nothing = torch.full((len(new),), -1, device=self.device)
         values, _ = self.policy.step(features, nothing, self.policy.initial_state(len(new)))
-        return entropy_nats(best_action(values, self.policy.stop_margin_db), values.shape[1])
+        margins = torch.tensor(self.policy.start_margins_db, device=self.device)
+        return entropy_nats(best_action(values, margins), values.shape[1])
 
     def _fit(self, buffer: ReplayBuffer, generator: torch.Generator) -> dict[str, Tensor]:
         count = self.settings.batch

@@ -158,7 +158,7 @@ class Experiment:
         """
         held_out = self.held_out
         learner = LEARNERS[key]
-        policy = untrained(POLICIES[learner.network], self.toolbox.stop, seed).to(self.device)
+        policy = untrained(POLICIES[learner.network], self.toolbox.specs, seed).to(self.device)
         recorder = Recorder(policy, held_out, self.minutes)
         self._train(learner, policy, seed, recorder.watch)
         return Run(

@@ -9,6 +9,9 @@ tools are trained along its chains and planned ones, and it is trained once more
 Stopped at any point, the same command goes on where it was, on another device if need be. With --start the
 training begins with a finished model and runs the last two parts only. The card records every part, and, with
 --test, the scores of the model.
+
+To go on elsewhere, take along what --pack DIR writes at every end of a part and of the program, 20 MB at
+most, and give it there as --out's folder `training`.
 """
 
 import argparse
@@ -21,10 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from experiments.release_state import ReleaseState
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
     BASE_MIXTURES,
     TRAINING_RECIPES,
+    measure_usage,
     smallest_side,
     train_agent,
     train_joint,
@@ -40,8 +47,6 @@ from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import resolve_device
 from rlrestore.errors import UsageError
-from rlrestore.evaluation.testsets import read_photos
-from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import add_facts, find_model, read_card
 from rlrestore.model_folder.card import ModelCard, Record
@@ -53,9 +58,10 @@ from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import ToolSettings, ToolTraining
 
-SHARES = {"base-8": 0.2, "base-3": 0.08, "planned": 0.28, "agent": 0.18, "joint": 0.14, "agent-again": 0.12}
-"""Of the time, by part."""
-PIECES = "pieces.json"
+SHARES = {"base-3": 0.08, "base-8": 0.2, "planned": 0.28, "agent": 0.18, "joint": 0.14, "agent-again": 0.12}
+"""The parts in their order, and their shares of the time."""
+BASES = {f"base-{depth}": depth for depth in DEPTHS}
+CHOOSING = ("agent", "agent-again")
 
 log = logging.getLogger("train_release")
 
@@ -100,26 +106,32 @@ class Release:
             **more,
         }
 
-    def bases(self) -> tuple[Toolbox, list[Record]]:
-        """Train a network of each depth on mixtures; return tools that all begin with theirs."""
-        toolbox, records = Toolbox(TOOLS, self.args.family), list[Record]()
-        mixture = BASE_MIXTURES[self.args.mixture]
-        for depth in DEPTHS:
-            part = f"base-{depth}"
-            spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
-            settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part))
-            training = ToolTraining(spec, settings, self.bank)
-            trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
-            trainer.run(Budget(minutes=self.minutes[part]))
-            for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
-                if other.depth == depth:
-                    network.load_state_dict(training.average.state_dict())
-            report = training.report(self.validation, trainer.seconds)
-            log.info("%s", report.line())
-            records.append(self.record(part, "tools", trainer, networks=[report.record()]))
-        return toolbox.to(self.bank.device).eval().requires_grad_(False), records
+    def train(self, part: str, toolbox: Toolbox, policy: AnyPolicy, state: ReleaseState) -> Record:
+        """Train a part, in place; return what the card says of it."""
+        if part in BASES:
+            return self.base(part, toolbox)
+        if part in CHOOSING:
+            return self.choosing(part, toolbox, policy)
+        return self.along_chains(part, toolbox, None if part == "planned" else policy, state.tools)
 
-    def along_chains(self, part: str, toolbox: Toolbox, policy: AnyPolicy | None) -> dict[str, Any]:
+    def base(self, part: str, toolbox: Toolbox) -> Record:
+        """Train a network of one depth on mixtures; all tools of that depth begin with it."""
+        mixture, depth = BASE_MIXTURES[self.args.mixture], BASES[part]
+        spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
+        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part))
+        training = ToolTraining(spec, settings, self.bank)
+        trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
+        trainer.run(Budget(minutes=self.minutes[part]))
+        for other, network in zip(toolbox.specs, toolbox.networks, strict=True):
+            if other.depth == depth:
+                network.load_state_dict(training.average.state_dict())
+        report = training.report(self.validation, trainer.seconds)
+        log.info("%s", report.line())
+        return self.record(part, "tools", trainer, networks=[report.record()])
+
+    def along_chains(
+        self, part: str, toolbox: Toolbox, policy: AnyPolicy | None, begun: int | None
+    ) -> Record:
         """Train tools, and the agent if there is one, along chains, in place."""
         planned, own = (1.0, 0) if policy is None else (0.5, self.args.own)
         settings = JointSettings(
@@ -135,12 +147,16 @@ class Release:
             settings,
             self.args.mixture,
             "either",
+            begun,
         )
         log.info("%s: %+.2f dB", part, gain_db)
-        stage = "tools" if policy is None else "joint"
-        return self.record(part, stage, trainer, planned=planned, own=own, gain_db=round(gain_db, 3))
+        more: dict[str, Any] = {"planned": planned, "own": own, "gain_db": round(gain_db, 3)}
+        if policy is None:
+            return self.record(part, "tools", trainer, **more)
+        usage = measure_usage(toolbox, policy, self.validation, self.seed(part))
+        return self.record(part, "joint", trainer, **more, usage=usage)
 
-    def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> dict[str, Any]:
+    def choosing(self, part: str, toolbox: Toolbox, policy: AnyPolicy) -> Record:
         """Train the agent on the tools as they are, in place."""
         report, trainer = train_agent(
             policy,
@@ -155,7 +171,8 @@ class Release:
             "either",
         )
         log.info("%s: %s", part, report.line())
-        return self.record(part, "agent", trainer, validation=report.record())
+        usage = measure_usage(toolbox, policy, self.validation, self.seed(part))
+        return self.record(part, "agent", trainer, validation=report.record(), usage=usage)
 
 
 def command() -> str:
@@ -167,16 +184,6 @@ def parts_of(start: bool, minutes: float) -> dict[str, float]:
     """Return the minutes of every part that is trained."""
     shares = {name: share for name, share in SHARES.items() if not start or name in ("joint", "agent-again")}
     return {name: minutes * share / sum(shares.values()) for name, share in shares.items()}
-
-
-def log_piece(args: argparse.Namespace) -> list[dict[str, str]]:
-    """Add this run to the list of those that the training was done in, and return the list."""
-    path = Path(args.out) / "training" / PIECES
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pieces: list[dict[str, str]] = json.loads(path.read_text("utf-8")) if path.exists() else []
-    pieces.append({"command": command(), "device": args.device})
-    write_atomically(path, json.dumps(pieces, indent=1).encode())
-    return pieces
 
 
 def summary(scores: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")
+    parser.add_argument("--pack", type=Path, metavar="DIR", help="write what must travel to go on elsewhere")
     parser.add_argument("--name", default="", help="the model's name (default: its folder's)")
     parser.add_argument("--data-name", default="", help="what the card says the photographs are")
     parser.add_argument("--batch", type=batch_size, default=16, help="chains per step, from 4 (default: 16)")
@@ -231,6 +239,40 @@ def batch_size(text: str) -> int:
     return size
 
 
+def begin(
+    args: argparse.Namespace, start: Path | None, device: torch.device
+) -> tuple[ReleaseState, Toolbox, AnyPolicy]:
+    """Return how far the training has come, and tools and agent as they are then."""
+    if start is None:
+        toolbox = Toolbox(TOOLS, args.family).to(device).eval().requires_grad_(False)
+        policy: AnyPolicy = untrained(Policy, toolbox.specs, args.seed).to(device)
+    else:
+        toolbox = load_toolbox(start, device)
+        policy = load_agent(start, toolbox, device)
+    state = ReleaseState.read(Path(args.out) / "training")
+    state = state.with_piece({"command": command(), "device": args.device})
+    return state, *state.load(toolbox, policy, device)
+
+
+def train_parts(
+    release: Release, state: ReleaseState, toolbox: Toolbox, policy: AnyPolicy
+) -> tuple[ReleaseState, Toolbox, AnyPolicy]:
+    """Train the parts that are not finished; however that ends, write what must travel if asked to."""
+    pack = release.args.pack
+    try:
+        for part in release.minutes:
+            if part not in state.parts:
+                left = sum(minutes for name, minutes in release.minutes.items() if name not in state.parts)
+                log.info("%s: %.1f of %.1f minutes to go", part, release.minutes[part], left)
+                record = release.train(part, toolbox, policy, state)
+                state, toolbox, policy = state.after(part, [record], toolbox, policy)
+    finally:
+        if pack is not None:
+            state.pack(pack)
+            log.info("wrote %s", pack)
+    return state, toolbox, policy
+
+
 def run(args: argparse.Namespace) -> None:
     """Run all parts, each from where it was stopped, and write the model.
 
@@ -241,6 +283,8 @@ def run(args: argparse.Namespace) -> None:
     device, side = resolve_device(args.device), smallest_side(args.mixture)
     check_trainable(args.family)
     if args.test is not None:
+        from rlrestore.evaluation.testsets import read_photos  # needs more than a training does
+
         read_photos(args.test)
     start = None if args.start is None else find_model(args.start)
     if start is not None and start.resolve() == args.out.resolve():
@@ -251,21 +295,12 @@ def run(args: argparse.Namespace) -> None:
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")
     )
-    pieces = (*before.pieces, *log_piece(args))
-    records: list[Record] = list(before.training)
-    release = Release(args, bank, validation, parts_of(start is not None, args.minutes), len(records))
-    if start is None:
-        toolbox, records = release.bases()
-        records.append(release.along_chains("planned", toolbox, None))
-        policy: AnyPolicy = untrained(Policy, toolbox.stop, args.seed).to(device)
-        records.append(release.choosing("agent", toolbox, policy))
-    else:
-        toolbox = load_toolbox(start, device)
-        policy = load_agent(start, toolbox, device)
-    records.append(release.along_chains("joint", toolbox, policy))
-    records.append(release.choosing("agent-again", toolbox, policy))
+    minutes = parts_of(start is not None, args.minutes)
+    release = Release(args, bank, validation, minutes, len(before.training))
+    state, toolbox, policy = train_parts(release, *begin(args, start, device))
+    records, pieces = (*before.training, *state.records), (*before.pieces, *state.pieces)
     name, data = args.name or args.out.name, args.data_name or before.facts.get("data", "")
-    card = ModelCard(name, training=tuple(records), pieces=pieces, facts={"data": data})
+    card = ModelCard(name, training=records, pieces=pieces, facts={"data": data})
     save_model(args.out, toolbox, policy, card)
     log.info("wrote %s", args.out)
     if args.test is not None:

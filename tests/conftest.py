@@ -82,6 +82,7 @@ def small_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setattr(tool_training, "VALIDATION_PATCHES", 2)
     monkeypatch.setattr(learn, "VALIDATION_EPISODES", 4)
+    monkeypatch.setattr(learn, "USAGE_PATCHES", 4)
     monkeypatch.setattr(learn, "PRETRAINING_ROUNDS", 1)
     monkeypatch.setattr(training, "AgentSettings", partial(AgentSettings, episodes=2, fits=1, batch=2))
     monkeypatch.setattr(ppo, "PpoSettings", partial(PpoSettings, episodes=2, rollout=2, batch=4, epochs=1))

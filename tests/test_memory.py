@@ -21,7 +21,7 @@ from rlrestore.toolbox.toolbox import Toolbox
 
 class ByShade(nn.Module):
     "Plays the first tool on dark windows, the second on bright ones; both are never worth less than 1 dB."
-    tools, max_steps, stop_margin_db = 2, 3, 0.0
+    tools, max_steps, start_margins_db, stop_margin_db = 2, 3, (0.0, 0.0), 0.0
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))

@@ -45,6 +45,7 @@ def test_the_shipped_models_are_records_and_arrays(name: str) -> None:
     assert agent.family in AGENT_FAMILIES
     assert tuple(agent.sizes) == AGENT_SIZES
     assert 0 < agent.stop_margin_db < 0.2
+    assert agent.stop_margin_db <= min(agent.start_margins_db) <= max(agent.start_margins_db) < 2
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}  # float16 on disk
     assert read_card(find_model(name)).training
 

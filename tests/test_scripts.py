@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from rlrestore.agent import learn
 from rlrestore.agent.training import AgentSettings
 from rlrestore.model_folder import read_card
 from rlrestore.restorer import Restorer
+from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
+from rlrestore.toolbox.trainer import Budget, Trainer, Watch
 from tests.toys import save_toy
 
 
@@ -29,6 +32,8 @@ def photos(
     return folder
 
 
+PARTS = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
+"""Of a release."""
 SPENT = {"device", "minutes", "steps", "precision"}
 """What a card says of every training."""
 Run = Callable[..., int]
@@ -125,8 +130,7 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     for _ in range(2):
         assert run("train_release.py", *common, "--out", str(first), "--mixture", "paper") == 0
         cards.append(read_card(first))
-    parts = ["base-3", "base-8", "planned", "agent", "joint", "agent-again"]
-    assert [record["part"] for record in cards[0].training] == parts
+    assert [record["part"] for record in cards[0].training] == PARTS
     assert {record["mixture"] for record in cards[0].training} == {"paper"}
     assert all(record.keys() >= SPENT for record in cards[0].training)
     for done, again in zip(*(card.training for card in cards), strict=True):
@@ -137,10 +141,62 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
     assert run("train_release.py", *common, "--out", str(second), "--start", str(first)) == 0
     again = read_card(second)
-    assert [record["part"] for record in again.training] == [*parts, "joint", "agent-again"]
+    assert [record["part"] for record in again.training] == [*PARTS, "joint", "agent-again"]
     assert again.training[-1]["mixture"] == "any"
     assert again.name == "second"
     assert len(Restorer.from_pretrained(second).restore(str(photos / "0.png")).trace.steps) > 0
+
+
+@pytest.mark.usefixtures("small_trainings")
+@pytest.mark.parametrize("cut", ["planned", "agent"])
+def test_a_release_that_is_cut_goes_on_from_what_travels(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    """Cut within a part, packed, and taken to another machine, where the parts before are not repeated."""
+    here, there, packed = tmp_path / "here", tmp_path / "there", tmp_path / "packed"
+    options = [
+        "--data",
+        str(photos),
+        "--minutes",
+        "0.006",
+        "--batch",
+        "4",
+        "--own",
+        "1",
+        "--pack",
+        str(packed),
+    ]
+    trained: list[str] = []
+    run_whole = Trainer.run
+
+    def run_or_cut(trainer: Trainer, budget: Budget, watch: Watch | None = None) -> None:
+        trained.append(trainer.checkpoint.folder.relative_to(here.parent).parts[2])
+        run_whole(trainer, budget, watch)
+        if trained[-1] == cut and trainer.checkpoint.folder.is_relative_to(here):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", run_or_cut)
+    assert run("train_release.py", *options, "--out", str(here)) == 130
+    assert trained == {"planned": PARTS[:3], "agent": PARTS[:4]}[cut]
+    files = [path for path in packed.rglob("*") if path.is_file()]
+    assert len(files) <= 7
+    assert sum(path.stat().st_size for path in files) <= 20_000_000
+
+    steps = read_steps(packed, cut)
+    trained.clear()
+    shutil.copytree(packed, there / "training")
+    assert run("train_release.py", *options, "--out", str(there)) == 0
+    assert trained == PARTS[PARTS.index(cut) :]
+    card = read_card(there)
+    assert [record["part"] for record in card.training] == PARTS
+    assert len(card.pieces) == 2
+    assert card.training[PARTS.index(cut)]["steps"] >= steps > 0
+
+
+def read_steps(packed: Path, part: str) -> int:
+    """How far the packed checkpoint of a part had come."""
+    (weights,) = (packed / part).rglob("weights.safetensors")
+    return int(Checkpoint(weights.parent).progress()["steps"])
 
 
 def test_real_noise_is_set_beside_simulated_noise(

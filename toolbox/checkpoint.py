@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.imaging.io.atomic import write_together
-from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under
+from rlrestore.imaging.io.atomic import write_atomically, write_together
+from rlrestore.model_folder import as_written
+from rlrestore.model_folder.card import USUAL_PRECISION
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, to_arrays
 
 WEIGHTS, OPTIMIZER, REPLAY = "weights", "optimizer", "replay"
 
@@ -95,6 +97,20 @@ class Checkpoint:
                 f"cannot write the checkpoint {self.folder} ({error.strerror}); the one before it is whole: "
                 "make room and go on with --resume"
             ) from error
+
+    def lighten(self, folder: Path) -> None:
+        """Write a copy that travels: the weights in float16, without moments and replay buffer.
+
+        Raises:
+            ModelError: The checkpoint cannot be read.
+            OSError: The copy cannot be written.
+        """
+        progress = self.progress()
+        arrays = as_written(to_arrays(self._read(WEIGHTS, progress["stamp"])), USUAL_PRECISION)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        metadata = {"stamp": progress["stamp"], "progress": json.dumps(progress)}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(Checkpoint(folder)._file(WEIGHTS), _to_bytes(tensors, metadata))
 
     def progress(self) -> dict[str, Any]:
         """Return how far the training has come.

@@ -1,10 +1,11 @@
-"""Where a training's metrics go: TensorBoard, and the log."""
+"""Where a training's metrics go: a bar, TensorBoard, and the log."""
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -12,6 +13,49 @@ if TYPE_CHECKING:
 LINE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
+
+
+class Bar(Protocol):
+    """A progress bar: the part of tqdm's that a training uses."""
+
+    n: float
+
+    def update(self, count: float) -> object:
+        """Move on by so many steps."""
+
+    def set_postfix_str(self, text: str) -> None:
+        """Show a text behind the bar."""
+
+
+class _Nothing:
+    """In the place of a bar."""
+
+    n = 0.0
+
+    def update(self, count: float) -> None:
+        """Move on by so many steps."""
+        self.n += count
+
+    def set_postfix_str(self, text: str) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def training_bar(name: str, steps: int, total: int | None) -> Iterator[Bar]:
+    """Show how far a training is on stderr, where that is a terminal; on a machine without tqdm, nothing.
+
+    Args:
+        name: What the bar is called.
+        steps: Steps already done.
+        total: Steps in all, None where the time decides.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield _Nothing()
+        return
+    with tqdm(desc=name, initial=steps, total=total, leave=False, disable=None) as bar:
+        yield bar
 
 
 class MetricLog:

@@ -5,6 +5,7 @@ and 8 layers for the severe half).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +71,31 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec("dejpeg-3", "jpeg", 20.0, 35.0, depth=8),
     ToolSpec("dejpeg-4", "jpeg", 10.0, 20.0, depth=8),
 )
+
+START_MARGIN_DB, LIGHT_MARGIN_DB = 0.5, 1.0
+"""What a trained agent must expect of a first tool before it takes it: of any, and of the lightest of a kind.
+An image that gains less is hardly seen to gain, and most results that are worse than they came are among
+these; and what a light tool is the best for is nearly clean."""
+
+
+def start_margins_db(
+    specs: Sequence[ToolSpec], start_db: float = START_MARGIN_DB, light_db: float = LIGHT_MARGIN_DB
+) -> tuple[float, ...]:
+    """Return what must be expected of each tool, as the first of a chain, before it is taken.
+
+    Args:
+        specs: The tools.
+        start_db: What is enough, in dB.
+        light_db: What is enough of the tool for the least of a distortion that several tools are for.
+    """
+    return tuple(light_db if _is_lightest(spec, specs) else start_db for spec in specs)
+
+
+def _is_lightest(spec: ToolSpec, specs: Sequence[ToolSpec]) -> bool:
+    kin = [other for other in specs if other.distortion == spec.distortion != "mixture"]
+    least = min(kin, key=lambda each: -each.high if each.distortion == "jpeg" else each.low, default=None)
+    return len(kin) > 1 and least is spec
+
 
 TOOL_NAMES: tuple[str, ...] = tuple(spec.name for spec in TOOLS)
 

@@ -16,10 +16,10 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
+from rlrestore.toolbox.logs import training_bar
 
 CHECKPOINT_SECONDS = 60.0
 CHECK_SECONDS = 2.0
@@ -187,12 +187,9 @@ class Trainer:
             KeyboardInterrupt: It was interrupted; the checkpoint holds the state after the last step.
         """
         training, previous_db, saved = self.training, -math.inf, time.monotonic()
-        bar: tqdm[Any]
         with (
             deferred_interrupt() as interrupted,
-            tqdm(
-                desc=training.name, initial=training.steps, total=budget.steps, leave=False, disable=None
-            ) as bar,
+            training_bar(training.name, training.steps, budget.steps) as bar,
         ):
             self.save()  # what to go back to
             while not self._is_over(budget) and not interrupted():
@@ -203,7 +200,10 @@ class Trainer:
                     continue
                 previous_db = gain_db if "gain_db" in metrics else -math.inf
                 bar.update(training.steps - bar.n)
-                bar.set_postfix_str("  ".join(f"{name} {value:.3g}" for name, value in metrics.items()))
+                shown = [f"{name} {value:.3g}" for name, value in metrics.items()]
+                if budget.minutes is not None:
+                    shown.insert(0, f"{max(0.0, budget.minutes - self.seconds / 60):.1f} min to go")
+                bar.set_postfix_str("  ".join(shown))
                 if watch is not None:
                     watch(training.steps, self.seconds, metrics)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:

@@ -165,7 +165,7 @@ def _policy(args: argparse.Namespace, toolbox: "Toolbox") -> "AnyPolicy":
     from rlrestore.model_folder import find_model
 
     if args.start is None:
-        return untrained(POLICIES[args.network], toolbox.stop, args.seed)
+        return untrained(POLICIES[args.network], toolbox.specs, args.seed)
     policy = load_agent(find_model(args.start), toolbox, resolve_device(args.device))
     if policy.family != args.network:
         raise UsageError(

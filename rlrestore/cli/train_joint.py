@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.joint import JointSettings
-    from rlrestore.agent.learn import smallest_side, train_joint
+    from rlrestore.agent.learn import measure_usage, smallest_side, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
@@ -136,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
         **trainer.spent(),
         mixture=args.mixture,
         validation={"policy_db": round(gain_db, 3)},
+        usage=measure_usage(toolbox, policy, validation, args.seed),
     )
     say(f"return {gain_db:.2f} dB")
     if args.blend < 1:

@@ -12,6 +12,7 @@ import torch
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
@@ -21,7 +22,7 @@ from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
 from rlrestore.imaging.metrics import psnr_db
-from rlrestore.imaging.patches import LIMIT_DB
+from rlrestore.imaging.patches import LIMIT_DB, Part, choose_part
 from rlrestore.toolbox.distortions import own_distortion
 from rlrestore.toolbox.specs import ToolSpec
 
@@ -38,6 +39,26 @@ UNREADABLE_NPZ = (
 Grid = Literal["any", "aligned"]
 Sampler = Callable[[int, torch.Generator], Degradations]
 """Draws the degradations of that many images, on the generator's device."""
+
+
+@dataclass(frozen=True)
+class AmongOthers:
+    """A test set's source: a tool's own distortion with a little of the others, as in real files.
+
+    Attributes:
+        spec: The tool.
+    """
+
+    spec: ToolSpec
+
+    @property
+    def name(self) -> str:
+        """Name of the set."""
+        return self.spec.name
+
+    def sample(self, count: int, generator: torch.Generator) -> Degradations:
+        """Draw its own amount, and for every second image each light noise and a light JPEG."""
+        return SingleDistortions((self.spec,), light_share=1.0).sample(count, generator)
 
 
 @dataclass(frozen=True)
@@ -121,20 +142,22 @@ def _draw_corner(photo: NDArray[np.uint8], grid: Grid, rng: np.random.Generator)
     return top, left
 
 
-def _sampler(source: Mixture | ToolSpec) -> tuple[Sampler, tuple[int, ...]]:
+def _sampler(source: Mixture | ToolSpec | AmongOthers) -> tuple[Sampler, tuple[int, ...]]:
     """Return what draws a set's amounts, and the seeds that set its draws apart from those of other sets.
 
     Tools of one distortion and range share their draws, whatever they are called.
     """
     if isinstance(source, Mixture):
         return source.sample, (source.lowest, source.highest)
+    if isinstance(source, AmongOthers):
+        return source.sample, (*_sampler(source.spec)[1], 1)
     job = f"{source.distortion} {float(source.low)} {float(source.high)}"
     return lambda count, generator: own_distortion([source] * count, generator), (zlib.crc32(job.encode()),)
 
 
 def generate(
     photos: list[NDArray[np.uint8]],
-    source: Mixture | ToolSpec,
+    source: Mixture | ToolSpec | AmongOthers,
     count: int,
     seed: int = 0,
     grid: Grid = "any",
@@ -145,7 +168,8 @@ def generate(
 
     Args:
         photos: Clean photographs `(H, W, 3)`, each at least 63 pixels high and wide.
-        source: Which amounts are drawn: those of a mixture, or of a tool's own distortion alone.
+        source: Which amounts are drawn: those of a mixture, or of a tool's own distortion, alone or with a
+            little of the others.
         count: How many patches.
         seed: The same seed gives the same set.
         grid: At which phases of the JPEG grid a patch may begin: `any`, or `aligned` on a block like the
@@ -178,15 +202,19 @@ def generate(
     )
 
 
-def read_photos(folder: Path) -> list[NDArray[np.uint8]]:
+def read_photos(folder: Path, part: Part = "all") -> list[NDArray[np.uint8]]:
     """Read every photograph of a folder and its subfolders, in order of name.
+
+    Args:
+        folder: Where they are.
+        part: All of them, or the part that trainings on this folder use or hold out.
 
     Raises:
         DataError: There is none, or one is smaller than a patch.
         ImageError: One cannot be read; a test set is never quietly made from fewer.
     """
     photos = []
-    for path in list_photos(folder):
+    for path in choose_part(list_photos(folder), part):
         photo = read_rgb8(path)
         if min(photo.shape[:2]) < PATCH:
             height, width = photo.shape[:2]

@@ -6,8 +6,6 @@ from functools import partial
 from threading import Event
 from typing import Any, TypeAlias, TypeVar
 
-from tqdm import tqdm
-
 from rlrestore.errors import CancelledRestorationError
 
 PATIENCE_S = 1.0
@@ -26,8 +24,12 @@ def progress_bar(items: Sequence[Item], title: str | None, unit: str) -> Iterabl
         title: What the bar is called; None for no bar. There is none either where stderr is no terminal.
         unit: What one item is called.
     """
-    hidden = True if title is None else None  # None: tqdm finds out whether stderr is a terminal
-    return tqdm(items, title, unit=unit, leave=False, delay=PATIENCE_S, disable=hidden)
+    if title is None:
+        return items
+    from tqdm import tqdm  # a machine that only trains need not have it
+
+    # disable=None: tqdm finds out whether stderr is a terminal
+    return tqdm(items, title, unit=unit, leave=False, delay=PATIENCE_S, disable=None)
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,12 @@ def global_chain(
         values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
         values[list(choice.left_out)] = FORBIDDEN_DB
         by_hand = choice.action(number)
-        action = best_action(values, agent.stop_margin_db) if by_hand is None else by_hand
+        margin_db = step_margins_db(agent, number)[values[:-1].argmax()]
+        action = best_action(values, margin_db) if by_hand is None else by_hand
         if action != stop:
             apply_tool_(tools, action, image, applying)
-        step = _step(tools, agent, values, np.eye(stop + 1)[action], float(values[action]), started)
+        shares = np.eye(stop + 1)[action]
+        step = _step(tools, agent, values, shares, float(values[action]), margin_db, started)
         yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
             return
@@ -122,30 +124,38 @@ def local_chain(
         active = actions != stop
         values = smooth(windowed.values(image, actions, valuing), active, rows, columns)
         values[:, list(choice.left_out)] = FORBIDDEN_DB
-        shares = share_out(values, active, agent.stop_margin_db)
+        margins_db = step_margins_db(agent, number)
+        shares = share_out(values, active, margins_db)
         actions = shares.argmax(axis=1)
         apply_locally_(tools, shares.reshape(rows, columns, -1), image, down, across, applying)
         expected_db = float((shares * values)[active].sum(axis=1).mean(dtype=np.float64))
         means, spread = values[active].mean(axis=0, dtype=np.float64), shares.mean(axis=0, dtype=np.float64)
-        step = _step(tools, agent, means, spread, expected_db, started)
+        margin_db = margins_db[means[:-1].argmax()]
+        step = _step(tools, agent, means, spread, expected_db, margin_db, started)
         names = (*tools.names, STOP_NAME)
         yield image, replace(step, regions=Regions(names, shares.reshape(rows, columns, -1)))
         if (actions == stop).all():
             return
 
 
-def best_action(values: NDArray[np.floating], stop_margin_db: float) -> int:
+def step_margins_db(agent: Agent, number: int) -> Floats:
+    """Return `(N,)`, by the tool that is valued most in a step, from 1, what its value must exceed."""
+    margins = agent.start_margins_db if number == 1 else (agent.stop_margin_db,) * (agent.actions - 1)
+    return np.array(margins, np.float32)
+
+
+def best_action(values: NDArray[np.floating], margin_db: float) -> int:
     """Return the action of an agent with these values: `(N + 1,)`, stop last.
 
     Args:
         values: Of every action, stop's being 0.
-        stop_margin_db: A tool's value must be higher than this; else the action is stop.
+        margin_db: A tool's value must be higher than this; else the action is stop.
     """
     tool = int(values[:-1].argmax())
-    return tool if values[tool] > stop_margin_db else len(values) - 1
+    return tool if values[tool] > margin_db else len(values) - 1
 
 
-def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) -> Floats:
+def share_out(values: Floats, active: NDArray[np.bool_], margins_db: Floats) -> Floats:
     """Decide how much each action counts in each window.
 
     A window of whose tools none is expected to gain enough is left alone. In any other the best two that are
@@ -157,7 +167,7 @@ def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) 
     Args:
         values: `(windows, tools + 1)` expected gains in dB, stop last.
         active: `(windows,)`; a window that has stopped stays alone.
-        stop_margin_db: What is enough, in dB.
+        margins_db: `(tools,)`, by the best tool of a window, what is enough there.
 
     Returns:
         `(windows, tools + 1)` weights in [0, 1]; every row sums to 1.
@@ -165,7 +175,7 @@ def share_out(values: Floats, active: NDArray[np.bool_], stop_margin_db: float) 
     best = np.argsort(-values[:, :-1], axis=1, kind="stable")[:, :SHARING]
     gains_db = np.take_along_axis(values, best, axis=1)
     weights = np.exp((gains_db - gains_db[:, :1]) / SHARING_DB)
-    weights = weights * ((gains_db > stop_margin_db) & active[:, None])
+    weights = weights * ((gains_db > margins_db[best[:, :1]]) & active[:, None])
     weights /= weights.sum(axis=1, keepdims=True).clip(min=1)  # the best alone weighs 1
     shares = np.zeros_like(values)
     np.put_along_axis(shares, best, weights, axis=1)
@@ -264,6 +274,7 @@ def _step(
     values: NDArray[np.float64],
     shares: NDArray[np.float64],
     expected_db: float,
+    margin_db: float,
     started: float,
 ) -> TraceStep:
     """Return the record of a step.
@@ -274,6 +285,7 @@ def _step(
         values: `(tools + 1,)` expected gain of every action in dB, stop last.
         shares: `(tools + 1,)` how much of the photograph went to every action.
         expected_db: Expected gain of the actions taken.
+        margin_db: What a tool had to exceed.
         started: When the step began, by `time.perf_counter`.
     """
     names, stop = (*tools.names, STOP_NAME), len(tools.names)
@@ -282,7 +294,7 @@ def _step(
     order = sorted(range(len(names)), key=lambda action: -values[action])
     others = [action for action in order if action != chosen and values[action] > FORBIDDEN_DB]
     # What a tool lacks for being chosen, so that none stands above a stop.
-    margin = agent.stop_margin_db if chosen == stop else 0
+    margin = margin_db if chosen == stop else 0
     runners_up = tuple((names[action], float(values[action]) - margin) for action in others[:2])
     spread = tuple((names[action], float(shares[action])) for action in used)
     time_ms = 1000 * (time.perf_counter() - started)

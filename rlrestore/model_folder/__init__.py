@@ -6,7 +6,7 @@ NumPy arrays; `toolbox.storage` and `agent.storage` make networks of them.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,19 @@ def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         write_together({folder / CARD: cards.to_json({**card, **facts})})
     except OSError as error:
         raise RlrestoreError(f"cannot write {card_of(folder)} ({error.strerror}); make room") from error
+
+
+def set_margins(folder: Path, start_margins_db: Sequence[float], stop_margin_db: float) -> None:
+    """Let a model's card say when its agent stops; the networks stay as they are.
+
+    Raises:
+        ModelError: There is no model in the folder, or a margin is not a number from 0.
+        RlrestoreError: The card cannot be written.
+    """
+    agent = _read_json(folder)["agent"]
+    agent |= {"start_margins_db": list(start_margins_db), "stop_margin_db": stop_margin_db}
+    cards.read_agent_entry(card_of(folder), agent)
+    add_facts(folder, {"agent": agent})
 
 
 def as_written(arrays: Mapping[str, Array], precision: str) -> Arrays:

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from rlrestore.errors import ModelError
 from rlrestore.imaging import PATCH
@@ -84,13 +84,16 @@ class AgentEntry:
         family: Of its network, one of `AGENT_FAMILIES`.
         tools: Names of the tools that it was trained on, in the order of its actions.
         max_steps: The episode length that it was trained for.
-        stop_margin_db: It stops where no tool's value is higher than this.
+        start_margins_db: By the tool that it values most at first, what that value must exceed, or it leaves
+            the image as it is.
+        stop_margin_db: It stops where no further tool's value is higher than this.
         sizes: By `AGENT_SIZES`; empty for the family `paper`.
     """
 
     family: str
     tools: tuple[str, ...]
     max_steps: int
+    start_margins_db: tuple[float, ...]
     stop_margin_db: float
     sizes: Mapping[str, int] = field(default_factory=dict)
 
@@ -190,7 +193,7 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
     if not isinstance(steps, int) or not 1 <= steps <= LARGEST_STEPS:
         raise ModelError(f"{card}: expected max_steps as a whole number, got {steps!r}")
     margin_db = entry.get("stop_margin_db")
-    if not isinstance(margin_db, int | float) or not 0 <= margin_db < math.inf:
+    if not _is_margin(margin_db):
         raise ModelError(f"{card}: expected stop_margin_db as a number from 0, got {margin_db!r}")
     tools, family = entry.get("tools"), entry.get("family")
     if not isinstance(tools, list):
@@ -201,7 +204,17 @@ def read_agent_entry(card: str, entry: Record) -> AgentEntry:
             "train the agent anew on these tools, or update rlrestore"
         )
     sizes = {} if family == "paper" else _agent_sizes(card, entry.get("sizes"))
-    return AgentEntry(family, tuple(tools), steps, margin_db, sizes)
+    starts_db = entry.get("start_margins_db", [margin_db] * len(tools))  # there was one margin for all steps
+    if not isinstance(starts_db, list) or len(starts_db) != len(tools) or not all(map(_is_margin, starts_db)):
+        raise ModelError(
+            f"{card}: expected start_margins_db as a number from 0 for each of {len(tools)} tools, "
+            f"got {starts_db!r}"
+        )
+    return AgentEntry(family, tuple(tools), steps, tuple(starts_db), margin_db, sizes)
+
+
+def _is_margin(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value < math.inf
 
 
 def _agent_sizes(card: str, sizes: Any) -> dict[str, int]:
@@ -239,7 +252,13 @@ def toolbox_json(entry: ToolboxEntry) -> dict[str, Any]:
 
 def agent_json(entry: AgentEntry) -> dict[str, Any]:
     """Return the agent as it stands in a card."""
-    written = {**asdict(entry), "tools": list(entry.tools), "patch_size": PATCH}
+    margins_db = list(entry.start_margins_db)
+    written = {
+        **asdict(entry),
+        "tools": list(entry.tools),
+        "start_margins_db": margins_db,
+        "patch_size": PATCH,
+    }
     return written if entry.sizes else {key: value for key, value in written.items() if key != "sizes"}
 
 

@@ -49,12 +49,15 @@ class Agent(Protocol):
     Attributes:
         actions: N + 1.
         max_steps: The longest chain that it was trained for.
-        stop_margin_db: It stops where no tool's value is higher than this.
+        start_margins_db: By the tool that it values most at first, what that value must exceed, or it leaves
+            the image as it is.
+        stop_margin_db: It stops where no further tool's value is higher than this.
         values_in_db: Whether its values are gains in dB, or only rank the actions.
     """
 
     actions: int
     max_steps: int
+    start_margins_db: tuple[float, ...]
     stop_margin_db: float
     values_in_db: bool
 

@@ -42,7 +42,8 @@ class TorchAgent:
         """Run the policy where it is."""
         self.actions = policy.tools + 1
         self.max_steps = policy.max_steps
-        self.stop_margin_db, self.values_in_db = policy.stop_margin_db, values_in_db
+        self.start_margins_db, self.stop_margin_db = policy.start_margins_db, policy.stop_margin_db
+        self.values_in_db = values_in_db
         self._policy, self._device = policy, next(policy.parameters()).device
 
     def empty_memory(self, count: int) -> Memory:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rlrestore.agent.policy import USUAL_SIZES, Policy, PolicySizes, best_action
+from rlrestore.agent.rollout import greedy, roll_out
 from rlrestore.agent.storage import load_agent, save_model
 from rlrestore.errors import ModelError
 from rlrestore.model_folder import CARD
@@ -12,6 +13,7 @@ from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.toys import make_policy, make_toolbox
 
 
 @pytest.fixture
@@ -70,6 +72,17 @@ def test_a_tool_must_exceed_the_stop_margin() -> None:
     values = torch.tensor([[0.3, 0.1, 0.0], [0.05, 0.1, 0.0], [-1.0, -2.0, 0.0]])
     assert best_action(values, 0.0).tolist() == [0, 1, 2]
     assert best_action(values, 0.1).tolist() == [0, 2, 2]
+    assert best_action(values, torch.tensor([0.4, 0.05])).tolist() == [2, 1, 2]
+
+
+def test_the_first_tool_must_exceed_the_start_margin() -> None:
+    """The toy expects 1 dB of the tools 0 and 2 in turn; a patch that is left alone stays so."""
+    images, chains = torch.zeros(2, 3, 63, 63), []
+    for start_db, stop_db in ((0.5, 0.5), (0.5, 1.5), (1.5, 0.5)):
+        policy = make_policy([0, 2])
+        policy.start_margins_db, policy.stop_margin_db = (start_db, 9.0, 9.0), stop_db
+        chains.append(roll_out(make_toolbox(), images, greedy(policy), 3).actions[0].tolist())
+    assert chains == [[0, 2, 3], [0, 3, 3], [3, 3, 3]]
 
 
 @pytest.mark.parametrize("margin", [-0.1, "much", None, float("inf")])
@@ -81,14 +94,39 @@ def test_a_stop_margin_that_is_none_is_refused(folder: Path, toolbox: Toolbox, m
         load_agent(folder, toolbox)
 
 
+@pytest.mark.parametrize("margins", [[0.5], [0.5, -0.1], [0.5, "much"], 0.5, None])
+def test_start_margins_that_are_none_are_refused(folder: Path, toolbox: Toolbox, margins: object) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card["agent"]["start_margins_db"] = margins
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="expected start_margins_db as a number from 0 for each of 2 tools"):
+        load_agent(folder, toolbox)
+
+
+def test_there_is_a_start_margin_for_each_tool() -> None:
+    with pytest.raises(ValueError, match="expected a start margin for each of 3 tools"):
+        Policy(3, start_margins_db=(0.5, 0.5))
+
+
+def test_a_card_of_one_margin_is_read(folder: Path, toolbox: Toolbox) -> None:
+    """Cards that were written before the first tool had a margin of its own."""
+    card = json.loads((folder / CARD).read_text())
+    del card["agent"]["start_margins_db"]
+    card["agent"]["stop_margin_db"] = 0.25
+    (folder / CARD).write_text(json.dumps(card))
+    policy = load_agent(folder, toolbox)
+    assert (policy.start_margins_db, policy.stop_margin_db) == ((0.25, 0.25), 0.25)
+
+
 def test_a_model_comes_back_as_it_was(tmp_path: Path, toolbox: Toolbox) -> None:
     sizes = PolicySizes(hidden=20, features=7, memory=9)
-    policy = Policy(2, max_steps=4, stop_margin_db=0.25, sizes=sizes)
+    policy = Policy(2, 4, stop_margin_db=0.25, sizes=sizes, start_margins_db=(0.75, 0.5))
     save_model(tmp_path, toolbox, policy, ModelCard(precision="float32"))
     loaded = load_agent(tmp_path, load_toolbox(tmp_path))
     images, last = torch.rand(2, 3, 63, 63), torch.tensor([-1, 1])
     assert isinstance(loaded, Policy)
-    assert (loaded.max_steps, loaded.stop_margin_db, loaded.sizes) == (4, 0.25, sizes)
+    assert (loaded.max_steps, loaded.sizes) == (4, sizes)
+    assert (loaded.start_margins_db, loaded.stop_margin_db) == ((0.75, 0.5), 0.25)
     torch.testing.assert_close(
         loaded(images, last, loaded.initial_state(2))[0], policy(images, last, policy.initial_state(2))[0]
     )

@@ -138,7 +138,7 @@ def test_a_whole_training_leaves_a_checkpoint_a_log_and_a_report(
     bank = PhotoBank([make_photograph(128, 128, seed) for seed in range(2)])
     toolbox = Toolbox(TOOLS[4:6]).requires_grad_(False)
     settings = AgentSettings(episodes=4, fits=1, batch=4)
-    policy = untrained(Policy, 2, seed=0)
+    policy = untrained(Policy, TOOLS[:2], seed=0)
     report, done = train_agent(
         policy, TriedActions(), bank, bank, toolbox, tmp_path, Budget(steps=12), settings
     )

@@ -36,7 +36,7 @@ def test_no_runner_up_stands_above_a_stop() -> None:
         assert step.expected_gain_db is not None
         assert all(value <= step.expected_gain_db for _, value in step.runners_up)
     eager = make_restorer([0])
-    eager.runtime.agent.stop_margin_db = 5.0  # above the 1 dB that the tool is expected to gain
+    eager.runtime.agent.start_margins_db = (5.0,) * 3  # above the 1 dB that the tool is expected to gain
     (stop,) = eager.restore(np.full((64, 64, 3), 100, np.uint8)).trace.steps
     assert stop.tool == STOP_NAME
     assert stop.runners_up[0][0] == "brighten"

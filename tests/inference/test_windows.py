@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,9 +73,14 @@ def test_a_window_that_stopped_has_no_say() -> None:
     np.testing.assert_allclose(smoothed, 3.0)
 
 
+def no_margins(tools: int) -> npt.NDArray[np.float32]:
+    return np.zeros(tools, np.float32)
+
+
 def shared_out(*values: float) -> list[float]:
     """How a window with these values is shared out."""
-    shares: list[float] = share_out(np.array([[*values, 0.0]], np.float32), np.array([True]), 0.0)[0].tolist()
+    given = np.array([[*values, 0.0]], np.float32)
+    shares: list[float] = share_out(given, np.array([True]), no_margins(len(values)))[0].tolist()
     return shares
 
 
@@ -93,13 +99,17 @@ def test_only_what_is_expected_to_gain_has_a_share() -> None:
 
 
 def test_less_than_the_stop_margin_is_not_enough() -> None:
-    shares = share_out(np.array([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]], np.float32), np.array([True] * 2), 0.1)
+    shares = share_out(
+        np.array([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]], np.float32),
+        np.array([True] * 2),
+        no_margins(2) + np.float32(0.1),
+    )
     assert shares.tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_a_window_that_stopped_stays_alone() -> None:
     values = np.array([[3.0, 2.9, 0.0]] * 2, np.float32)
-    shares = share_out(values, np.array([True, False]), 0.0)
+    shares = share_out(values, np.array([True, False]), no_margins(2))
 
     assert shares[1].tolist() == [0, 0, 1]
     assert shares[0].sum() == pytest.approx(1)

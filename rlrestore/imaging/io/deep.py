@@ -3,7 +3,6 @@
 import importlib
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 
 from rlrestore.errors import ImageError
@@ -54,6 +53,8 @@ def _whole(opened: Opened) -> None:
 
 def _opencv(stream: BinaryIO) -> Any:
     """Return `(H, W, C)` samples as OpenCV reads them but in the order of RGB, None where it does not."""
+    import cv2  # a machine that only trains on 8-bit photographs need not have it
+
     stream.seek(0)
     decoded: Any = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.ndim == 2:
