@@ -1,4 +1,4 @@
-"""The toolchain on a whole photograph: one chain for all of it, or one for every region."""
+"""The toolchain on a whole photograph: one chain for all of it, or others for regions that differ."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Global mode, one chain for the photograph, against local mode, one for every region, by degradation."""
+"""Global mode, one chain for a photograph, against local mode, others where regions differ, by degradation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

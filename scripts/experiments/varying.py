@@ -1,4 +1,4 @@
-"""Degradation that varies over a photograph: the test set for restoring every region by its own chain.
+"""Degradation that varies over a photograph: the test set for restoring regions by their own chains.
 
 Two ends of degradation, each an amount of the protocol's blur and noise, and a map that leads from one to the
 other; then one JPEG for the whole file, as a camera writes it.
