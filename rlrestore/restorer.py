@@ -103,8 +103,8 @@ class Restorer:
                 `(3, H, W)` or `(1, 3, H, W)`. Whole numbers span the range of their type, floats lie in
                 [0, 1].
             reference: The same photograph undamaged, to measure against; the agent never sees it.
-            mode: `global` applies each tool to the whole photograph; `local` lets every region follow its own
-                chain.
+            mode: `global` applies each tool to the whole photograph; `local` lets regions whose degradation
+                differs follow their own chains.
             max_steps: Tools to apply at most; the model's own limit without it.
             keep_steps: Keep the photograph after every step in the trace, for its picture (3 bytes a pixel
                 each).

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrestore.imaging.progress import Follow
 from rlrestore.imaging.tiling import windows
@@ -52,14 +53,18 @@ class WindowGrid:
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
-    def patches(self, image: Floats, first: int, last: int) -> Floats:
-        """Cut out windows number `first` to `last - 1` of `(1, 3, H, W)`: `(last - first, 3, size, size)`."""
+    def common(self, other: Self) -> NDArray[np.bool_]:
+        """Tell which of these windows lie in another grid, too: `(rows, columns)`."""
+        return np.isin(self.tops, other.tops)[:, None] & np.isin(self.lefts, other.lefts)
+
+    def patches(self, image: Floats, numbers: NDArray[np.int64]) -> Floats:
+        """Cut windows by their numbers out of `(1, 3, H, W)`: `(len(numbers), 3, size, size)`."""
         size = self.size
-        cut = np.empty((last - first, size, size, 3), np.float32).transpose(0, 3, 1, 2)
-        for number in range(first, last):
-            row, column = divmod(number, len(self.lefts))
+        cut = np.empty((len(numbers), size, size, 3), np.float32).transpose(0, 3, 1, 2)
+        for index, number in enumerate(numbers):
+            row, column = divmod(int(number), len(self.lefts))
             top, left = self.tops[row], self.lefts[column]
-            cut[number - first] = image[0, :, top : top + size, left : left + size]
+            cut[index] = image[0, :, top : top + size, left : left + size]
         return cut
 
 
@@ -76,27 +81,35 @@ class WindowedAgent:
     def __init__(self, agent: Agent, grid: WindowGrid) -> None:
         self._agent = agent
         self._grid = grid
-        self._starts = range(0, len(grid), BATCH)
         self._memory = agent.empty_memory(len(grid))
 
-    def values(self, image: Floats, last_actions: Actions, follow: Follow = iter) -> Floats:
+    def values(
+        self,
+        image: Floats,
+        last_actions: Actions,
+        follow: Follow = iter,
+        active: NDArray[np.bool_] | None = None,
+    ) -> Floats:
         """Value every action in every window of the photograph as it is now.
 
         Args:
             image: `(1, 3, H, W)`, not clipped; the agent's windows are clipped, as in its training.
             last_actions: `(windows,)`, `NO_ACTION` before the first action.
             follow: Passes the batches on, and follows how many are done.
+            active: `(windows,)` those to value; all without it.
 
         Returns:
-            `(windows, tools + 1)`: the gain that the agent expects of each action, in dB.
+            `(windows, tools + 1)`: the gain that the agent expects of each action, in dB; 0 where it did not
+            look.
         """
         image = _mirrored(image, self._grid.size)
-        values = np.empty((len(self._grid), self._agent.actions), np.float32)
+        values = np.zeros((len(self._grid), self._agent.actions), np.float32)
+        numbers = np.arange(len(self._grid)) if active is None else np.flatnonzero(active)
         # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
         # fitting in, and the memory would grow with the photograph.
-        for start in follow(self._starts):
-            part = slice(start, min(start + BATCH, len(self._grid)))
-            patches = self._grid.patches(image, part.start, part.stop)
+        for start in follow(range(0, len(numbers), BATCH)):
+            part = numbers[start : start + BATCH]
+            patches = self._grid.patches(image, part)
             np.clip(patches, 0, 1, out=patches)
             before = (self._memory[0][part], self._memory[1][part])
             values[part], after = self._agent.values(patches, last_actions[part], before)

@@ -37,7 +37,7 @@ FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg":
 RESTORING = (
     Option(
         "mode",
-        "global applies one chain to the whole photograph, local to every region its own.",
+        "global applies one chain to the whole photograph, local others to regions that differ.",
         "choice",
         "global",
         choices=("global", "local"),

@@ -1,4 +1,4 @@
-"""Global mode, one chain for the photograph, against local mode, one for every region, by degradation."""
+"""Global mode, one chain for a photograph, against local mode, others where regions differ, by degradation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from experiments.varying import vary
 from rlrestore.evaluation.scores import standard_error
+from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.restorer import CHAINS, Restorer
 
 
@@ -21,7 +22,8 @@ class ModeScores:
 
     Attributes:
         kind: The degradation, one of `experiments.varying.KINDS`.
-        psnr_db: `(N, 3)` of the input, of the result of global mode, of that of local mode.
+        psnr_db: `(N, 3)` of the input, of the result of global mode, of that of local mode, of 8 bits as in
+            their files.
         ms_per_megapixel: `(N, 2)` time of the agent and the tools, global and local.
     """
 
@@ -48,6 +50,7 @@ class ModeScores:
             **{f"{name}_db": gain.mean().item() for name, gain in gains.items()},
             **{f"{name}_standard_error_db": standard_error(gain) for name, gain in gains.items()},
             "smallest_difference_db": gains["difference"].min().item(),
+            "same": (gains["difference"] == 0).double().mean().item(),
             **{f"{mode}_ms_per_megapixel": ms for mode, ms in zip(CHAINS, mean_ms, strict=True)},
         }
 
@@ -70,29 +73,44 @@ def compare_modes(
     psnr_db, times = [], []
     for index, photo in enumerate(tqdm(photos, desc=kind, unit="image", disable=not progress)):
         degraded = vary(photo, kind, (seed, index))
-        traces = [restorer.restore(degraded, photo, mode, keep_steps=False).trace for mode in CHAINS]
+        both = [restorer.restore(degraded, mode=mode, keep_steps=False) for mode in CHAINS]
         megapixels = photo.shape[0] * photo.shape[1] / 1e6
-        psnr_db.append([traces[0].start_psnr_db, *(trace.psnr_db for trace in traces)])
-        times.append([sum(step.time_ms for step in trace.steps) / megapixels for trace in traces])
+        results = (degraded, *(done.image for done in both))
+        psnr_db.append([photo_psnr_db(_planes(result), _planes(photo)) for result in results])
+        times.append([sum(step.time_ms for step in done.trace.steps) / megapixels for done in both])
     return ModeScores(kind, torch.tensor(psnr_db, dtype=torch.float64), torch.tensor(times))
+
+
+def _planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return (pixels.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
 
 
 def modes_table(scores: Sequence[ModeScores]) -> str:
     """Return the results for a terminal, one line a kind."""
-    head = ("degradation", "images", "input, dB", "global", "local", "local - global, dB", "ms/megapixel")
+    head = (
+        "degradation",
+        "images",
+        "input, dB",
+        "global",
+        "local",
+        "local - global, dB",
+        "smallest",
+        "same",
+        "ms/megapixel",
+    )
     lines = [_line(head)]
     for part in scores:
         row = part.to_json()
         difference = f"{row['difference_db']:+.2f} ± {row['difference_standard_error_db']:.2f}"
         times = " / ".join(f"{row[f'{mode}_ms_per_megapixel']:.0f}" for mode in CHAINS)
         gains = (f"{row[f'{mode}_db']:+.2f}" for mode in CHAINS)
-        lines.append(
-            _line((part.kind, str(row["n"]), f"{row['input_psnr_db']:.2f}", *gains, difference, times))
-        )
+        smallest, same = f"{row['smallest_difference_db']:+.2f}", f"{row['same']:.0%}"
+        start = f"{row['input_psnr_db']:.2f}"
+        lines.append(_line((part.kind, str(row["n"]), start, *gains, difference, smallest, same, times)))
     return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
-    widths = (6, 9, 8, 8, 18, 15)
+    widths = (6, 9, 8, 8, 18, 8, 5, 13)
     first, *others = cells
     return f"{first:<15}" + "".join(f"  {cell:>{width}}" for cell, width in zip(others, widths, strict=True))

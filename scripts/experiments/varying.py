@@ -1,4 +1,4 @@
-"""Degradation that varies over a photograph: the test set for restoring every region by its own chain.
+"""Degradation that varies over a photograph: the test set for restoring regions by their own chains.
 
 Two ends of degradation, each an amount of the protocol's blur and noise, and a map that leads from one to the
 other; then one JPEG for the whole file, as a camera writes it.
@@ -17,9 +17,15 @@ from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.libjpeg import blur_and_noise, jpeg_round_trip
 from rlrestore.imaging.degradation.mixtures import MODERATE
 
-KINDS = ("halves", "noise-gradient", "background", "uniform")
-"""Noise beside blur, noise that grows across the photograph, a sharp subject before a blurred background, and
-the same moderate degradation everywhere, where local mode has nothing to gain."""
+KINDS = ("left-right", "halves", "noise-gradient", "background", "uniform", "uniform-noise")
+"""Noise in the left half and blur in the right one; stronger noise and blur on two sides of any line; noise
+that grows across the photograph; a sharp subject before a blurred background; and the same everywhere, a
+moderate mixture or noise alone, where local mode has nothing to gain."""
+
+SIDE_BLUR_PX = (1.5, 3.5)
+SIDE_NOISE_255 = (20.0, 45.0)
+SIDE_JPEG = 85
+"""Of `left-right`."""
 
 STRONG_BLUR_PX = (2.5, 5.0)
 STRONG_NOISE_255 = (25.0, 50.0)
@@ -66,6 +72,10 @@ def draw_varying(kind: str, height: int, width: int, rng: np.random.Generator) -
     blur_px, noise_255 = rng.uniform(*STRONG_BLUR_PX), rng.uniform(*STRONG_NOISE_255)
     faint_255 = rng.uniform(*FAINT_NOISE_255)
     quality, seed = int(rng.integers(LIGHT_JPEG[0], LIGHT_JPEG[1] + 1)), int(rng.integers(2**32))
+    if kind == "left-right":
+        share = np.broadcast_to(np.arange(width) >= width // 2, (height, width)).astype(np.float32)
+        left, right = (0.0, rng.uniform(*SIDE_NOISE_255)), (rng.uniform(*SIDE_BLUR_PX), 0.0)
+        return VaryingDegradation(left, right, share, SIDE_JPEG, seed)
     if kind == "halves":
         share = (_ramp(height, width, rng) >= 0.5).astype(np.float32)
         return VaryingDegradation((0.0, noise_255), (blur_px, 0.0), share, quality, seed)
@@ -75,11 +85,13 @@ def draw_varying(kind: str, height: int, width: int, rng: np.random.Generator) -
         )
     if kind == "background":
         return VaryingDegradation((0.0, 0.0), (blur_px, 0.0), 1 - _ellipse(height, width, rng), quality, seed)
+    nowhere = np.zeros((height, width), np.float32)
     if kind == "uniform":
         amounts = MODERATE.sample(1, torch.Generator().manual_seed(seed))
         everywhere = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item())
-        nowhere = np.zeros((height, width), np.float32)
         return VaryingDegradation(everywhere, everywhere, nowhere, round(amounts.jpeg_quality.item()), seed)
+    if kind == "uniform-noise":
+        return VaryingDegradation((0.0, noise_255), (0.0, noise_255), nowhere, quality, seed)
     raise UsageError(f"unknown kind of varying degradation {kind!r}: expected one of {', '.join(KINDS)}")
 
 

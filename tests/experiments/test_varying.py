@@ -25,7 +25,7 @@ def test_amounts_lie_in_the_protocols_ranges(kind: str, height: int, width: int,
     assert degradation.share.shape == (height, width)
     assert degradation.share.dtype == np.float32
     assert degradation.share.min() == 0
-    assert degradation.share.max() == (0 if kind == "uniform" else 1)
+    assert degradation.share.max() == (0 if kind.startswith("uniform") else 1)
     for blur_sigma_px, noise_sigma_255 in (degradation.here, degradation.there):
         assert 0 <= blur_sigma_px <= LEVELS * BLUR_STEP_PX
         assert 0 <= noise_sigma_255 <= LEVELS * NOISE_STEP_255
@@ -42,6 +42,26 @@ def test_halves_are_halves_and_ramps_are_straight() -> None:
         assert half.here[0] == half.there[1] == 0
         for axis in (0, 1):
             assert np.abs(np.diff(ramp, n=2, axis=axis)).max() < 1e-5
+
+
+def test_left_and_right_are_as_they_say() -> None:
+    for seed in range(20):
+        one = draw_varying("left-right", 100, 141, np.random.default_rng(seed))
+
+        assert (one.share[:, :70] == 0).all()
+        assert (one.share[:, 70:] == 1).all()
+        assert one.jpeg_quality == 85
+        assert one.here[0] == one.there[1] == 0
+        assert 20 <= one.here[1] <= 45
+        assert 1.5 <= one.there[0] <= 3.5
+
+
+def test_noise_alone_is_the_same_everywhere() -> None:
+    one = draw_varying("uniform-noise", 70, 90, np.random.default_rng(0))
+
+    assert one.here == one.there
+    assert one.here[0] == 0
+    assert one.here[1] >= 25
 
 
 def test_the_subject_is_in_the_picture_and_its_edge_is_soft() -> None:
@@ -90,7 +110,7 @@ def test_the_same_seed_gives_the_same_photograph(photograph: npt.NDArray[np.uint
 
 
 def test_what_cannot_be_made_is_refused(photograph: npt.NDArray[np.uint8]) -> None:
-    with pytest.raises(UsageError, match="'rain': expected one of halves, noise-gradient, background"):
+    with pytest.raises(UsageError, match="'rain': expected one of left-right, halves, noise-gradient"):
         vary(photograph, "rain", 0)
     degradation = draw_varying("halves", 10, 10, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"a map of the photograph's \(128, 160\), got \(10, 10\)"):

@@ -44,7 +44,7 @@ def at_and_beside(sizes: Floats, borders: Iterable[int]) -> tuple[float, float]:
 
 def seams(model: Restorer, paint: Paint, kinds: Sequence[str] = KINDS) -> dict[str, float]:
     """How much larger than beside it is the step where windows begin and end, between two, at tiles."""
-    grid = WindowGrid.cover(HEIGHT, WIDTH, PATCH, chains.LOCAL_STRIDE)
+    grid = WindowGrid.cover(HEIGHT, WIDTH, PATCH, chains.STRIDE)
     margin = -(-max(model.runtime.tools.radii) // ALIGN) * ALIGN
     sums: dict[str, list[tuple[float, float]]] = {"windows": [], "between": [], "tiles": []}
     for seed, kind in enumerate(kinds):
@@ -71,7 +71,7 @@ def nearest(length: int, starts: tuple[int, ...], size: int) -> Floats:
 def test_no_seam_where_windows_and_tiles_meet(
     make_photograph: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chains, "LOCAL_TILE", SMALL_TILE)
+    monkeypatch.setattr(chains, "TILE", SMALL_TILE)
     ratios = seams(Restorer.from_pretrained(), make_photograph)
 
     # A tenth is what chance leaves of some thousand runs across the few tile borders of four paintings; more
@@ -81,7 +81,7 @@ def test_no_seam_where_windows_and_tiles_meet(
 
 
 def test_a_seam_would_be_found(make_photograph: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "blending_weights", nearest)
+    monkeypatch.setattr(chains, "fading_weights", nearest)
 
     assert (
         seams(Restorer.from_pretrained(), make_photograph, ("background",) * 3)["between"] > LARGEST_BETWEEN

@@ -1,15 +1,18 @@
 """The grid of windows, and how their values and results are joined."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from rlrestore.inference.chains import SHARING_DB, blending_weights, global_chain, share_out, smooth
-from rlrestore.inference.windows import WindowGrid
+from rlrestore.inference.chains import apply_locally_, fading_weights, global_chain
+from rlrestore.inference.windows import WindowedAgent, WindowGrid
+from rlrestore.runtime.torch_runtime import TorchTools
+from rlrestore.toolbox.specs import NO_ACTION, TOOLS
+from rlrestore.toolbox.toolbox import Toolbox
 from tests.toys import make_model
 
 
@@ -46,78 +49,66 @@ def test_a_large_photograph_is_sampled_all_over() -> None:
 
 @settings(max_examples=50)
 @given(length=st.integers(63, 500), stride=st.sampled_from([16, 32, 48]))
-def test_blending_weights_sum_to_one(length: int, stride: int) -> None:
+def test_fading_weights_sum_to_one(length: int, stride: int) -> None:
     starts = WindowGrid.cover(length, 63, 63, stride).tops
-    weights = blending_weights(length, starts, 63)
+    weights = fading_weights(length, starts, 63)
 
     assert weights.shape == (length, len(starts))
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert weights.min() >= 0
 
 
-def test_values_are_smoothed_over_the_neighbours() -> None:
-    values = np.zeros((9, 2), np.float32)
-    values[4, 0] = 16.0
-    values[:, 1] = 3.0
-    smoothed = smooth(values, np.ones(9, bool), 3, 3)
+def test_a_window_fades_from_its_middle_to_the_next() -> None:
+    weights = fading_weights(31 + 32 + 32, (0, 32), 63)
 
-    np.testing.assert_allclose(smoothed[:, 0], [1.0, 2, 1, 2, 4, 2, 1, 2, 1])
-    np.testing.assert_allclose(smoothed[:, 1], 3.0)
+    np.testing.assert_allclose(weights[[0, 31, 47, 63, 94], 0], [1, 1, 0.5, 0, 0], atol=1e-6)
+    assert (weights[64:, 0] == 0).all()  # exactly, so that no tool runs there
+    assert fading_weights(20, (0,), 63).min() == 1
 
 
-def test_a_window_that_stopped_has_no_say() -> None:
-    values = np.full((9, 2), 3.0, np.float32)
-    values[4] = 1e6
-    smoothed = smooth(values, np.arange(9) != 4, 3, 3)
+def test_windows_of_a_sparser_grid_are_found_again() -> None:
+    whole, few = WindowGrid.cover(500, 700, 63, 32), WindowGrid.cover(500, 700, 63, 32, 20)
+    rows, columns = np.nonzero(whole.common(few))
 
-    np.testing.assert_allclose(smoothed, 3.0)
-
-
-def no_margins(tools: int) -> npt.NDArray[np.float32]:
-    return np.zeros(tools, np.float32)
+    assert sorted({whole.tops[row] for row in rows}) == list(few.tops)
+    assert sorted({whole.lefts[column] for column in columns}) == list(few.lefts)
+    assert len(rows) == len(few)
 
 
-def shared_out(*values: float) -> list[float]:
-    """How a window with these values is shared out."""
-    given = np.array([[*values, 0.0]], np.float32)
-    shares: list[float] = share_out(given, np.array([True]), no_margins(len(values)))[0].tolist()
-    return shares
+def test_only_active_windows_are_valued() -> None:
+    model = make_model([0, 1])
+    windowed = WindowedAgent(model.agent, WindowGrid.cover(63, 127, 63, 32))
+    image = np.zeros((1, 3, 63, 127), np.float32)
+    first = windowed.values(image, np.full(3, NO_ACTION))
+    half = windowed.values(image, np.full(3, 0), active=np.array([True, False, True]))
+
+    assert (first[:, 0] > 0.9).all()
+    assert (half[[0, 2], 1] > 0.9).all()
+    assert not half[1].any()
 
 
-def test_the_best_two_tools_share_a_window_by_how_close_they_are() -> None:
-    second = math.exp(-1) / (1 + math.exp(-1))
+def test_a_tool_sees_all_that_it_needs_where_it_works(photograph: npt.NDArray[np.uint8]) -> None:
+    """In parts of tiles the result is that of the tools on the whole photograph."""
+    torch.manual_seed(0)
+    toolbox = Toolbox(TOOLS[2:4])
+    for parameter in toolbox.parameters():
+        nn.init.normal_(parameter, std=0.04)
+    tools = TorchTools(toolbox)
+    image = (photograph.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
+    down, across = fading_weights(128, (0, 32, 65), 63), fading_weights(160, (0, 48, 97), 63)
+    actions = np.array([[0, 1, 2], [0, 2, 2], [1, 1, 0]])
+    wanted = image.copy()
+    for tool in range(2):
+        wanted += (tools.apply(tool, image) - image) * (down @ (actions == tool) @ across.T)
 
-    assert shared_out(1.0, 0.5, 1.0, -3.0) == pytest.approx([0.5, 0, 0.5, 0, 0])
-    assert shared_out(1.0, 1.0 + SHARING_DB, 0.3) == pytest.approx([second, 1 - second, 0, 0])
-    assert shared_out(9.0, 1.0) == pytest.approx([1, 0, 0], abs=1e-6)
-
-
-def test_only_what_is_expected_to_gain_has_a_share() -> None:
-    assert shared_out(0.01, -0.01) == [1, 0, 0]
-    assert shared_out(-0.01, -0.02) == [0, 0, 1]
-    assert shared_out(1.0) == [1, 0]
-
-
-def test_less_than_the_stop_margin_is_not_enough() -> None:
-    shares = share_out(
-        np.array([[0.2, 0.05, 0.0], [0.1, 0.05, 0.0]], np.float32),
-        np.array([True] * 2),
-        no_margins(2) + np.float32(0.1),
-    )
-    assert shares.tolist() == [[1, 0, 0], [0, 0, 1]]
-
-
-def test_a_window_that_stopped_stays_alone() -> None:
-    values = np.array([[3.0, 2.9, 0.0]] * 2, np.float32)
-    shares = share_out(values, np.array([True, False]), no_margins(2))
-
-    assert shares[1].tolist() == [0, 0, 1]
-    assert shares[0].sum() == pytest.approx(1)
+    assert np.abs(wanted - image).max() > 0.01
+    done = apply_locally_(tools, actions, image.copy(), down, across)
+    np.testing.assert_allclose(done, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "windows"),
-    [(40, 63, 1), (126, 126, 9), (256, 256, 16), (630, 630, 100), (2100, 2100, 1024)],
+    [(40, 63, 1), (126, 126, 9), (256, 256, 16), (630, 630, 100), (2100, 2100, 1023)],
 )
 def test_a_large_photograph_is_not_seen_as_closely_as_a_small_one(
     height: int, width: int, windows: int, monkeypatch: pytest.MonkeyPatch

@@ -242,10 +242,11 @@ def test_a_tool_of_the_largest_radius_restores_in_tiles(mode: str) -> None:
     if mode == "global":
         tiled = apply_tool_(tools, 3, image.copy())
     else:
-        shares = np.zeros((1, 1, 5), np.float32)
-        shares[..., 3] = 1
-        down, across = np.ones((300, 1), np.float32), np.ones((560, 1), np.float32)
-        tiled = apply_locally_(tools, shares, image.copy(), down, across)
+        actions = np.array([[3, 2]])  # on the left the average, on the right what changes nothing
+        down = np.ones((300, 1), np.float32)
+        across = np.repeat([[1.0, 0.0], [0.0, 1.0]], [250, 310], axis=0).astype(np.float32)
+        tiled = apply_locally_(tools, actions, image.copy(), down, across)
+        whole[..., 250:] = image[..., 250:]
     np.testing.assert_allclose(tiled, whole, atol=1e-5, rtol=0)
 
 

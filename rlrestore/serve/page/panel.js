@@ -27,7 +27,7 @@ export function fillFormats(options) {
 export function fillOptions(about) {
   const box = byId("options"), { options, tools } = about, readers = {};
   if (options.mode) {
-    const texts = { global: "one chain for the whole photograph", local: "every region by its own chain" };
+    const texts = { global: "one chain for the whole photograph", local: "other chains for regions that differ" };
     const select = make("select", { id: "mode" }, ...options.mode.enum.map((name) => make("option", { value: name, textContent: texts[name] ?? name })));
     box.append(make("label", {}, "How", select));
     readers.mode = () => select.value;
