@@ -59,7 +59,7 @@ def divide(regions: Actions, actions: Actions, stop: int) -> Actions:
 
 
 def best_action(values: NDArray[np.floating], margin_db: float) -> int:
-    """Return the tool of `(tools + 1,)` values that is best, or stop, the last, unless it exceeds a margin."""
+    """Return the best tool of `(tools + 1,)` values, or stop, the last, unless it exceeds a margin."""
     tool = int(values[:-1].argmax())
     return tool if values[tool] > margin_db else len(values) - 1
 
