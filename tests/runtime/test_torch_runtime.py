@@ -12,8 +12,8 @@ from rlrestore.agent.policy import Policy
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
-from rlrestore.runtime import Runtime
-from rlrestore.runtime.torch_runtime import TorchRuntime, load_tools
+from rlrestore.runtime import Runtime, load_tools
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import NO_ACTION, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.toys import make_model, save_single
