@@ -79,7 +79,8 @@ class Graph:
             ir_version=IR_VERSION,
         )
         checker.check_model(made)
-        return made.SerializeToString()
+        content: bytes = made.SerializeToString()
+        return content
 
     def _name(self, operator: str) -> str:
         return f"{operator.lower()}_{len(self._nodes)}"

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from rlrestore.agent.policy import PaperPolicy, Policy
 from rlrestore.cli.main import main
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.export import writing
+from rlrestore.export.agent_graphs import agent_graph
 from rlrestore.export.writing import export_model
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
@@ -217,7 +219,7 @@ def test_a_module_of_ones_own_cannot_be_exported(tmp_path: Path) -> None:
 
 
 def test_what_differs_from_torch_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = writing.agent_graph(make_policy([1]), "float32")
+    other = agent_graph(make_policy([1]), "float32")
     monkeypatch.setattr(writing, "agent_graph", lambda *_: other)
     with pytest.raises(
         RlrestoreError, match=r"agent: expected the exported network within 0\.0001 of torch's"
@@ -247,7 +249,7 @@ def test_the_command_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (tmp_path / "model" / "agent.safetensors").exists()
 
 
-def change_card(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+def change_card(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "card.json"
     card = json.loads(path.read_text("utf-8"))
     change(card)
@@ -261,10 +263,8 @@ def of_another_opset(folder: Path) -> None:
     model.opset_import[0].version = 999
     onnx.save(model, path)
 
-    def put(card: dict[str, object]) -> None:
-        entry = card["onnx"]
-        assert isinstance(entry, dict)
-        entry["sha256"][-1] = hashlib.sha256(path.read_bytes()).hexdigest()
+    def put(card: dict[str, Any]) -> None:
+        card["onnx"]["sha256"][-1] = hashlib.sha256(path.read_bytes()).hexdigest()
 
     change_card(folder, put)
 
@@ -314,6 +314,8 @@ def test_a_damaged_model_is_refused(toy: Path, damage: Callable[[Path], object],
 def test_what_is_missing_is_named(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="runs on the processor: expected device cpu, got 'cuda'"):
         Restorer.from_pretrained(toy, "cuda")
+    with pytest.raises(UsageError, match="exported to ONNX and computes in float32: leave out the precision"):
+        Restorer.from_pretrained(toy, precision="bfloat16")
     with pytest.raises(ModelError, match="is exported to ONNX, for restore, serve and tools alone"):
         TorchRuntime.load(toy)
     monkeypatch.setitem(sys.modules, "onnx", None)
