@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     for source, problem in plan.refused:
         fail(source, problem, args, tally)
     _restore_due(restorer, plan.jobs, args, tally)
-    if total > 1 or tally.skipped:
+    if total > 1 or tally.skipped or args.shard is not None:
         say(tally.summary(total))
     return 1 if tally.failed else 0
 
@@ -84,7 +84,8 @@ def _plan(args: argparse.Namespace) -> "Plan":
     from rlrestore.cli.planning import make_plan
 
     suffix = _kept if args.format == KEEP else f".{args.format or FORMATS[0]}"
-    return make_plan(args.inputs, args.out, args.reference, suffix)
+    plan = make_plan(args.inputs, args.out, args.reference, suffix)
+    return plan if args.shard is None else plan.shard(*args.shard)
 
 
 def _restorer(args: argparse.Namespace) -> "Restorer":
