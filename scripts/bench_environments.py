@@ -4,8 +4,8 @@
     python scripts/bench_environments.py --wheel dist/rlrestore_onnx-*.whl --image examples/street.jpg
 
 Both are made by pip with the versions of `constraints.txt`. The command `rlrestore restore IMG` then runs in
-each in turn, a process every time, and the shortest time of each counts. Times are only good on an idle
-machine.
+each in turn, a process every time, and the shortest time of each counts. With `--folder` the environments
+stay, and a second call measures them again. Times are only good on an idle machine.
 """
 
 import argparse
@@ -30,6 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--wheel", type=Path, required=True, metavar="FILE", help="of rlrestore-onnx")
     parser.add_argument("--image", type=Path, required=True, metavar="IMG", help="the picture")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the environments are made and stay")
     parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="(default: 5)")
     return run_script(parser, measure)
 
@@ -37,9 +38,10 @@ def main() -> int:
 def measure(args: argparse.Namespace) -> None:
     """Make both environments, measure, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
+        place = (args.folder or Path(folder)).resolve()
         programs = {
-            "rlrestore": install(Path(folder) / "torch", ROOT),
-            "rlrestore-onnx": install(Path(folder) / "onnx", args.wheel.resolve()),
+            "rlrestore": install(place / "torch", ROOT),
+            "rlrestore-onnx": install(place / "onnx", args.wheel.resolve()),
         }
         seconds: dict[str, list[float]] = {name: [] for name in programs}
         for _ in range(args.rounds + 1):
@@ -55,9 +57,11 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def install(folder: Path, what: Path) -> Path:
-    """Make an environment with a distribution in it; return the folder of its programs."""
+    """Make an environment with a distribution in it, if it is not there; return the folder of its programs."""
+    if (folder / "bin" / "rlrestore").exists():
+        return folder / "bin"
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
     call(*pip, "-c", ROOT / "constraints.txt", what)
     call(folder / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
     return folder / "bin"

@@ -10,6 +10,7 @@ only good on an idle machine.
 """
 
 import argparse
+import importlib
 import itertools
 import os
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ from rlrestore.imaging.degradation.mixtures import MIXTURES
 from rlrestore.imaging.io.files import read_rgb8
 from rlrestore.model_folder.exported import Exported, read_exported
 from rlrestore.restorer import Restorer
-from rlrestore.runtime import Floats
+from rlrestore.runtime import Floats, Runtime
 from rlrestore.runtime.onnx_runtime import OnnxRuntime
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
@@ -50,15 +52,14 @@ class OpenvinoTools:
     def __init__(self, model: Exported, precision: str) -> None:
         self.names, self.specs, self.radii = model.names, model.toolbox.tools, model.radii
         self._networks, self._precision, self.threads = model.networks, precision, 1
-        self._ready: dict[tuple[int, int], object] = {}
+        self._ready: dict[tuple[int, int], Any] = {}
+        self._library: Any = importlib.import_module("openvino")
 
     def apply(self, index: int, images: Floats) -> Floats:
         """Apply one tool to `(B, 3, H, W)`."""
-        import openvino
-
         key = index, self.threads
         if key not in self._ready:
-            core = openvino.Core()
+            core = self._library.Core()
             options = {
                 "INFERENCE_PRECISION_HINT": self._precision,
                 "INFERENCE_NUM_THREADS": self.threads,
@@ -66,7 +67,7 @@ class OpenvinoTools:
             }
             compiled = core.compile_model(core.read_model(self._networks[index]), "CPU", options)
             self._ready[key] = compiled.create_infer_request()
-        restored: Floats = self._ready[key].infer([np.ascontiguousarray(images)])[0]  # type: ignore[attr-defined]
+        restored: Floats = self._ready[key].infer([np.ascontiguousarray(images)])[0]
         return restored
 
 
@@ -147,7 +148,7 @@ def make_contenders(model: str) -> dict[str, Contender]:
     with tempfile.TemporaryDirectory() as folder:
         export_model(TorchRuntime.load(model), Path(folder))
         exported = read_exported(Path(folder))
-    runtimes = {
+    runtimes: dict[str, Runtime] = {
         REFERENCE: TorchRuntime.load(model),
         "torch bfloat16": TorchRuntime.load(model, precision="bfloat16"),
         "onnxruntime": OnnxRuntime(exported),

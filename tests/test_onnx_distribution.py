@@ -40,7 +40,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built by the script."""
     out = tmp_path_factory.mktemp("wheel")
     script = root / "scripts" / "build_onnx_wheel.py"
-    command = [sys.executable, script, "--out", out, "--no-isolation"]
+    command = [sys.executable, str(script), "--out", str(out), "--no-isolation"]
     subprocess.run(command, cwd=root, capture_output=True, check=True)
     (path,) = out.iterdir()
     return path
@@ -51,7 +51,7 @@ def installed(root: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory)
     """The folder of the programs of a fresh environment with this wheel and what it requires."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
     done = run(*pip, "-c", root / "constraints.txt", wheel, folder=folder)
     assert done.returncode == 0, done.stderr
     return folder / "bin"

@@ -43,6 +43,7 @@ def open_session(model: bytes, threads: int, wanted_by: str) -> Session:
     options.intra_op_num_threads = threads
     # Each network has threads of its own: those that wait must leave the cores to the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # it would keep what the largest tile took, for each network
     options.log_severity_level = 4
     try:
         return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

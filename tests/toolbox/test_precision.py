@@ -72,7 +72,7 @@ def test_it_is_taken_by_itself_where_matrices_of_it_are_multiplied(
         (TorchRuntime.load(folder), torch.float32),
     ):
         assert isinstance(model, TorchRuntime)
-        assert next(model.toolbox.networks[0].middle.parameters()).dtype == expected
+        assert next(model.toolbox.networks[0].get_submodule("middle").parameters()).dtype == expected
 
 
 def test_saving_keeps_every_weight(tmp_path: Path) -> None:
