@@ -9,6 +9,7 @@ stay, and a second call measures them again. Times are only good on an idle mach
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def install(folder: Path, what: Path) -> Path:
-    """Make an environment with a distribution in it, if it is not there; return the folder of its programs."""
+    """Make an environment of a distribution, if it is not there; return the folder of its programs."""
     if (folder / "bin" / "rlrestore").exists():
         return folder / "bin"
     venv.create(folder, with_pip=True)
@@ -68,12 +69,14 @@ def install(folder: Path, what: Path) -> Path:
 
 
 def call(*command: str | Path) -> None:
-    """Run a command.
+    """Run a command that sees nothing of this tree.
 
     Raises:
         RlrestoreError: It fails.
     """
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    arguments = list(map(str, command))
+    done = subprocess.run(arguments, env=clean, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RlrestoreError(f"{command[0]} failed: {done.stdout}{done.stderr}")
 
