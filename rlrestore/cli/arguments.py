@@ -57,15 +57,6 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def shard(text: str) -> tuple[int, int]:
-    """Read which of how many parts, as `2/8`."""
-    number, _, count = text.partition("/")
-    whole = number.isdecimal() and count.isdecimal()
-    if not whole or not 1 <= int(number) <= int(count):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 2/8, got {text!r}")
-    return int(number), int(count)
-
-
 def percentage(text: str) -> int:
     """Read a whole number from 1 to 100."""
     if not text.isdecimal() or not 1 <= int(text) <= 100:

