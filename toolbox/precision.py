@@ -25,9 +25,8 @@ def in_bfloat16(toolbox: Toolbox) -> Toolbox:
     """Return a copy of the tools that computes in bfloat16, for applying them only.
 
     The layers in the middle do. The first and the last layer, and what is added to the image, stay in
-    float32, for there the rounding would show: of networks that are bfloat16 throughout, a result was up to 3
-    levels of 255 from that in float32, of these at most 1. Networks that fold the image change, all others
-    stay in float32.
+    float32, for there the rounding would show (`docs/onnx.md`). Networks that fold the image change, all
+    others stay in float32.
     """
     networks = [_converted(copy.deepcopy(network)) for network in toolbox.networks]
     return Toolbox(toolbox.specs, toolbox.family, networks, toolbox.widths).eval()

@@ -12,7 +12,7 @@ from rlrestore.model_folder import as_written
 from rlrestore.toolbox.storage import to_arrays
 
 OPSET, IR_VERSION = 17, 8
-"""Of the files: what onnxruntime reads since 1.14."""
+"""Of the files: older than every onnxruntime that the extra takes."""
 
 Shape = Sequence[str | int]
 """Of a tensor; a name stands for any size."""
