@@ -112,14 +112,15 @@ def _understood(folder: Path, full: Record) -> tuple[ToolboxEntry, tuple[int, ..
     try:
         toolbox = cards.read_toolbox_entry(full["toolbox"])
         radii, digests = tuple(full[cards.ONNX]["radii"]), tuple(full[cards.ONNX]["sha256"])
-        if len(radii) != len(toolbox.tools) or len(digests) != len(radii) + 1 or "agent" not in full:
+        if len(radii) != len(toolbox.tools) or len(digests) != len(radii) + 1:
             raise ValueError(f"expected a radius and a checksum for each of {len(toolbox.tools)} tools")
+        if not isinstance(full.get("agent"), dict):
+            raise ValueError("expected an agent")
         if not all(isinstance(radius, int) and 0 <= radius <= LARGEST_RADIUS for radius in radii):
             raise ValueError(f"expected radii from 0 to {LARGEST_RADIUS}, got {list(radii)}")
     except UNUSABLE_ENTRY as error:
         raise ModelError(
-            f"{card_of(folder)}: the entries toolbox and onnx cannot be understood ({error}); "
-            "export the model again"
+            f"{card_of(folder)}: its entries cannot be understood ({error}); export the model again"
         ) from error
     return toolbox, radii, digests
 

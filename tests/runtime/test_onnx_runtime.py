@@ -294,7 +294,11 @@ def of_another_opset(folder: Path) -> None:
         ),
         (
             lambda folder: change_card(folder, lambda card: card["onnx"].pop("sha256")),
-            "entries toolbox and onnx cannot be understood",
+            "its entries cannot be understood",
+        ),
+        (
+            lambda folder: change_card(folder, lambda card: card.update(agent=[])),
+            r"cannot be understood \(expected an agent\)",
         ),
         (
             lambda folder: change_card(folder, lambda card: card["agent"].update(tools=["a", "b", "c"])),
@@ -302,7 +306,7 @@ def of_another_opset(folder: Path) -> None:
         ),
         (of_another_opset, "the agent of .* got what onnxruntime refuses.*update onnxruntime, or export"),
     ],
-    ids=["missing", "cut off", "version", "none", "radii", "sums", "agent", "opset"],
+    ids=["missing", "cut off", "version", "none", "radii", "sums", "no agent", "agent", "opset"],
 )
 def test_a_damaged_model_is_refused(toy: Path, damage: Callable[[Path], object], words: str) -> None:
     damage(toy)
