@@ -188,8 +188,14 @@ def pad_same(images: Tensor, kernel: int, stride: int) -> Tensor:
         kernel: Side of the convolution's kernel in pixels.
         stride: Of the convolution, in pixels.
     """
-    height, width = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in images.shape[-2:])
-    return F.pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))
+    (above, below), (left, right) = (same_padding(side, kernel, stride) for side in images.shape[-2:])
+    return F.pad(images, (left, right, above, below))
+
+
+def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return how many zeros `pad_same` adds before and behind a side of so many pixels."""
+    zeros = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+    return zeros // 2, zeros - zeros // 2
 
 
 class PaperPolicy(nn.Module):

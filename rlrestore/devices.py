@@ -51,6 +51,15 @@ def training_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if pays else torch.float32
 
 
+def restoring_precision(device: torch.device) -> torch.dtype:
+    """Return in which precision tools restore fastest on a device without a difference that is seen.
+
+    Processors that multiply matrices of bfloat16 (AMX) take a third of the time of float32 for a tool.
+    """
+    pays = device.type == "cpu" and bool(_processor_flags().get("amx_bf16"))
+    return torch.bfloat16 if pays else torch.float32
+
+
 def precision_name(precision: torch.dtype) -> str:
     """Return what a precision is called in cards and checkpoints, such as `bfloat16`."""
     return str(precision).removeprefix("torch.")

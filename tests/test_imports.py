@@ -17,7 +17,7 @@ VERSION = "import rlrestore; rlrestore.__version__"
 HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
-commands = ("restore", "serve", "train-tools", "train-agent", "import-paper")
+commands = ("restore", "serve", "train-tools", "train-agent", "import-paper", "export")
 for arguments in (["--help"], ["--version"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)
@@ -83,7 +83,7 @@ def test_the_path_of_a_restoration_needs_no_torch(tmp_path: Path) -> None:
 
 def test_a_restoration_needs_no_library_of_reinforcement_learning(tmp_path: Path) -> None:
     loaded = loaded_by(RESTORE, tmp_path)
-    assert "torch" in loaded  # the one runtime there is
+    assert "torch" in loaded
     assert not loaded & {"gymnasium", "stable_baselines3", "sb3_contrib"}
 
 

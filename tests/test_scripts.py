@@ -116,6 +116,21 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
     assert all(record.keys() >= SPENT for record in records)
 
 
+def test_runtimes_are_compared(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_toy(tmp_path, [0, 1])
+    quick = ["--count", "1", "--rounds", "1", "--threads", "1", "--side", "64", "--model", str(model)]
+    assert run("bench_runtimes.py", "--image", str(photos / "0.png"), "--data", str(photos), *quick) == 0
+    rows = {line.split(" | ")[0]: line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
+    assert {"| torch float32", "| torch bfloat16", "| onnxruntime"} <= rows.keys()
+    for name in ("| torch bfloat16", "| onnxruntime"):
+        seconds, _, levels, others = rows[name]
+        assert float(seconds) > 0
+        assert int(levels) <= 1
+        assert others == "0 of 3 |"
+
+
 @pytest.mark.usefixtures("small_trainings")
 def test_a_release_is_trained_part_by_part_and_goes_on(
     run: Run,

@@ -5,7 +5,6 @@ shows both kinds.
 """
 
 import copy
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
 from rlrestore.imaging.tiling import ALIGN
+from rlrestore.toolbox.sessions import open_session
 from rlrestore.toolbox.specs import ANY_MIXTURE, LARGEST_RADIUS, ToolSpec, check_name
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -26,8 +26,6 @@ ENTRY_POINTS = "rlrestore.tools"
 ONNX = "onnx"
 TOLERANCE = 1e-3
 """By how much a tool may differ from itself, a quarter of a level of 255."""
-REASON_CHARACTERS = 200
-"""Of what another library says of a file."""
 PROBES = ((1, 8, 8), (2, 63, 63), (1, 31, 50))
 """Images on which a tool is tried: how many, and their height and width."""
 
@@ -67,20 +65,7 @@ class OnnxTool(nn.Module):
             UsageError: onnxruntime is not installed, or this is no network of one image in and one out.
         """
         super().__init__()
-        try:
-            runtime: Any = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            raise UsageError("a tool in ONNX needs onnxruntime: pip install rlrestore[onnx]") from error
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4
-        try:
-            session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common kind
-            reason = " ".join(str(error).split())[:REASON_CHARACTERS]
-            raise UsageError(
-                f"expected a network in ONNX, all in one file, got what onnxruntime refuses: {reason}"
-            ) from error
+        session = open_session(model, torch.get_num_threads(), "a custom tool in ONNX")
         if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
             raise UsageError("expected a network in ONNX of one input and one output")
         self.register_buffer("model", torch.frombuffer(bytearray(model), dtype=torch.uint8))

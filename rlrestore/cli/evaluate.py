@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrestore.cli import Subparsers
+from rlrestore.cli.arguments import add_precision_argument
 from rlrestore.errors import RlrestoreError, UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"with --oracle: run every chain on the first K patches, 0 for none (default: {SUBSET})",
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, … (default: cpu)")
+    add_precision_argument(parser, "float32")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
 
 
@@ -132,7 +134,7 @@ def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
     from rlrestore.evaluation.policy import check_chains, compare_with_oracles
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
-    model = TorchRuntime.load(args.model, args.device)
+    model = TorchRuntime.load(args.model, args.device, args.precision)
     subset = SUBSET if args.subset is None else args.subset
     check_chains(model, subset)
     made, sets = _made(args), {}
@@ -149,7 +151,7 @@ def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
     from rlrestore.evaluation.scores import merge, summarise
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
-    model = TorchRuntime.load(args.model, args.device)
+    model = TorchRuntime.load(args.model, args.device, args.precision)
     all_scores, reports = [], []
     for scores in _measure(model, args):
         all_scores.append(scores)
@@ -185,6 +187,8 @@ def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
     if args.tools and sources != ["data"]:
         came = " and ".join(f"--{name}" for name in sources) or "no source"
         raise UsageError(f"--tools makes its patches from photographs: expected --data DIR, got {came}")
+    if args.tools and args.precision != "float32":
+        raise UsageError("--tools measures in float32: leave out --precision")
     if args.tools and args.split is not None:
         raise UsageError(
             "--tools gives each tool its own distortion; leave out --split, which names a mixture"

@@ -20,6 +20,7 @@ from rlrestore.cli import (
     add_tool,
     degrade,
     evaluate,
+    export,
     import_paper,
     restore,
     serve,
@@ -42,11 +43,15 @@ COMMANDS = (
     tools,
     add_tool,
     import_paper,
+    export,
     about,
 )
 """The subcommands in the order of the help: each module has `add_parser(subparsers)` and `run(args)`."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+FOR_TRAINING = frozenset({"torch", "gymnasium", "stable_baselines3", "sb3_contrib"})
+"""What the distribution rlrestore-onnx does without."""
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -118,6 +123,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Files are written with errors of their own. Python flushes once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
+        if isinstance(error, ModuleNotFoundError) and error.name in FOR_TRAINING:
+            error = UsageError(
+                f"{args.command} needs {error.name}, which is not installed: pip install rlrestore "
+                "(rlrestore-onnx restores alone)"
+            )
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code

@@ -90,7 +90,7 @@ def _restorer(args: argparse.Namespace) -> "Restorer":
     """Read the model, and let it compute on as many cores as it may."""
     from rlrestore.restorer import Restorer
 
-    restorer = Restorer.from_pretrained(args.model, args.device)
+    restorer = Restorer.from_pretrained(args.model, args.device, args.precision)
     if args.threads is not None:
         restorer.runtime.set_threads(args.threads)
     return restorer

@@ -2,7 +2,7 @@
 
 import argparse
 
-from rlrestore.cli.arguments import names, percentage, positive_int, share
+from rlrestore.cli.arguments import add_precision_argument, names, percentage, positive_int, share
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 
@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    add_precision_argument(parser)
     parser.add_argument(
         "--format",
         choices=(*FORMATS, "keep"),

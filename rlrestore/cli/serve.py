@@ -4,7 +4,7 @@ import argparse
 import importlib
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import positive_float, positive_int
+from rlrestore.cli.arguments import add_precision_argument, positive_float, positive_int
 from rlrestore.cli.reporting import say, show_log
 from rlrestore.errors import UsageError
 
@@ -57,6 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    add_precision_argument(parser)
     _add_bounds(parser)
 
 
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
     listening = listen(args.host, args.port)
     with listening:
-        restorer = Restorer.from_pretrained(args.model, args.device)
+        restorer = Restorer.from_pretrained(args.model, args.device, args.precision)
         bounds = Bounds(
             megabytes=args.max_megabytes,
             megapixels=args.max_megapixels,

@@ -56,8 +56,12 @@ def _listing(model: str | None) -> str:
     if model is None:
         return table(TOOLS)
     from rlrestore.model_folder import find_model, read_toolbox
+    from rlrestore.model_folder.exported import is_exported, read_exported
 
-    entry, weights = read_toolbox(find_model(model))
+    folder = find_model(model)
+    if is_exported(folder):
+        return table(read_exported(folder).toolbox.tools)
+    entry, weights = read_toolbox(folder)
     parameters = [0] * len(entry.tools)
     for name, array in weights.items():
         if array.dtype.kind == "f":  # an ONNX file is bytes
@@ -84,7 +88,7 @@ def _apply(args: argparse.Namespace) -> int:
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
     from rlrestore.restorer import apply_by_hand, check_tool
-    from rlrestore.runtime.torch_runtime import load_tools
+    from rlrestore.runtime import load_tools
 
     source = Path(args.image)
     tools = load_tools(args.model or "default", args.device)

@@ -1,7 +1,8 @@
 """A model's folder: `card.json` beside `toolbox.safetensors` and `agent.safetensors`; never a pickle.
 
-The one module that knows the names of the files and the keys of the card. It reads and writes records and
-NumPy arrays; `toolbox.storage` and `agent.storage` make networks of them.
+What was exported to ONNX is read and written by `exported`. The one package that knows the names of the
+files and the keys of the card. It reads and writes records and NumPy arrays; `toolbox.storage` and
+`agent.storage` make networks of them.
 """
 
 import hashlib
@@ -64,13 +65,30 @@ def card_of(folder: Path) -> str:
     return str(folder / CARD)
 
 
+def read_json(folder: Path) -> dict[str, Any]:
+    """Return a model's card as it is written today.
+
+    Raises:
+        ModelError: There is no model in the folder, or its card is damaged or of another format.
+    """
+    try:
+        text = (folder / CARD).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{card_of(folder)} is damaged: expected JSON ({error}); copy the model again"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"no model in {folder}: expected {CARD} there ({error.strerror})") from error
+    return cards.read_json(text, card_of(folder))
+
+
 def read_card(folder: Path) -> ModelCard:
     """Return what a model's card says of it beside its networks.
 
     Raises:
         ModelError: There is no model in the folder, or its card is damaged or of another format.
     """
-    return cards.read_model_card(_read_json(folder))
+    return cards.read_model_card(read_json(folder))
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -92,7 +110,7 @@ def read_toolbox(folder: Path) -> tuple[ToolboxEntry, Arrays]:
     Raises:
         ModelError: The folder, its card or its weights are not what they should be.
     """
-    card = _read_json(folder)
+    card = read_json(folder)
     arrays = _read_arrays(folder, card, "toolbox")
     try:
         return cards.read_toolbox_entry(card["toolbox"]), arrays
@@ -111,7 +129,7 @@ def read_agent(folder: Path) -> tuple[AgentEntry, Arrays]:
     Raises:
         ModelError: The folder, its card or its weights are not what they should be.
     """
-    card = _read_json(folder)
+    card = read_json(folder)
     arrays = _read_arrays(folder, card, "agent")
     return cards.read_agent_entry(card_of(folder), card["agent"]), arrays
 
@@ -134,18 +152,30 @@ def write_model(
         RlrestoreError: It cannot be written.
     """
     full = cards.model_card_json(card)
-    files: dict[Path, bytes] = {}
+    files: dict[str, bytes] = {}
     parts = {"toolbox": (cards.toolbox_json(toolbox[0]), toolbox[1])}
     if agent is not None:
         parts["agent"] = (cards.agent_json(agent[0]), agent[1])
     for part, (entry, arrays) in parts.items():
         data = safetensors.numpy.save({name: np.asarray(each, order="C") for name, each in arrays.items()})
         full[part] = {**entry, "sha256": hashlib.sha256(data).hexdigest()}
-        files[_weights(folder, part)] = data
-    files[folder / CARD] = cards.to_json(full)  # the last one makes the others valid
+        files[_weights(part)] = data
+    write_files(folder, {**files, CARD: cards.to_json(full)})
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a model together; a full disk leaves the folder as it was.
+
+    Args:
+        folder: It is made when it does not exist.
+        files: Contents by name; the last one, the card, makes the others valid.
+
+    Raises:
+        RlrestoreError: They cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_together(files)
+        write_together({folder / name: content for name, content in files.items()})
     except OSError as error:
         raise RlrestoreError(
             f"cannot write the model into {folder} ({error.strerror}); make room or choose another folder"
@@ -159,7 +189,7 @@ def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         ModelError: There is no model in the folder.
         RlrestoreError: The card cannot be written.
     """
-    card = _read_json(folder)
+    card = read_json(folder)
     try:
         write_together({folder / CARD: cards.to_json({**card, **facts})})
     except OSError as error:
@@ -192,25 +222,18 @@ def as_written(arrays: Mapping[str, Array], precision: str) -> Arrays:
     return {name: converted(array) for name, array in arrays.items()}
 
 
-def _weights(folder: Path, part: str) -> Path:
-    return folder / f"{part}.safetensors"
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        text = (folder / CARD).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(
-            f"{card_of(folder)} is damaged: expected JSON ({error}); copy the model again"
-        ) from error
-    except OSError as error:
-        raise ModelError(f"no model in {folder}: expected {CARD} there ({error.strerror})") from error
-    return cards.read_json(text, card_of(folder))
+def _weights(part: str) -> str:
+    return f"{part}.safetensors"
 
 
 def _read_arrays(folder: Path, card: Record, part: str) -> Arrays:
     """Return the weights of a part, after checking the file against the card."""
-    path = _weights(folder, part)
+    path = folder / _weights(part)
+    if cards.ONNX in card:
+        raise ModelError(
+            f"the model in {folder} is exported to ONNX, for restore, serve and tools alone: expected the "
+            "model that it was exported from"
+        )
     if not isinstance(card.get(part), dict):
         raise ModelError(f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}")
     try:

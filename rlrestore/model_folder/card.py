@@ -33,6 +33,8 @@ LIMITS: dict[Distortion, tuple[float, float]] = {
 PRECISIONS = ("float16", "float32")
 """In which weights lie on disk. Half of float32's bits cost a restoration less than 0.01 dB."""
 USUAL_PRECISION = "float16"
+ONNX = "onnx"
+"""The key under which a card says that its model was exported (`model_folder.exported`)."""
 PREFERENCE = "preference"
 """What a card says of values that are not in dB."""
 
@@ -138,7 +140,7 @@ def to_json(card: Record) -> bytes:
 
 def read_model_card(card: Record) -> ModelCard:
     """Return what a card says of a model beside its networks."""
-    known = {"name", "precision", "training", "pieces", "values", "toolbox", "agent", "format_version"}
+    known = {"name", "precision", "training", "pieces", "values", "toolbox", "agent", ONNX, "format_version"}
     return ModelCard(
         name=str(card.get("name", "")),
         precision=card["precision"],

@@ -1,19 +1,27 @@
 """What a restoration needs of a model: tools and agent on NumPy arrays, whichever library computes them.
 
-`torch_runtime` is the one implementation today. Another one implements `Runtime`, and nothing else changes.
+`torch_runtime` and `onnx_runtime` implement `Runtime`; the model's folder says by which it runs.
 """
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrestore.errors import UsageError
+from rlrestore.model_folder import find_model
 from rlrestore.model_folder.card import ModelCard
+from rlrestore.model_folder.exported import is_exported
 from rlrestore.toolbox.specs import ToolSpec
 
 Floats = NDArray[np.float32]
 Actions = NDArray[np.int64]
+Precision = Literal["auto", "float32", "bfloat16"]
+"""In which tools compute: the fastest here that keeps every sample of a result within 1 of 255 of float32's,
+or the one named."""
 Memory = tuple[Floats, Floats]
 """What an agent remembers of each of B episodes: two arrays `(B, memory)`."""
 
@@ -105,3 +113,53 @@ class Runtime(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, which is made if need be."""
+
+
+def load_runtime(
+    name_or_folder: str | os.PathLike[str], device: str = "cpu", precision: Precision = "auto"
+) -> Runtime:
+    """Read a model, to be run by the library that its folder is for.
+
+    Args:
+        name_or_folder: The name of a shipped model, or a model's folder.
+        device: Where to compute, such as `cpu`, `cuda`, `cuda:1` or `mps`; an exported model, on `cpu`.
+        precision: In which the tools compute; an exported model, in float32.
+
+    Raises:
+        UsageError: There is no such model or device, the model is damaged, or its library is not installed.
+    """
+    if precision not in get_args(Precision):
+        raise UsageError(f"expected a precision of {', '.join(get_args(Precision))}, got {precision!r}")
+    folder = find_model(name_or_folder)
+    if is_exported(folder):
+        from rlrestore.runtime.onnx_runtime import OnnxRuntime
+
+        if precision == "bfloat16":
+            raise UsageError(
+                f"the model {os.fspath(name_or_folder)} is exported to ONNX and computes in float32: leave "
+                "out the precision, or take the model that it was exported from"
+            )
+        return OnnxRuntime.load(name_or_folder, device)
+    _need_torch(folder)
+    from rlrestore.runtime.torch_runtime import TorchRuntime
+
+    return TorchRuntime.load(name_or_folder, device, precision)
+
+
+def load_tools(name_or_folder: str | os.PathLike[str], device: str = "cpu") -> Tools:
+    """Read the tools of a model; one that is not exported need not have an agent. As `load_runtime`."""
+    folder = find_model(name_or_folder)
+    if is_exported(folder):
+        return load_runtime(name_or_folder, device).tools
+    _need_torch(folder)
+    from rlrestore.runtime.torch_runtime import load_torch_tools
+
+    return load_torch_tools(name_or_folder, device)
+
+
+def _need_torch(folder: Path) -> None:
+    if find_spec("torch") is None:
+        raise UsageError(
+            f"the model in {folder} needs torch: pip install rlrestore, or have it exported where torch is, "
+            "by rlrestore export"
+        )

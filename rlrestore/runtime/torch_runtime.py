@@ -9,11 +9,12 @@ import torch
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
-from rlrestore.devices import resolve_device
+from rlrestore.devices import resolve_device, restoring_precision
 from rlrestore.errors import ModelError
 from rlrestore.model_folder import find_model, read_card
 from rlrestore.model_folder.card import ModelCard
-from rlrestore.runtime import Actions, Agent, Floats, Memory, Tools
+from rlrestore.runtime import Actions, Agent, Floats, Memory, Precision, Tools
+from rlrestore.toolbox.precision import in_bfloat16
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -66,7 +67,7 @@ class TorchRuntime:
     """A toolbox and the agent that was trained on it, as `rlrestore.runtime.Runtime`.
 
     Attributes:
-        toolbox: The tools as a torch module.
+        toolbox: The tools as a torch module, in the precision that they compute in.
         policy: The agent as a torch module.
         device: Where they compute, such as `cpu` or `cuda:0`.
         concurrent: Several threads may call it on the processor alone, and without custom tools, which may
@@ -74,7 +75,12 @@ class TorchRuntime:
     """
 
     def __init__(
-        self, toolbox: Toolbox, policy: AnyPolicy, name: str = "custom", card: ModelCard | None = None
+        self,
+        toolbox: Toolbox,
+        policy: AnyPolicy,
+        name: str = "custom",
+        card: ModelCard | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         """Put a model together.
 
@@ -83,6 +89,7 @@ class TorchRuntime:
             policy: The agent, trained on these tools, on the same device.
             name: What traces call the model.
             card: What is known of it.
+            precision: In which its tools compute: float32, or bfloat16 as in `toolbox.precision`.
 
         Raises:
             ModelError: The agent chooses among another number of tools.
@@ -92,20 +99,24 @@ class TorchRuntime:
                 f"expected an agent and a toolbox that fit, got an agent of {policy.tools} tools beside "
                 f"{', '.join(toolbox.names)}; train the agent on this toolbox"
             )
-        self.toolbox, self.policy = toolbox.eval(), policy.eval()
+        self._original, self.policy = toolbox.eval(), policy.eval()
+        self.toolbox = in_bfloat16(toolbox) if precision == torch.bfloat16 else self._original
         self.name, self.card = name, card or ModelCard()
-        self.tools: Tools = TorchTools(toolbox)
+        self.tools: Tools = TorchTools(self.toolbox)
         self.agent: Agent = TorchAgent(policy, self.card.values_in_db)
         self.device = str(self.place)
         self.concurrent = self.place.type == "cpu" and not any(spec.custom for spec in toolbox.specs)
 
     @classmethod
-    def load(cls, name_or_folder: str | os.PathLike[str], device: str = "cpu") -> Self:
+    def load(
+        cls, name_or_folder: str | os.PathLike[str], device: str = "cpu", precision: Precision = "float32"
+    ) -> Self:
         """Read a model.
 
         Args:
             name_or_folder: The name of a shipped model, or a model's folder.
             device: Where to compute, such as `cpu`, `cuda`, `cuda:1` or `mps`.
+            precision: In which the tools compute.
 
         Raises:
             UsageError: There is no such model or device, or the model is damaged.
@@ -113,7 +124,8 @@ class TorchRuntime:
         place, folder = resolve_device(device), find_model(name_or_folder)
         toolbox = load_toolbox(folder, place)
         policy = load_agent(folder, toolbox, place)
-        return cls(toolbox, policy, os.fspath(name_or_folder), read_card(folder))
+        dtype = restoring_precision(place) if precision == "auto" else getattr(torch, precision)
+        return cls(toolbox, policy, os.fspath(name_or_folder), read_card(folder), dtype)
 
     @property
     def place(self) -> torch.device:
@@ -131,10 +143,10 @@ class TorchRuntime:
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, which is made if need be."""
-        save_model(folder, self.toolbox, self.policy, self.card)
+        save_model(folder, self._original, self.policy, self.card)
 
 
-def load_tools(name_or_folder: str | os.PathLike[str], device: str = "cpu") -> TorchTools:
+def load_torch_tools(name_or_folder: str | os.PathLike[str], device: str = "cpu") -> TorchTools:
     """Read the tools of a model; it need not have an agent.
 
     Raises:

@@ -12,8 +12,8 @@ from rlrestore.agent.policy import Policy
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
-from rlrestore.runtime import Runtime
-from rlrestore.runtime.torch_runtime import TorchRuntime, load_tools
+from rlrestore.runtime import Runtime, load_tools
+from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import NO_ACTION, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.toys import make_model, save_single
@@ -76,7 +76,7 @@ def random_model() -> Restorer:
 def test_a_saved_model_restores_alike(photograph: npt.NDArray[np.uint8], tmp_path: Path) -> None:
     model = random_model()
     model.save_pretrained(tmp_path / "model")
-    again = Restorer.from_pretrained(tmp_path / "model")
+    again = Restorer.from_pretrained(tmp_path / "model", precision="float32")
     first, second = model.restore(photograph), again.restore(photograph)
 
     assert again.card.facts["about"] == "a test"

@@ -1,0 +1,1 @@
+"""Writing a model in ONNX, for machines without torch."""
