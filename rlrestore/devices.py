@@ -56,7 +56,7 @@ def restoring_precision(device: torch.device) -> torch.dtype:
 
     Processors that multiply matrices of bfloat16 (AMX) take a third of the time of float32 for a tool.
     """
-    pays = device.type == "cpu" and bool(_processor_flags().get("amx_bf16"))
+    pays = device.type == "cpu" and bool(processor_flags().get("amx_bf16"))
     return torch.bfloat16 if pays else torch.float32
 
 

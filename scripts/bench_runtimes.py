@@ -12,7 +12,6 @@ only good on an idle machine.
 import argparse
 import importlib
 import itertools
-import os
 import sys
 import tempfile
 import time
@@ -24,10 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.comparison_sets import Pixels, degraded_photos
 from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.reporting import run_script
-
-from experiments.comparison_sets import Pixels, degraded_photos
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.export.writing import export_model
 from rlrestore.imaging.degradation.mixtures import MIXTURES

@@ -97,7 +97,7 @@ def checksums(folder: Path) -> dict[str, str]:
     Raises:
         ModelError: There is no model in the folder, or a file of it is damaged.
     """
-    card = _read_json(folder)
+    card = read_json(folder)
     parts = [part for part in ("toolbox", "agent") if isinstance(card.get(part), dict)]
     for part in parts:
         _read_arrays(folder, card, part)
@@ -203,7 +203,7 @@ def set_margins(folder: Path, start_margins_db: Sequence[float], stop_margin_db:
         ModelError: There is no model in the folder, or a margin is not a number from 0.
         RlrestoreError: The card cannot be written.
     """
-    agent = _read_json(folder)["agent"]
+    agent = read_json(folder)["agent"]
     agent |= {"start_margins_db": list(start_margins_db), "stop_margin_db": stop_margin_db}
     cards.read_agent_entry(card_of(folder), agent)
     add_facts(folder, {"agent": agent})
