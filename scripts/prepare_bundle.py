@@ -2,7 +2,7 @@
 
     python scripts/prepare_bundle.py --data PHOTOS --out BUNDLE --start default
     bash BUNDLE/train_bundle.sh OUT 8 --device cuda --batch 2048           (on that machine)
-    python scripts/prepare_bundle.py --data PHOTOS --out BUNDLE --state OUT/state
+    python scripts/prepare_bundle.py --data PHOTOS --out AGAIN --start default --state OUT/state
 
 The machine needs Python with torch, numpy, pillow and safetensors; gymnasium travels along.
 Photographs are packed as WebP, by default of quality 92, whose error is far below any degradation that is
@@ -40,9 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
     parser.add_argument("--out", required=True, type=Path, help="the folder to make; it must not exist yet")
-    begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
-    begin.add_argument("--state", type=Path, metavar="DIR", help="go on from what --pack wrote elsewhere")
+    parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="go on from what --pack wrote elsewhere, with --start if that began with a model",
+    )
     parser.add_argument("--quality", type=positive_int, default=QUALITY, help=f"of WebP (default: {QUALITY})")
     return parser
 

@@ -249,7 +249,7 @@ def begin(
     else:
         toolbox = load_toolbox(start, device)
         policy = load_agent(start, toolbox, device)
-    state = ReleaseState.read(Path(args.out) / "training")
+    state = ReleaseState.read(Path(args.out) / "training", start is not None)
     state = state.with_piece({"command": command(), "device": args.device})
     return state, *state.load(toolbox, policy, device)
 

@@ -1,7 +1,6 @@
 """The bundle for a lent machine: it trains there, in a fresh interpreter, with few libraries."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,7 +100,12 @@ def test_what_is_senseless_is_refused(
     assert "expected a state that --pack wrote" in capsys.readouterr().err
     assert run_script("prepare_bundle.py", *options, "--start", "nowhere") == 2
     assert "no model 'nowhere'" in capsys.readouterr().err
-    bundle.mkdir()
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "release.json").write_text("{}")
+    both = ["--start", str(save_toy(tmp_path / "toy", [0])), "--state", str(state)]
+    assert run_script("prepare_bundle.py", *options, *both) == 0
+    assert (bundle / "state/release.json").read_text() == "{}"
+    assert (bundle / "start/card.json").exists()
     assert run_script("prepare_bundle.py", *options) == 2
     assert "exists already" in capsys.readouterr().err
-    shutil.rmtree(bundle)

@@ -165,7 +165,12 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 @pytest.mark.usefixtures("small_trainings")
 @pytest.mark.parametrize("cut", ["planned", "agent"])
 def test_a_release_that_is_cut_goes_on_from_what_travels(
-    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+    run: Run,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cut: str,
 ) -> None:
     """Cut within a part, packed, and taken to another machine, where the parts before are not repeated."""
     here, there, packed = tmp_path / "here", tmp_path / "there", tmp_path / "packed"
@@ -197,6 +202,8 @@ def test_a_release_that_is_cut_goes_on_from_what_travels(
     assert len(files) <= 7
     assert sum(path.stat().st_size for path in files) <= 20_000_000
 
+    assert run("train_release.py", *options, "--out", str(here), "--start", "default") == 2
+    assert "is of a training that began without --start" in capsys.readouterr().err
     steps = read_steps(packed, cut)
     trained.clear()
     shutil.copytree(packed, there / "training")

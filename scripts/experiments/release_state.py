@@ -15,7 +15,7 @@ import torch
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
-from rlrestore.errors import ModelError, RlrestoreError
+from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.model_folder import CARD
 from rlrestore.model_folder.card import Record
@@ -35,37 +35,54 @@ class ReleaseState:
     Attributes:
         folder: Where it lies.
         finished: The finished parts, in order, each with what the card says of it.
+        started: Whether the training began with a finished model.
         pieces: The runs that the training was done in so far, as the card lists them.
         tools: Checksum of the tools after the last finished part; None before the first is finished.
     """
 
     folder: Path
+    started: bool = False
     finished: tuple[tuple[str, tuple[Record, ...]], ...] = ()
     pieces: tuple[Record, ...] = ()
     tools: int | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, started: bool) -> Self:
         """Read the state below a folder; where there is none, nothing has begun.
+
+        Args:
+            folder: Where it lies.
+            started: Whether the training is to begin with a finished model.
 
         Raises:
             ModelError: It is damaged.
+            UsageError: It is of a training that began otherwise.
         """
         path = folder / STATE
         if not path.exists():
-            return cls(folder)
+            return cls(folder, started)
         try:
             content = json.loads(path.read_text("utf-8"))
             finished = tuple((name, tuple(records)) for name, records in content["finished"])
-            return cls(folder, finished, tuple(content["pieces"]), content["tools"])
+            state = cls(folder, content["started"], finished, tuple(content["pieces"]), content["tools"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{path} is damaged ({error}); copy it again, or choose another --out"
             ) from error
 
+        if state.started != started:
+            began = "with" if state.started else "without"
+            raise UsageError(f"{path} is of a training that began {began} --start: do so here, too")
+        return state
+
     def write(self) -> None:
         """Write the list."""
-        content = {"finished": self.finished, "pieces": self.pieces, "tools": self.tools}
+        content = {
+            "started": self.started,
+            "finished": self.finished,
+            "pieces": self.pieces,
+            "tools": self.tools,
+        }
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / STATE, json.dumps(content, indent=1).encode())
 
