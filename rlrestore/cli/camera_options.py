@@ -133,13 +133,11 @@ def choose_camera(args: argparse.Namespace, generator: "torch.Generator") -> "Ca
     """Draw a camera, and exchange what the options say; the other draws stay what they were."""
     import torch
 
-    from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
+    from rlrestore.imaging.degradation.camera import CameraRecipe
     from rlrestore.imaging.degradation.compression import CompressionRecipe
 
     recipe = CameraRecipe(clean_share=0.0, compression=CompressionRecipe(share=1.0))
-    camera = recipe.sample(1, generator)
-    shares = torch.tensor(list(SCALE_SHARES.values()))
-    scale = list(SCALE_SHARES)[int(torch.multinomial(shares, 1, generator=generator))]
+    camera = recipe.draw(generator)
     compression = camera.compression
     if args.jpeg is not None:
         compression = replace(compression, quality=torch.tensor([float(args.jpeg)]))
@@ -153,8 +151,7 @@ def choose_camera(args: argparse.Namespace, generator: "torch.Generator") -> "Ca
         chosen |= {"red_gain": torch.tensor([red]), "blue_gain": torch.tensor([blue])}
     if args.demosaic is not None:
         chosen |= {"malvar": torch.tensor([DEMOSAIC[args.demosaic]])}
-    if args.scale is not None:
-        scale = args.scale
+    scale = camera.scale if args.scale is None else args.scale
     # Checked by `Camera` itself: the names are its fields.
     settings: dict[str, Any] = chosen | {"compression": compression, "scale": scale}
     return replace(camera, **settings)
