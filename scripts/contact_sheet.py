@@ -33,7 +33,7 @@ def describe(trace: Trace) -> str:
     """Return the chain with the gain that the agent expected of each tool."""
     steps = [step for step in trace.steps if step.tool != STOP_NAME]
     words = [f"{step.tool} {step.expected_gain_db or 0.0:+.2f} dB" for step in steps]
-    return " → ".join(words) or "left alone"
+    return ", ".join(words) or "left alone"
 
 
 def restored_row(

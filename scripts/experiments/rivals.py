@@ -1,8 +1,9 @@
 """Pairs of real photographs: the agent beside single tools, non-local means, and the greedy oracle."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,22 +179,37 @@ def by_camera(scores: Sequence[PairScores]) -> dict[str, list[PairScores]]:
     return {**groups, ALL: list(scores)}
 
 
+def _columns(scores: Sequence[PairScores]) -> dict[str, Callable[[PairScores], float]]:
+    """Return the methods that all pictures have, and what a method left of a picture."""
+    columns: dict[str, Callable[[PairScores], float]] = {"agent": lambda each: each.agent_db}
+    for name in scores[0].by_hand_db:
+        columns[name] = partial(_by_hand, name)
+    if scores[0].by_hand_db:
+        columns["best tool"] = lambda each: max(each.by_hand_db.values())
+    for h in scores[0].nlm_db:
+        columns[f"h = {h}"] = partial(_smoothed, h)
+    columns["best h"] = lambda each: max(each.nlm_db.values())
+    if all(each.oracle_db is not None for each in scores):
+        columns["greedy oracle"] = lambda each: each.oracle_db or 0.0
+    return columns
+
+
+def _by_hand(name: str, each: PairScores) -> float:
+    return each.by_hand_db[name]
+
+
+def _smoothed(h: str, each: PairScores) -> float:
+    return each.nlm_db[h]
+
+
 def rivals_table(scores: Sequence[PairScores]) -> str:
     """Return the mean gains in dB of all methods, by camera, in Markdown."""
-    hands = [name for name in BY_HAND if name in scores[0].by_hand_db]
-    head = ["camera", "pictures", "input, dB", "agent", *hands, "best of these"]
-    head += [*(f"h = {h}" for h in scores[0].nlm_db), "best of these", "greedy oracle"]
-    rows = [head]
+    columns = _columns(scores)
+    rows = [["camera", "pictures", "input, dB", *columns]]
     for camera, group in by_camera(scores).items():
         start_db = _mean(each.input_db for each in group)
-        values = [_mean(each.agent_db for each in group)]
-        values += [_mean(each.by_hand_db[name] for each in group) for name in hands]
-        values += [_mean(max(each.by_hand_db.values()) for each in group)]
-        values += [_mean(each.nlm_db[h] for each in group) for h in scores[0].nlm_db]
-        values += [_mean(max(each.nlm_db.values()) for each in group)]
-        oracle = [each.oracle_db for each in group if each.oracle_db is not None]
-        cells = [f"{value - start_db:+.2f}" for value in (*values, *([_mean(oracle)] if oracle else []))]
-        rows.append([camera, f"{len(group)}", f"{start_db:.2f}", *cells, *([] if oracle else ["–"])])
+        gains = (_mean(column(each) for each in group) - start_db for column in columns.values())
+        rows.append([camera, f"{len(group)}", f"{start_db:.2f}", *(f"{gain:+.2f}" for gain in gains)])
     return markdown_table(rows)
 
 
@@ -230,5 +246,5 @@ def chains_table(scores: Sequence[PairScores]) -> str:
     return markdown_table(rows)
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
