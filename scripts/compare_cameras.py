@@ -12,7 +12,15 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.rivals import agent_table, chains_table, measure_all, real_pairs, rivals_table, to_json
+from experiments.rivals import (
+    RIVALS,
+    agent_table,
+    chains_table,
+    measure_all,
+    real_pairs,
+    rivals_table,
+    to_json,
+)
 from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.reporting import run_script
 from rlrestore.imaging.io.atomic import write_atomically
@@ -27,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """
     restorer, progress = Restorer.from_pretrained(args.model, args.device), sys.stderr.isatty()
     pairs = real_pairs(args.data, args.every)
-    scores = measure_all(restorer, pairs, not args.no_oracle, args.nlm_from, progress)
+    scores = measure_all(restorer, pairs, args.without, args.nlm_from, progress)
     for table in (rivals_table, agent_table, chains_table):
         print(table(scores), end="\n\n")
     if args.json is not None:
@@ -41,7 +49,7 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of pairs")
     parser.add_argument("--every", type=positive_int, default=1, metavar="N", help="every Nth pair alone")
-    parser.add_argument("--no-oracle", action="store_true", help="leave out the oracle, most of the time")
+    parser.add_argument("--without", nargs="+", choices=RIVALS, default=(), help="leave out, to be quick")
     parser.add_argument("--nlm-from", type=Path, metavar="FILE", help="an earlier run's --json")
     parser.add_argument("--model", default="default", metavar="M", help="name or folder")
     parser.add_argument("--device", default="cpu", metavar="D")

@@ -27,7 +27,7 @@ from experiments.telling import (
 )
 from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.reporting import run_script
-from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.patches import Part, PhotoBank
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
 
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: The photographs or the model cannot be read.
     """
     policy = TorchRuntime.load(args.model).policy
-    sides = {"scales": (1.0,), "smallest_side": 256}
-    banks = [PhotoBank.from_folder(args.data, part, **sides) for part in ("train", "validation")]
+    parts: tuple[Part, Part] = ("train", "validation")
+    banks = [PhotoBank.from_folder(args.data, part, scales=(1.0,), smallest_side=256) for part in parts]
     scenes = (args.scenes, max(1, args.scenes // 2))
     train, test = (
         draw_patches(bank, count, torch.Generator().manual_seed(args.seed + number))

@@ -214,7 +214,7 @@ def test_real_cameras_are_compared_with_rivals(
     content = json.loads(file.read_text())
     content["pictures"][0]["nlm_db"]["3"] = 99.0
     file.write_text(json.dumps(content))
-    assert run("compare_cameras.py", *options, "--nlm-from", str(file), "--no-oracle") == 0
+    assert run("compare_cameras.py", *options, "--nlm-from", str(file), "--without", "oracle") == 0
     again = {picture["name"]: picture for picture in json.loads(file.read_text())["pictures"]}
     assert (again["A_1"]["nlm_db"]["3"], again["A_1"]["oracle_db"]) == (99.0, None)
     assert run("compare_cameras.py", *options, "--nlm-from", str(real_pairs)) == 2

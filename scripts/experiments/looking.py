@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.presentation import markdown_table
@@ -30,7 +31,7 @@ ENLARGED = 2
 TILE, TILES = 192, 4
 """The oracle chooses on `TILES`² squares of so many pixels, evenly spread."""
 
-Look = Callable[[Floats, int], Floats]
+Look = Callable[[Floats, int], NDArray[np.floating]]
 """From the photograph as it is now and the last action to the value of every action."""
 
 
@@ -88,7 +89,8 @@ class Windows:
         """Choose the windows of a photograph `(1, 3, H, W)` as it came."""
         seen = halved(image) if half else image
         self._half = half
-        self._grid = WindowGrid.cover(*seen.shape[-2:], PATCH, GLOBAL_STRIDE, limit)
+        height, width = seen.shape[-2:]
+        self._grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
         self._agent = WindowedAgent(agent, self._grid)
         levels = self._grid.patches(seen, 0, len(self._grid)).mean(axis=(1, 2, 3))
         count = max(1, round(dark_share * len(levels)))
@@ -116,7 +118,7 @@ def rules(agent: Agent, image: Floats) -> dict[str, Look]:
         "the darkest half of them": Windows(agent, image, dark_share=0.5),
         "the darkest fifth of them": Windows(agent, image, dark_share=0.2),
         "half size": Windows(agent, image, half=True),
-        "both sizes": lambda now, last: (at_full(now, last) + at_half(now, last)) / 2,
+        "both sizes": lambda now, last: np.mean([at_full(now, last), at_half(now, last)], axis=0),
     }
 
 

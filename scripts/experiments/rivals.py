@@ -1,7 +1,7 @@
 """Pairs of real photographs: the agent beside single tools, non-local means, and the greedy oracle."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from rlrestore.trace import STOP_NAME
 NLM_STRENGTHS = 3.0, 6.0, 10.0
 """The h of non-local means, in grey levels."""
 BY_HAND = tuple(f"denoise-{number}" for number in range(1, 5))
+RIVALS = ORACLE, NLM = "oracle", "nlm"
+"""Those that take most of the time, and may be left out."""
 WORSE_DB = 0.05
 """A result is called worse if it lost more than this."""
 ALL = "all"
@@ -75,14 +77,14 @@ def real_pairs(folder: Path, every: int = 1) -> list[FilePair]:
 
 
 def measure_pair(
-    restorer: Restorer, pair: FilePair, with_oracle: bool, known_nlm_db: Mapping[str, dict[str, float]]
+    restorer: Restorer, pair: FilePair, without: Collection[str], known_nlm_db: Mapping[str, dict[str, float]]
 ) -> PairScores:
     """Restore one picture by all methods; PSNR is that of the unrounded result.
 
     Args:
         restorer: The model.
         pair: The picture and its reference.
-        with_oracle: Whether the greedy oracle is run, which takes most of the time.
+        without: What of `RIVALS` is left out.
         known_nlm_db: What non-local means left of pictures in an earlier run, by their names.
     """
     degraded, clean = read_pair(pair)
@@ -92,7 +94,8 @@ def measure_pair(
     applied = [step for step in trace.steps if step.tool != STOP_NAME]
     start_db = photo_psnr_db(image, truth)
     by_hand_db = {name: _tried(tools, name, image, truth)[0] for name in BY_HAND if name in tools.names}
-    oracle_db, oracle_chain = greedy_chain(tools, image, truth, steps) if with_oracle else (None, ())
+    oracle_db, oracle_chain = (None, ()) if ORACLE in without else greedy_chain(tools, image, truth, steps)
+    nlm_db = known_nlm_db.get(pair.name) or ({} if NLM in without else _smoothed_db(degraded, truth))
     return PairScores(
         name=pair.name,
         input_db=start_db,
@@ -102,7 +105,7 @@ def measure_pair(
         oracle_db=oracle_db,
         oracle_chain=oracle_chain,
         by_hand_db=by_hand_db,
-        nlm_db=known_nlm_db.get(pair.name) or _smoothed_db(degraded, truth),
+        nlm_db=nlm_db,
     )
 
 
@@ -138,14 +141,18 @@ def _smoothed_db(pixels: Pixels, truth: Floats) -> dict[str, float]:
 
 
 def measure_all(
-    restorer: Restorer, pairs: Sequence[FilePair], with_oracle: bool, earlier: Path | None, progress: bool
+    restorer: Restorer,
+    pairs: Sequence[FilePair],
+    without: Collection[str] = (),
+    earlier: Path | None = None,
+    progress: bool = False,
 ) -> list[PairScores]:
     """Measure pairs; see `measure_pair`.
 
     Args:
         restorer: The model.
         pairs: The pairs.
-        with_oracle: Whether the greedy oracle is run.
+        without: What of `RIVALS` is left out.
         earlier: File of an earlier run on the same pictures, from which non-local means, which know no
             model, are taken.
         progress: Whether to show a progress bar on stderr.
@@ -155,7 +162,7 @@ def measure_all(
     """
     known = {} if earlier is None else _read_nlm(earlier)
     bar = tqdm(pairs, unit="picture", disable=not progress)
-    return [measure_pair(restorer, pair, with_oracle, known) for pair in bar]
+    return [measure_pair(restorer, pair, without, known) for pair in bar]
 
 
 def _read_nlm(path: Path) -> dict[str, dict[str, float]]:
@@ -188,7 +195,8 @@ def _columns(scores: Sequence[PairScores]) -> dict[str, Callable[[PairScores], f
         columns["best tool"] = lambda each: max(each.by_hand_db.values())
     for h in scores[0].nlm_db:
         columns[f"h = {h}"] = partial(_smoothed, h)
-    columns["best h"] = lambda each: max(each.nlm_db.values())
+    if scores[0].nlm_db:
+        columns["best h"] = lambda each: max(each.nlm_db.values())
     if all(each.oracle_db is not None for each in scores):
         columns["greedy oracle"] = lambda each: each.oracle_db or 0.0
     return columns
@@ -218,7 +226,7 @@ def agent_table(scores: Sequence[PairScores]) -> str:
     worse = f"worse by more than {WORSE_DB:g} dB"
     rows = [["camera", "gain, dB", "expected, dB", worse, "the worst, dB", "above the best h", "regret, dB"]]
     for camera, group in by_camera(scores).items():
-        wins = sum(each.agent_db > max(each.nlm_db.values()) for each in group)
+        rivals = [(each.agent_db, max(each.nlm_db.values())) for each in group if each.nlm_db]
         regrets = [each.oracle_db - each.agent_db for each in group if each.oracle_db is not None]
         rows.append(
             [
@@ -227,7 +235,7 @@ def agent_table(scores: Sequence[PairScores]) -> str:
                 f"{_mean(each.expected_db for each in group):+.2f}",
                 f"{sum(each.gain_db < -WORSE_DB for each in group)} of {len(group)}",
                 f"{min(each.gain_db for each in group):+.2f}",
-                f"{wins} of {len(group)}",
+                f"{sum(own > best for own, best in rivals)} of {len(rivals)}" if rivals else "–",
                 f"{_mean(regrets):.2f}" if regrets else "–",
             ]
         )

@@ -229,6 +229,11 @@ class Telling:
         """Return the share that is told right, all kinds counting alike."""
         return self.confusion.diagonal().mean().item()
 
+    @property
+    def found(self) -> float:
+        """Return the share of a camera's noisy patches that are not taken for texture."""
+        return 1 - self.confusion[KINDS.index(CAMERA), KINDS.index(TEXTURE)].item()
+
 
 def tell_apart(
     name: str,
@@ -287,9 +292,10 @@ def real_patches(folder: Path, each: int = 4) -> tuple[Tensor, Tensor]:
 def telling_table(tellings: Sequence[Telling]) -> str:
     """Return the accuracies in Markdown."""
     ranges = [f"{low:g} to {high:g}" for low, high in pairwise(STRENGTHS_255)]
-    rows = [["features", "number", "right", *KINDS, *ranges, "real noise", "its reference"]]
+    head = ["features", "number", "right", *KINDS, "camera, found noisy"]
+    rows = [[*head, *ranges, "real noise", "its reference"]]
     for each in tellings:
-        cells = [each.accuracy, *each.confusion.diagonal().tolist(), *each.by_strength]
+        cells = [each.accuracy, *each.confusion.diagonal().tolist(), each.found, *each.by_strength]
         real = ["–", "–"] if each.real is None else [f"{share:.1%}" for share in each.real]
         rows.append([each.name, f"{each.count}", *(f"{cell:.1%}" for cell in cells), *real])
     return markdown_table(rows)
