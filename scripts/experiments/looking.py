@@ -18,8 +18,8 @@ from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
 from rlrestore.imaging.io.samples import to_floats as to_unit
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import GLOBAL_STRIDE, apply_tool_, best_action
-from rlrestore.inference.windows import WindowedAgent, WindowGrid
-from rlrestore.runtime import Agent, Floats, Tools
+from rlrestore.inference.windows import BATCH, WindowGrid
+from rlrestore.runtime import Agent, Floats, Memory, Tools
 from rlrestore.toolbox.specs import NO_ACTION
 
 WINDOWS_PER_MEGAPIXEL = 1024 / 12
@@ -28,11 +28,12 @@ CELL = 512
 """Side in pixels of the photographs that a large one is made of."""
 ENLARGED = 2
 """Photographs that were scaled down are enlarged by as much: at full resolution a camera's are soft."""
-TILE, TILES = 192, 4
+TILE, TILES = 192, 3
 """The oracle chooses on `TILES`² squares of so many pixels, evenly spread."""
 
-Look = Callable[[Floats, int], NDArray[np.floating]]
-"""From the photograph as it is now and the last action to the value of every action."""
+Chain = tuple[str, ...]
+Rule = Callable[[Chain], NDArray[np.floating]]
+"""From what was done to the value of every action."""
 
 
 def large_photo(photos: Sequence[Pixels], megapixels: float, rng: np.random.Generator) -> Pixels:
@@ -72,53 +73,81 @@ def halved(image: Floats) -> Floats:
 
 
 class Windows:
-    """The agent's mean values over windows of a photograph.
+    """The agent's values in every window of a photograph, after any chain; each is computed once.
 
     Attributes:
-        dark_share: The mean is over so many of the windows, the darkest first.
+        grid: All windows that global mode may choose among.
+        levels: `(windows,)` mean of each in the photograph as it came.
     """
 
-    def __init__(
-        self,
-        agent: Agent,
-        image: Floats,
-        limit: int | None = None,
-        half: bool = False,
-        dark_share: float = 1.0,
-    ) -> None:
-        """Choose the windows of a photograph `(1, 3, H, W)` as it came."""
-        seen = halved(image) if half else image
-        self._half = half
-        height, width = seen.shape[-2:]
-        self._grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
-        self._agent = WindowedAgent(agent, self._grid)
-        levels = self._grid.patches(seen, 0, len(self._grid)).mean(axis=(1, 2, 3))
-        count = max(1, round(dark_share * len(levels)))
-        self._chosen = np.argsort(levels, kind="stable")[:count]
+    def __init__(self, agent: Agent, names: Sequence[str], chains: "Chains", half: bool = False) -> None:
+        """Look at a photograph.
 
-    def __call__(self, image: Floats, last_action: int) -> Floats:
-        """Return the mean values `(tools + 1,)`."""
-        seen = halved(image) if self._half else image
-        last = np.full(len(self._grid), last_action, np.int64)
-        mean: Floats = self._agent.values(seen, last)[self._chosen].mean(axis=0)
-        return mean
+        Args:
+            agent: The agent.
+            names: Of its tools.
+            chains: The photograph, and what chains make of it.
+            half: Whether the agent looks at half its size.
+        """
+        self._agent, self._names, self._chains, self._half = agent, names, chains, half
+        image = self._image(())
+        height, width = image.shape[-2:]
+        self.grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE)
+        self.levels = self.grid.patches(image, 0, len(self.grid)).mean(axis=(1, 2, 3))
+        self._known: dict[Chain, tuple[Floats, Memory]] = {}
+
+    def values(self, chain: Chain) -> Floats:
+        """Return `(windows, tools + 1)` after a chain."""
+        return self._after(chain)[0]
+
+    def limited(self, limit: int) -> NDArray[np.intp]:
+        """Return the numbers of the windows that global mode takes where it may take so many."""
+        height, width = self._image(()).shape[-2:]
+        few = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
+        rows, columns = np.isin(self.grid.tops, few.tops), np.isin(self.grid.lefts, few.lefts)
+        return np.flatnonzero(rows[:, None] & columns)
+
+    def darkest(self, share: float) -> NDArray[np.intp]:
+        """Return the numbers of the darkest windows."""
+        return np.argsort(self.levels, kind="stable")[: max(1, round(share * len(self.levels)))]
+
+    def _image(self, chain: Chain) -> Floats:
+        image = self._chains.after(chain)
+        return halved(image) if self._half else image
+
+    def _after(self, chain: Chain) -> tuple[Floats, Memory]:
+        if chain not in self._known:
+            count = len(self.grid)
+            memory = self._after(chain[:-1])[1] if chain else self._agent.empty_memory(count)
+            last = np.full(count, self._names.index(chain[-1]) if chain else NO_ACTION, np.int64)
+            image, parts = np.clip(self._image(chain), 0, 1), []
+            for start in range(0, count, BATCH):
+                part = slice(start, min(start + BATCH, count))
+                windows = self.grid.patches(image, part.start, part.stop)
+                parts.append(self._agent.values(windows, last[part], (memory[0][part], memory[1][part])))
+            after = tuple(np.concatenate([each[1][number] for each in parts]) for number in range(2))
+            self._known[chain] = np.concatenate([each[0] for each in parts]), (after[0], after[1])
+        return self._known[chain]
 
 
-def rules(agent: Agent, image: Floats) -> dict[str, Look]:
-    """Return the rules that are compared, for a photograph `(1, 3, H, W)`; the first is that of global mode.
+def rules(full: Windows, half: Windows, megapixels: float) -> dict[str, Rule]:
+    """Return the rules that are compared; the first is that of global mode.
 
-    The windows are as many as global mode has in twelve megapixels, for each pixel of the photograph.
+    Its windows are as many as in twelve megapixels, for each pixel of the photograph.
     """
-    limit = max(16, round(WINDOWS_PER_MEGAPIXEL * image.shape[-2] * image.shape[-1] / 1e6))
-    at_full, at_half = Windows(agent, image, limit), Windows(agent, image, half=True)
+    limit = max(16, round(WINDOWS_PER_MEGAPIXEL * megapixels))
+
+    def of(numbers: NDArray[np.intp]) -> Rule:
+        return lambda chain: full.values(chain)[numbers].mean(axis=0)
+
     return {
-        "as it is": Windows(agent, image, limit),
-        "a quarter of these windows": Windows(agent, image, limit // 4),
-        "all windows": Windows(agent, image),
-        "the darkest half of them": Windows(agent, image, dark_share=0.5),
-        "the darkest fifth of them": Windows(agent, image, dark_share=0.2),
-        "half size": Windows(agent, image, half=True),
-        "both sizes": lambda now, last: np.mean([at_full(now, last), at_half(now, last)], axis=0),
+        "as it is": of(full.limited(limit)),
+        "a quarter of these windows": of(full.limited(limit // 4)),
+        "all windows": of(np.arange(len(full.grid))),
+        "the darkest half of them": of(full.darkest(0.5)),
+        "the darkest fifth of them": of(full.darkest(0.2)),
+        "half size": lambda chain: half.values(chain).mean(axis=0),
+        "both sizes": lambda chain: (full.values(chain).mean(axis=0) + half.values(chain).mean(axis=0)) / 2,
     }
 
 
@@ -162,11 +191,11 @@ def compare_rules(tools: Tools, agent: Agent, noisy: Pixels, target: Pixels) -> 
     """Let every rule choose its chain for a photograph, and the greedy oracle, which comes last."""
     image, truth = to_floats(noisy), to_floats(target)
     chains, found = Chains(tools, image, truth), []
-    for name, look in rules(agent, image).items():
-        chain: tuple[str, ...] = ()
-        action = NO_ACTION
+    full, half = (Windows(agent, tools.names, chains, half) for half in (False, True))
+    for name, rule in rules(full, half, image.shape[-2] * image.shape[-1] / 1e6).items():
+        chain: Chain = ()
         while len(chain) < agent.max_steps:
-            action = best_action(look(chains.after(chain), action), agent.stop_margin_db)
+            action = best_action(rule(chain), agent.stop_margin_db)
             if action == len(tools.names):
                 break
             chain = (*chain, tools.names[action])

@@ -3,14 +3,25 @@
 import numpy as np
 import pytest
 
-from experiments.looking import CELL, Looked, Windows, compare_rules, halved, large_photo, rules_table, take
+from experiments.looking import (
+    CELL,
+    Chains,
+    Looked,
+    Windows,
+    compare_rules,
+    halved,
+    large_photo,
+    rules_table,
+    take,
+)
 from rlrestore.evaluation.testsets import Pixels
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.runtime import Actions, Floats, Memory
 from tests.toys import make_model
 
 
 class Brightness:
-    """An agent that values its only tool by the mean of the window."""
+    """An agent that values its only tool by the mean of the window, and remembers the sum of what it saw."""
 
     actions, max_steps, stop_margin_db, values_in_db = 2, 3, 0.0, True
 
@@ -19,17 +30,24 @@ class Brightness:
 
     def values(self, windows: Floats, last_actions: Actions, memory: Memory) -> tuple[Floats, Memory]:
         assert len(last_actions) == len(windows)
-        return np.stack([windows.mean(axis=(1, 2, 3)), np.zeros(len(windows))], axis=1), memory
+        seen = windows.mean(axis=(1, 2, 3))[:, None] + memory[0]
+        return np.concatenate([seen, np.zeros_like(seen)], axis=1), (seen, memory[1])
 
 
-def test_the_darkest_windows_are_chosen() -> None:
+def test_the_windows_are_those_of_global_mode_or_the_darkest() -> None:
     """Windows at 0, 48, 96 and 144 of each side; the image is black, but for the right half."""
     image = np.zeros((1, 3, 207, 207), np.float32)
     image[..., 111:] = 1.0
-    everywhere = Windows(Brightness(), image)(image, -1)
-    dark = Windows(Brightness(), image, dark_share=0.5)(image, -1)
-    assert everywhere[0] == pytest.approx((0 + 0 + 48 / 63 + 1) / 4, abs=1e-6)
-    assert dark[0] == pytest.approx(0)
+    chains = Chains(make_model([]).tools, image, image)
+    windows = Windows(Brightness(), ["brighten"], chains)
+    assert windows.values(()).reshape(4, 4, 2)[1, :, 0] == pytest.approx([0, 0, 48 / 63, 1])
+    assert windows.darkest(0.5).tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
+    few = WindowGrid.cover(207, 207, 63, 48, 4)
+    chosen = [(windows.grid.tops[n // 4], windows.grid.lefts[n % 4]) for n in windows.limited(4)]
+    assert chosen == [(top, left) for top in few.tops for left in few.lefts]
+    # After a tool it remembers what it saw before: black, then an eighth.
+    assert windows.values(("brighten",))[0, 0] == pytest.approx(1 / 8)
+    assert windows.values(("brighten",))[3, 0] == pytest.approx(2)  # clipped
 
 
 def test_at_half_size_four_pixels_are_one() -> None:
