@@ -24,9 +24,14 @@ over images of the unrounded result, and what the agent did. It never trains. Gi
   --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
                          degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB
                          is drawn again. The default number takes about half a minute on one core for each
-                         mixture and gives the mean gain to about 0.05 dB.
+                         mixture and gives the mean gain to about 0.05 dB. --split camera has simulated
+                         cameras in the place of the protocol: shot and read noise on a mosaic, developed
+                         and compressed, against the same without noise and JPEG.
   --pairs IN_DIR GT_DIR  degraded images and their originals of the same name, of any size; each is restored
-                         as `rlrestore restore` does, or as one patch if it is exactly 63×63
+                         as `rlrestore restore` does, or as one patch if it is exactly 63×63. In the place of
+                         a folder may stand a path with one * in its last part, as 'photos/*_real'
+                         'photos/*_mean': what the * stands for is the name. May be given several times;
+                         each is a set.
   --npz FILE             uint8 arrays `input` and `gt`, (N, 63, 63, 3), RGB
 
 With --tools it measures the tools instead, without the agent: each by itself, on patches made from --data by
@@ -40,7 +45,8 @@ stop, random actions, and the best fixed chain. On the first --subset patches ev
 also reports when the agent stops too early or too late, and compares its first tool with the best one. The
 default numbers take about six minutes on one core for each mixture, the subset most of it.
 """
-SPLITS = ("mild", "moderate", "severe")
+MIXTURES = ("mild", "moderate", "severe")
+SPLITS = (*MIXTURES, "camera")
 PATCHES = 1000
 TOOL_PATCHES = 500
 ORACLE_PATCHES = 500
@@ -60,11 +66,20 @@ def add_parser(subparsers: Subparsers) -> None:
     source = parser.add_argument_group("source, one of them")
     source.add_argument("--data", type=Path, metavar="DIR", help="folder of clean photographs")
     source.add_argument(
-        "--pairs", type=Path, nargs=2, metavar=("IN_DIR", "GT_DIR"), help="folders of image pairs"
+        "--pairs",
+        type=Path,
+        nargs=2,
+        action="append",
+        metavar=("IN_DIR", "GT_DIR"),
+        help="folders of image pairs",
     )
     source.add_argument("--npz", type=Path, metavar="FILE", help="file of patch pairs")
     made = parser.add_argument_group("how test sets are made from --data")
-    made.add_argument("--split", choices=SPLITS, help="the mixture of distortions (default: all three)")
+    made.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="the mixture of distortions, or simulated cameras (default: the three mixtures)",
+    )
     made.add_argument(
         "--patches",
         type=int,
@@ -219,7 +234,7 @@ def _check_output(path: Path, npz: Path | None) -> None:
     if path.suffix.lower() in LISTED_SUFFIXES:
         raise UsageError(f"expected --json to name a JSON file, got the name of an image, {shown(path)}")
     if npz is not None:
-        refuse_overwriting(path, npz)
+        refuse_overwriting(path, npz, "--json")
 
 
 def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Scores"]:
@@ -228,8 +243,9 @@ def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Score
 
     progress = sys.stderr.isatty()
     if args.pairs is not None:
-        degraded, clean = args.pairs
-        yield measure_files(model, pair_files(degraded, clean), degraded.name or "pairs", progress=progress)
+        found = [(degraded.name or "pairs", pair_files(degraded, clean)) for degraded, clean in args.pairs]
+        for name, files in found:  # all were found before the first is measured
+            yield measure_files(model, files, name, progress=progress)
     else:
         for pairs in _patches(args):
             yield measure_patches(model, pairs, progress=progress)
@@ -237,15 +253,17 @@ def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Score
 
 def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
     from rlrestore.evaluation.testsets import generate, read_npz, read_photos
-    from rlrestore.imaging.degradation.mixtures import MIXTURES
+    from rlrestore.imaging.degradation import mixtures
+    from rlrestore.imaging.degradation.camera import CameraRecipe
 
     if args.npz is not None:
         yield read_npz(args.npz)
     else:
         photos = read_photos(args.data)
         made = _made(args)
-        for name in SPLITS if args.split is None else (args.split,):
-            yield generate(photos, MIXTURES[name], made["patches"], made["seed"], made["grid"])
+        for name in MIXTURES if args.split is None else (args.split,):
+            source = mixtures.MIXTURES.get(name) or CameraRecipe()
+            yield generate(photos, source, made["patches"], made["seed"], made["grid"])
 
 
 def _made(args: argparse.Namespace) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Report:
         gain_db: Mean PSNR of the results over that of the inputs.
         gain_standard_error_db: Standard error of this mean over images, 0 for one image.
         worse_share: Share of the images whose result has a lower PSNR than the input.
+        least_gain_db: Of the image that gained least, negative if one lost.
         stop_shares: Share of the images whose chain the agent ended at step 1, 2, …
         actions: How often each action was chosen, every action of the model being listed.
         actions_by_step: The same for each step alone.
@@ -92,6 +93,7 @@ class Report:
     gain_db: float
     gain_standard_error_db: float
     worse_share: float
+    least_gain_db: float
     stop_shares: tuple[float, ...]
     actions: dict[str, int]
     actions_by_step: tuple[dict[str, int], ...]
@@ -116,7 +118,7 @@ class Report:
         lines = [f"{self.name}, {self.n} images"]
         for head, *cells, last in rows:
             lines.append(f"  {head:<10}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
-        lines.append(f"  worse than the input: {self.worse_share:.1%}")
+        lines.append(f"  worse than the input: {self.worse_share:.1%}, worst {self.least_gain_db:+.2f} dB")
         lines.append(f"  actions: {_shares(self.actions)}")
         return "\n".join(line.rstrip() for line in lines)
 
@@ -149,10 +151,7 @@ def measure_patches(
         UsageError: The agent takes patches of another size.
     """
     check_size(model, pairs)
-    names, device = action_names(model), model.place
-    return measure_rollouts(
-        lambda images, _: restore_patches(model, images), pairs, names, device, batch, progress
-    )
+    return measure_rollouts(_by(model), pairs, action_names(model), model.place, batch, progress)
 
 
 def _by(model: TorchRuntime) -> PatchRestorer:
@@ -333,6 +332,7 @@ def summarise(scores: Scores) -> Report:
         gain_db=gains.mean().item(),
         gain_standard_error_db=standard_error(gains),
         worse_share=(gains < 0).double().mean().item(),
+        least_gain_db=gains.min().item(),
         stop_shares=tuple(step[scores.action_names[-1]] / count for step in by_step),
         actions={name: sum(step[name] for step in by_step) for name in scores.action_names},
         actions_by_step=by_step,

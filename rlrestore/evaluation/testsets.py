@@ -1,8 +1,9 @@
 """The test sets that `evaluate` measures on: made from photographs, pairs of image files, an array file."""
 
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +16,15 @@ from numpy.typing import NDArray
 from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.errors import DataError, ImageError
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.degradation.camera import Camera, CameraRecipe
+from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
+from rlrestore.imaging.degradation.development import context_px
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
-from rlrestore.imaging.degradation.libjpeg import degrade_pixels
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels, jpeg_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
+from rlrestore.imaging.io.samples import to_floats
 from rlrestore.imaging.metrics import WINDOW as SSIM_WINDOW
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import LIMIT_DB, Part, choose_part
@@ -37,8 +42,15 @@ UNREADABLE_NPZ = (
 """Errors that a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
 
 Grid = Literal["any", "aligned"]
-Sampler = Callable[[int, torch.Generator], Degradations]
-"""Draws the degradations of that many images, on the generator's device."""
+CAMERA = "camera"
+"""Name of the set that simulated cameras took."""
+
+Pixels = NDArray[np.uint8]
+Corner = tuple[int, int]
+Pair = tuple[Pixels, Pixels]
+"""A degraded patch or photograph, and its reference."""
+Degrader = Callable[[Pixels, Corner], Pair]
+"""Degrades a photograph `(H, W, 3)` and cuts a patch out at a corner."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,10 @@ class AmongOthers:
         return SingleDistortions((self.spec,), light_share=1.0).sample(count, generator)
 
 
+Source = Mixture | ToolSpec | AmongOthers | CameraRecipe
+"""What is drawn for a test set."""
+
+
 @dataclass(frozen=True)
 class PatchPairs:
     """Degraded patches and their clean originals, as the bytes of image files.
@@ -72,8 +88,8 @@ class PatchPairs:
     """
 
     name: str
-    degraded: NDArray[np.uint8]
-    clean: NDArray[np.uint8]
+    degraded: Pixels
+    clean: Pixels
 
     def __post_init__(self) -> None:
         if self.degraded.shape != self.clean.shape or self.degraded.shape[3:] != (3,):
@@ -108,11 +124,8 @@ def _pixels_psnr_db(degraded: NDArray[np.uint8], clean: NDArray[np.uint8]) -> fl
 
 
 def degraded_patch(
-    photo: NDArray[np.uint8],
-    corner: tuple[int, int],
-    amounts: tuple[float, float, float],
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
+    photo: Pixels, corner: Corner, amounts: tuple[float, float, float], rng: np.random.Generator
+) -> Pixels:
     """Degrade a photograph by the file implementation and cut one patch out of the result.
 
     Only the surroundings that can reach the patch are computed; they begin on the coder's grid of the whole
@@ -127,49 +140,88 @@ def degraded_patch(
     Returns:
         `(63, 63, 3)`.
     """
-    begin = [max(0, place - MARGIN) // MCU * MCU for place in corner]
-    end = [-(-(place + PATCH + MARGIN) // MCU) * MCU for place in corner]
-    around = photo[begin[0] : end[0], begin[1] : end[1]]
+    around, inside = _surroundings(photo, corner, MARGIN)
     blur_sigma_px, noise_sigma_255, quality = amounts
-    degraded = degrade_pixels(around, blur_sigma_px, noise_sigma_255, round(quality) or None, rng)
+    return degrade_pixels(around, blur_sigma_px, noise_sigma_255, round(quality) or None, rng)[inside]
+
+
+def camera_patch(photo: Pixels, corner: Corner, camera: Camera, generator: torch.Generator) -> Pair:
+    """Take a photograph by a camera, by the file implementation, and cut one patch out of the result.
+
+    Args:
+        photo: `(H, W, 3)` clean.
+        corner: Top and left of the patch in the photograph.
+        camera: The settings of one camera.
+        generator: Source of the noise, on the CPU.
+
+    Returns:
+        The patch, and its reference: what the camera would have made of it without noise and JPEG.
+    """
+    around, inside = _surroundings(photo, corner, context_px(camera.scale) + 2 * MCU)
+    taken, target = expose_pixels(to_floats(around), camera, generator)
+    if camera.compression.quality.item() > 0:
+        taken = jpeg_pixels(compress_pixels(taken, camera.compression))
+    return taken[inside], target[inside]
+
+
+def _surroundings(photo: Pixels, corner: Corner, margin: int) -> tuple[Pixels, tuple[slice, slice]]:
+    """Return a patch with so many pixels around it, from the coder's grid on, and where it lies there."""
+    begin = [max(0, place - margin) // MCU * MCU for place in corner]
+    end = [-(-(place + PATCH + margin) // MCU) * MCU for place in corner]
     top, left = (place - start for place, start in zip(corner, begin, strict=True))
-    return degraded[top : top + PATCH, left : left + PATCH]
+    around = photo[begin[0] : end[0], begin[1] : end[1]]
+    return around, (slice(top, top + PATCH), slice(left, left + PATCH))
 
 
-def _draw_corner(photo: NDArray[np.uint8], grid: Grid, rng: np.random.Generator) -> tuple[int, int]:
+def _draw_corner(photo: Pixels, grid: Grid, rng: np.random.Generator) -> Corner:
     step = BLOCK if grid == "aligned" else 1
     top, left = (int(rng.integers((side - PATCH) // step + 1)) * step for side in photo.shape[:2])
     return top, left
 
 
-def _sampler(source: Mixture | ToolSpec | AmongOthers) -> tuple[Sampler, tuple[int, ...]]:
-    """Return what draws a set's amounts, and the seeds that set its draws apart from those of other sets.
+def _degrader(source: Source, seed: int) -> tuple[Degrader, np.random.Generator]:
+    """Return what degrades a set's photographs, and the generator of its places.
 
-    Tools of one distortion and range share their draws, whatever they are called.
+    Both are seeded apart from those of other sets; tools of one distortion and range share their draws,
+    whatever they are called.
     """
     if isinstance(source, Mixture):
-        return source.sample, (source.lowest, source.highest)
-    if isinstance(source, AmongOthers):
-        return source.sample, (*_sampler(source.spec)[1], 1)
-    job = f"{source.distortion} {float(source.low)} {float(source.high)}"
-    return lambda count, generator: own_distortion([source] * count, generator), (zlib.crc32(job.encode()),)
+        seeds = [source.lowest, source.highest]
+    elif isinstance(source, CameraRecipe):
+        seeds = [zlib.crc32(CAMERA.encode())]
+    else:
+        spec, among_others = (source.spec, True) if isinstance(source, AmongOthers) else (source, False)
+        job = f"{spec.distortion} {float(spec.low)} {float(spec.high)}"
+        seeds = [zlib.crc32(job.encode()), *([1] * among_others)]
+    rng = np.random.default_rng((seed, *seeds))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    if isinstance(source, CameraRecipe):
+        return lambda photo, corner: camera_patch(photo, corner, source.draw(generator), generator), rng
+
+    def degrade(photo: Pixels, corner: Corner) -> Pair:
+        if isinstance(source, ToolSpec):
+            amounts = own_distortion([source], generator)
+        else:
+            amounts = source.sample(1, generator)
+        values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
+        top, left = corner
+        clean = photo[top : top + PATCH, left : left + PATCH]
+        return degraded_patch(photo, corner, values, rng), clean
+
+    return degrade, rng
 
 
 def generate(
-    photos: list[NDArray[np.uint8]],
-    source: Mixture | ToolSpec | AmongOthers,
-    count: int,
-    seed: int = 0,
-    grid: Grid = "any",
+    photos: list[Pixels], source: Source, count: int, seed: int = 0, grid: Grid = "any"
 ) -> PatchPairs:
-    """Make a test set of the protocol: photographs in turn, places and amounts at random.
+    """Make a test set: photographs in turn, places and amounts at random.
 
     A patch above 50 dB at the input is drawn again, elsewhere and by other amounts.
 
     Args:
         photos: Clean photographs `(H, W, 3)`, each at least 63 pixels high and wide.
-        source: Which amounts are drawn: those of a mixture, or of a tool's own distortion, alone or with a
-            little of the others.
+        source: Which amounts are drawn: those of a mixture, of a tool's own distortion, alone or with a
+            little of the others, or cameras.
         count: How many patches.
         seed: The same seed gives the same set.
         grid: At which phases of the JPEG grid a patch may begin: `any`, or `aligned` on a block like the
@@ -180,29 +232,24 @@ def generate(
 
     Source: paper, section 4.1.
     """
-    sample, seeds = _sampler(source)
-    rng = np.random.default_rng((seed, *seeds))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    degrade, rng = _degrader(source, seed)
     order = rng.permutation(len(photos))
-    pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+    pairs: list[Pair] = []
     for draw in range(DRAWS_PER_PATCH * count):
         photo = photos[order[draw % len(photos)]]
-        amounts = sample(1, generator)
-        top, left = corner = _draw_corner(photo, grid, rng)
-        clean = photo[top : top + PATCH, left : left + PATCH]
-        values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
-        degraded = degraded_patch(photo, corner, values, rng)
-        if _pixels_psnr_db(degraded, clean) <= LIMIT_DB:
-            pairs.append((degraded, clean))
+        pair = degrade(photo, _draw_corner(photo, grid, rng))
+        if _pixels_psnr_db(*pair) <= LIMIT_DB:
+            pairs.append(pair)
         if len(pairs) == count:
-            return PatchPairs(source.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
+            name = CAMERA if isinstance(source, CameraRecipe) else source.name
+            return PatchPairs(name, *(np.stack(side) for side in zip(*pairs, strict=True)))
     raise DataError(
         f"expected {count} patches below {LIMIT_DB:g} dB, got {len(pairs)} "
         f"in {DRAWS_PER_PATCH * count} draws: the photographs are nearly empty, give others"
     )
 
 
-def read_photos(folder: Path, part: Part = "all") -> list[NDArray[np.uint8]]:
+def read_photos(folder: Path, part: Part = "all") -> list[Pixels]:
     """Read every photograph of a folder and its subfolders, in order of name.
 
     Args:
@@ -225,26 +272,45 @@ def read_photos(folder: Path, part: Part = "all") -> list[NDArray[np.uint8]]:
     return photos
 
 
-def pair_files(degraded_folder: Path, clean_folder: Path) -> list[FilePair]:
+def pair_files(degraded: Path, clean: Path) -> list[FilePair]:
     """Find the clean original of every degraded image: the file of the same name, whatever its suffix.
 
+    Args:
+        degraded: A folder, or some files of one: a path whose name has one `*`, as `photos/*_real`. The files
+            are then called what stands in the place of the `*`.
+        clean: Likewise.
+
     Raises:
-        DataError: A folder has no images, an image has no original, or two images share a name.
+        DataError: There are no images, an image has no original, or two images share a name.
     """
-    degraded, clean = _by_name(degraded_folder), _by_name(clean_folder)
-    alone = sorted(degraded.keys() - clean.keys())
+    inputs, originals = _by_name(degraded), _by_name(clean)
+    alone = sorted(inputs.keys() - originals.keys())
     if alone:
         raise DataError(
-            f"expected for every image in {degraded_folder} one of the same name in {clean_folder}: "
-            f"{len(alone)} of {len(degraded)} have none, for instance {alone[0]}"
+            f"expected for every image in {degraded} one of the same name in {clean}: "
+            f"{len(alone)} of {len(inputs)} have none, for instance {alone[0]}"
         )
-    return [FilePair(name, path, clean[name]) for name, path in degraded.items()]
+    return [FilePair(name, path, originals[name]) for name, path in inputs.items()]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _named(place: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the images of a folder, or those that a pattern means, each with its name."""
+    if place.name.count("*") != 1:
+        for path in list_photos(place):
+            yield path.relative_to(place).with_suffix("").as_posix(), path
+        return
+    pattern = re.compile(re.escape(place.name).replace(r"\*", "(.*)"))
+    photos = [path for path in list_photos(place.parent) if path.parent == place.parent]
+    matches = [(pattern.fullmatch(path.stem) or pattern.fullmatch(path.name), path) for path in photos]
+    found = [(match[1], path) for match, path in matches if match]
+    if not found:
+        raise DataError(f"expected images of names like {place.name!r} in {place.parent}, got none")
+    yield from found
+
+
+def _by_name(place: Path) -> dict[str, Path]:
     named: dict[str, Path] = {}
-    for path in list_photos(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+    for name, path in _named(place):
         if name in named:
             raise DataError(
                 f"expected one image of each name, got {named[name]} and {path}: remove or rename one"
@@ -253,7 +319,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return named
 
 
-def read_pair(pair: FilePair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_pair(pair: FilePair) -> Pair:
     """Read both images of a pair.
 
     Raises:

@@ -173,6 +173,33 @@ def test_pairs_of_files_are_measured(
     out = capsys.readouterr().out
     assert out.startswith("degraded, 2 images\n")
     assert "PSNR, dB      100.00     18.06     24.08     24.08" in out  # wrong by nothing, 1/8, 1/16
+    assert "worse than the input: 100.0%, worst -75.92 dB\n" in out
+
+
+def test_several_sets_of_pairs_are_measured_alone_and_together(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(2):
+        for end in ("in", "gt"):
+            shutil.copy(Path(photos) / f"{index}.png", tmp_path / f"{index}_{end}.png")
+    pairs = [["--pairs", str(tmp_path / f"{name}*_in"), str(tmp_path / f"{name}*_gt")] for name in ("0", "")]
+    file = tmp_path / "scores.json"
+    assert main(["evaluate", *pairs[0], *pairs[1], "--model", model, "--json", str(file)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.endswith("images")] == [
+        "0*_in, 1 images",
+        "*_in, 2 images",
+    ]
+    assert json.loads(file.read_text("utf-8"))["n"] == 3
+
+
+def test_cameras_are_a_set_that_oracles_are_measured_on(
+    model: str, photos: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--split", "camera", "--patches", "4", "--subset", "0", "--model", model]
+    assert main(["evaluate", "--oracle", "--data", photos, *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("camera, 4 patches of ")
+    assert "greedy oracle" in out
 
 
 @pytest.mark.parametrize(

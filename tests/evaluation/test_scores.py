@@ -156,7 +156,7 @@ def test_the_table_shows_the_numbers() -> None:
     assert lines[2] == ["PSNR,", "dB", "20.00", "21.50", "+1.50", "±", "0.74"]
     assert lines[3] == ["SSIM", "0.2000", "0.2150", "+0.0150"]
     assert lines[4] == ["stop", "here", "0.0%"]
-    assert table.endswith("worse than the input: 25.0%\n  actions: tool 100.0%")
+    assert table.endswith("worse than the input: 25.0%, worst -0.50 dB\n  actions: tool 100.0%")
 
 
 def test_arrays_that_cannot_be_written_to_or_run_backwards_are_measured() -> None:

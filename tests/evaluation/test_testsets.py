@@ -290,3 +290,24 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "set.npz")
     with pytest.raises(DataError, match="is not a regular file"):
         read_npz(tmp_path / "set.npz")
+
+
+def test_a_pattern_names_the_pairs_of_one_folder(photo: Pixels, tmp_path: Path) -> None:
+    for name in (
+        "A_1_real.png",
+        "A_2_real.jpg",
+        "A_1_mean.png",
+        "A_2_mean.png",
+        "B_1_real.png",
+        "deep/A_9_real.png",
+    ):
+        save(photo, tmp_path / name)
+    pairs = pair_files(tmp_path / "A_*_real", tmp_path / "A_*_mean.png")
+    assert [(pair.name, pair.degraded.name, pair.clean.name) for pair in pairs] == [
+        ("1", "A_1_real.png", "A_1_mean.png"),
+        ("2", "A_2_real.jpg", "A_2_mean.png"),
+    ]
+    with pytest.raises(DataError, match=r"expected images of names like 'C_\*' in .*, got none"):
+        pair_files(tmp_path / "C_*", tmp_path)
+    with pytest.raises(DataError, match="1 of 1 have none, for instance 1"):
+        pair_files(tmp_path / "B_*_real", tmp_path / "A_2_mea*")

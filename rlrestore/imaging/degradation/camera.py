@@ -158,6 +158,13 @@ class CameraRecipe:
             scale=scale,
         )
 
+    def draw(self, generator: torch.Generator) -> Camera:
+        """Draw one camera, and by how much its photograph is scaled down, on the CPU."""
+        camera = self.sample(1, generator)
+        shares = torch.tensor(list(SCALE_SHARES.values()))
+        scale = list(SCALE_SHARES)[int(torch.multinomial(shares, 1, generator=generator))]
+        return replace(camera, scale=scale)
+
 
 def _sample_noise(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw shot and read variances, `(B,)` each."""
