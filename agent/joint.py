@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.agent.policy import MAX_STEPS
@@ -89,7 +90,8 @@ def chain_losses(images: Tensor, clean: Tensor, actions: Tensor, stop: int, earl
         stop: The action that ends a chain.
         earlier_weight: Weight of the states between the input and the end.
     """
-    errors = (images[1:] - clean).square().mean(dim=(2, 3, 4)).T  # (B, T)
+    steps = images[1:]
+    errors = F.mse_loss(steps, clean.expand_as(steps), reduction="none").mean(dim=(2, 3, 4)).T  # (B, T)
     used = (actions != stop).float()
     ends = used * (1 - torch.cat((used[:, 1:], torch.zeros_like(used[:, :1])), dim=1))
     weights = ends + earlier_weight * (used - ends)

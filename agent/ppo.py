@@ -100,7 +100,7 @@ class SpectrumObservations(VecEnvWrapper):
 
     @torch.no_grad()
     def _see(self, observations: Any) -> dict[str, Any]:
-        images = torch.as_tensor(observations["image"], device=self.spectrum.kernels.device)
+        images = torch.as_tensor(observations["image"], device=self.spectrum.colours.device)
         spectra = self.spectrum(images.view(-1, 3, PATCH, PATCH)).flatten(1)
         return {"image": spectra.cpu().numpy(), "last_action": observations["last_action"]}
 

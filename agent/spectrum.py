@@ -6,11 +6,14 @@ they are, averaged over a patch, says which degradation there is and how much; w
 Nothing here is learned, so a replay buffer can hold the spectrum instead of the patch.
 """
 
+import functools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlrestore.imaging.degradation.jpeg import BLOCK, RGB_TO_YCBCR, dct_matrix
+from rlrestore.imaging.degradation.jpeg import BLOCK, RGB_TO_YCBCR, dct_basis
 
 STRIDES = (5, 2, 1)
 """Pixels from one block to the next at full, half and quarter size. 5 is prime to 8: the blocks of a patch
@@ -34,9 +37,6 @@ class Spectrum(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        kernels = dct_matrix(torch.device("cpu")).view(BLOCK * BLOCK, 1, BLOCK, BLOCK)
-        self.kernels: Tensor
-        self.register_buffer("kernels", kernels, persistent=False)
         self.colours: Tensor
         self.register_buffer("colours", torch.tensor(RGB_TO_YCBCR), persistent=False)
         self.greys: Tensor
@@ -56,28 +56,62 @@ class Spectrum(nn.Module):
         colours = (self.colours @ images.clamp(0, 1).flatten(2)).view_as(images)
         planes, spectra = colours + self.greys, []  # so that no plane's mean changes its sign
         for half, stride in enumerate(STRIDES):
-            planes = F.avg_pool2d(planes, 2) if half else planes
-            single = planes.flatten(0, 1)[:, None]  # (3B, 1, H, W)
-            sizes = F.conv2d(single, self.kernels, stride=stride).abs_().flatten(2)  # (3B, 64, blocks)
-            statistics = torch.stack(log_means_(sizes), dim=1)  # (3B, 3, 64)
-            spectra.append(statistics.view(len(images), 3 * STATISTICS, BLOCK, BLOCK))
+            planes = on_lines(planes, halving_line) if half else planes
+            sizes = on_lines(planes, functools.partial(block_lines, stride=stride)).abs_()
+            blocks = sizes.unflatten(2, (-1, BLOCK)).unflatten(4, (-1, BLOCK))  # (B, 3, rows, 8, columns, 8)
+            statistics = torch.stack(log_means_(blocks), dim=2)  # (B, 3, 3, 8, 8)
+            spectra.append(statistics.flatten(1, 2))
         return torch.cat(spectra, dim=1)
 
 
+def on_lines(planes: Tensor, line: Callable[[int, torch.device], Tensor]) -> Tensor:
+    """Apply to the rows and to the columns of `(B, C, H, W)` what is linear: two matrix products.
+
+    Args:
+        planes: Where.
+        line: From the length of a line and the device to the matrix `(new length, length)`.
+    """
+    rows, columns = (line(side, planes.device) for side in planes.shape[-2:])
+    return rows @ (planes @ columns.mT)
+
+
+@functools.cache
+def halving_line(length: int, device: torch.device) -> Tensor:
+    """Return the means of pairs; an odd last pixel is left out."""
+    pairs = torch.eye(length // 2).repeat_interleave(2, dim=1) / 2
+    return F.pad(pairs, (0, length % 2)).to(device)
+
+
+@functools.cache
+def block_lines(length: int, device: torch.device, stride: int) -> Tensor:
+    """Return the DCT of every block of a line: `(blocks · 8, length)`."""
+    starts = range(0, length - BLOCK + 1, stride)
+    lines = torch.zeros(len(starts), BLOCK, length)
+    for line, start in zip(lines, starts, strict=True):
+        line[:, start : start + BLOCK] = dct_basis()
+    return lines.flatten(0, 1).to(device)
+
+
 def log_means_(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the logarithms of the mean, the root mean square and the geometric mean of `(N, F, blocks)`.
+    """Return the logarithms of the mean, the root mean square and the geometric mean over blocks.
 
     A product of up to `FACTORS` sizes takes one logarithm, by far the slowest step, for all of them.
 
     Args:
-        sizes: Not negative; they are overwritten.
+        sizes: `(B, C, rows, 8, columns, 8)`, not negative; they are overwritten.
+
+    Returns:
+        `(B, C, 8, 8)` each.
     """
     coefficient_floor, mean_floor = FAINT
-    blocks = sizes.shape[2]
-    mean = sizes.mean(2)
-    root_mean_square = torch.linalg.vector_norm(sizes, dim=2) / blocks**0.5
+    blocks = sizes.shape[2] * sizes.shape[4]
+    # Down the rows first: that goes along the memory.
+    mean = sizes.sum(2).sum(3) / blocks
+    norm = sizes.square().sum(2).sum(3).sqrt()
     products, factors = sizes.add_(coefficient_floor), 1
-    while products.shape[2] % 2 == 0 and 2 * factors <= FACTORS:
-        first, second = products.chunk(2, dim=2)
-        products, factors = first * second, 2 * factors  # a new tensor: the logarithm wants numbers in a row
-    return (mean + mean_floor).log(), (root_mean_square + mean_floor).log(), products.log().sum(2) / blocks
+    for dim in (2, 4):
+        while products.shape[dim] % 2 == 0 and 2 * factors <= FACTORS:
+            first, second = products.chunk(2, dim=dim)
+            products, factors = first * second, 2 * factors
+    geometric = products.log().sum(2).sum(3) / blocks
+    return (mean + mean_floor).log(), (norm / blocks**0.5 + mean_floor).log(), geometric

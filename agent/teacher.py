@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.agent.rollout import Behaviour
+from rlrestore.imaging.degradation.batches import Rows, waits_to_count
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.toolbox.specs import NO_ACTION, Distortion, ToolSpec
 
@@ -69,11 +70,19 @@ def _own_tool(specs: Sequence[ToolSpec], kind: Distortion, amount: Tensor) -> tu
 
 
 def prescribed(actions: Tensor, other: Behaviour) -> Behaviour:
-    """Take the actions `(B, T)` that are given; where one is `NO_ACTION`, let the other choose."""
+    """Take the actions `(B, T)` that are given; where one is `NO_ACTION`, let the other choose.
+
+    Whose chain is given to the end, the other is not asked about, unless to find those costs a wait.
+    """
     steps = iter(actions.unbind(dim=1))
+    asked: Rows = slice(None)
+    if not waits_to_count(actions.device):
+        asked = (actions == NO_ACTION).any(dim=1).nonzero().squeeze(1)
 
     def choose(images: Tensor, last_action: Tensor) -> Tensor:
-        given = next(steps)
-        return torch.where(given == NO_ACTION, other(images, last_action), given)
+        chosen = next(steps).clone()
+        given = chosen[asked]
+        chosen[asked] = torch.where(given == NO_ACTION, other(images[asked], last_action[asked]), given)
+        return chosen
 
     return choose

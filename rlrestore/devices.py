@@ -1,11 +1,16 @@
 """Choosing where to compute."""
 
+import ctypes
+import sys
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from rlrestore.errors import UsageError
+
+MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt`."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -74,3 +79,15 @@ def processor_flags() -> Mapping[str, object]:
     """Return the processor's capabilities by name; none where torch is too old to tell them."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities() if capabilities is not None else {}
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where its C library can be told (glibc).
+
+    A training frees and asks for the same megabytes in every step, and the system clears every page that it
+    gives: a tenth of a processor's time.
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if tell is not None:
+        tell(MALLOPT_MMAP_MAX, 0)
+        tell(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)

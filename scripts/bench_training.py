@@ -24,7 +24,7 @@ from rlrestore.agent.storage import load_agent
 from rlrestore.agent.training import AgentTraining
 from rlrestore.cli.arguments import natural, positive_float, positive_int
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import precision_name, resolve_device, training_precision
+from rlrestore.devices import keep_freed_memory, precision_name, resolve_device, training_precision
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.evaluation.costs import tool_multiply_adds
 from rlrestore.imaging.patches import PhotoBank
@@ -108,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Measure, and print a line for each figure."""
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     device, folder = resolve_device(args.device), find_model(args.model)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side("any"), device=device)
     toolbox = load_toolbox(folder, device)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.toolbox.functional import FunctionalTools
@@ -22,7 +23,8 @@ def restoration_losses(restored: Tensor, clean: Tensor) -> Tensor:
 
     The error is bounded from below (40 dB), where its logarithm would outweigh every other image.
     """
-    return 10 * torch.log10((restored - clean).square().mean(dim=(1, 2, 3)) + ERROR_FLOOR)
+    errors = F.mse_loss(restored, clean, reduction="none").mean(dim=(1, 2, 3))
+    return 10 * torch.log10(errors + ERROR_FLOOR)
 
 
 def rate_factor(done: float) -> float:

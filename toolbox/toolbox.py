@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rlrestore.toolbox.networks import WIDTHS, Widths, build_network, receptive_radius
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
-PIECE_ON_CPU = 32
+PIECE_ON_CPU = 64
 """Images that a tool takes at a time on a processor: several hundred at once take twice the time each, for
 their features are more than its cache holds."""
 
@@ -161,21 +161,33 @@ def apply_each(tools: Tools, actions: Tensor, images: Tensor, sizes: Sequence[in
             f"got groups of {list(sizes)}"
         )
     order = actions.argsort(stable=True)
-    grouped = images[order]
+    grouped = images.index_select(0, order)
+    apply = _apply_in_pieces if images.device.type == "cpu" else _apply_filled_up
+    restored = torch.cat(apply(tools, grouped, sizes)).to(images.dtype)
+    return restored.index_select(0, order.argsort())
+
+
+def _apply_in_pieces(tools: Tools, images: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Apply every tool to its group of images, a few at a time; the last group stays as it is."""
+    pieces = [
+        (index, min(PIECE_ON_CPU, size - begin))
+        for index, size in enumerate(sizes[:-1])
+        for begin in range(0, size, PIECE_ON_CPU)
+    ]
+    # Split at once: each slice for itself would have a gradient of the size of the whole.
+    *groups, rest = images.split([*(size for _, size in pieces), sizes[-1]])
+    applied = zip(pieces, groups, strict=True)
+    return [*(tools.apply_tool(index, group) for (index, _), group in applied), rest]
+
+
+def _apply_filled_up(tools: Tools, images: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Apply every tool to its group of images, filled up; the last group stays as it is."""
     restored, begin = [], 0
     for index, size in enumerate(sizes[:-1]):
         if size:
-            apply = _apply_in_pieces if images.device.type == "cpu" else apply_filled_up
-            restored += apply(tools, index, grouped, begin, size)
+            restored += apply_filled_up(tools, index, images, begin, size)
         begin += size
-    restored.append(grouped[begin:])
-    return torch.cat(restored).to(images.dtype)[order.argsort()]
-
-
-def _apply_in_pieces(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:
-    """Apply a tool to `size` images from `begin` on, a few at a time."""
-    pieces = images[begin : begin + size].split(PIECE_ON_CPU)
-    return [tools.apply_tool(index, piece) for piece in pieces]
+    return [*restored, images[begin:]]
 
 
 def apply_filled_up(tools: Tools, index: int, images: Tensor, begin: int, size: int) -> list[Tensor]:

@@ -239,10 +239,18 @@ def test_planned_chains_undo_the_strongest_first() -> None:
 
 
 def test_prescribed_actions_leave_the_rest_to_another() -> None:
-    images, toolbox = torch.full((2, 3, 4, 4), 0.5), make_toolbox()
-    given = torch.tensor([[1, NO_ACTION, 0], [NO_ACTION, 3, 0]])
-    rollout = roll_out(toolbox, images, prescribed(given, fixed((2, 2, 2), 3)), 3)
-    assert rollout.actions.tolist() == [[1, 2, 0], [2, 3, 3]]
+    """And do not ask it about a chain that is given to the end."""
+    images, toolbox = torch.full((3, 3, 4, 4), 0.5), make_toolbox()
+    given = torch.tensor([[1, NO_ACTION, 0], [0, 1, 0], [NO_ACTION, 3, 0]])
+    twice, asked = fixed((2, 2, 2), 3), []
+
+    def other(images: Tensor, last_action: Tensor) -> Tensor:
+        asked.append(len(images))
+        return twice(images, last_action)
+
+    rollout = roll_out(toolbox, images, prescribed(given, other), 3)
+    assert rollout.actions.tolist() == [[1, 2, 0], [0, 1, 0], [2, 3, 3]]
+    assert asked == [2, 2, 2]
 
 
 def joint_training(bank: PhotoBank) -> JointTraining:

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlrestore.imaging.degradation.batches import Rows, apply_where, take_windows
-from rlrestore.imaging.degradation.blur import RADIUS_PX
+from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_blur
 from rlrestore.imaging.degradation.compression import compress
 from rlrestore.imaging.degradation.demosaic import demosaic, mosaic
-from rlrestore.imaging.degradation.optics import convolve, gaussian_kernel, lens_blur
+from rlrestore.imaging.degradation.optics import lens_blur
+from rlrestore.imaging.degradation.resizing import resize
 from rlrestore.imaging.degradation.tone import to_linear, to_srgb, tone_curve, undo_tone_curve
 from rlrestore.imaging.io.samples import LUMA_WEIGHTS
 
@@ -107,7 +108,7 @@ def record_and_develop(scene: Tensor, camera: "Camera", noise: Tensor) -> tuple[
     if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE:
         raise ValueError(f"expected sides that are multiples of {SIDE_MULTIPLE}, got {height}×{width}; pad")
     if camera.scale != 1:
-        scene = F.interpolate(scene, scale_factor=camera.scale, mode="bicubic").clamp_(0, 1)
+        scene = resize(scene, round(camera.scale * height), round(camera.scale * width)).clamp_(0, 1)
     light = F.pad(light_on_sensor(scene, camera), (CELL,) * 4, mode="replicate")
     top, left, (rows, columns) = camera.mosaic_top, camera.mosaic_left, scene.shape[-2:]
     recorded = mosaic(take_windows(light, CELL - top, CELL - left, rows + CELL, columns + CELL))
@@ -170,8 +171,8 @@ def _denoise(noisy: Tensor, target: Tensor, camera: "Camera") -> Tensor:
     def leave(noise: Tensor, rows: Rows) -> Tensor:
         red, green, blue = noise.split(1, dim=1)
         luma = LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue
-        chroma = convolve(noise - luma, gaussian_kernel(camera.chroma_sigma_px[rows]))
-        return convolve(luma, gaussian_kernel(camera.luma_sigma_px[rows])) + chroma
+        chroma = gaussian_blur(noise - luma, camera.chroma_sigma_px[rows])
+        return gaussian_blur(luma, camera.luma_sigma_px[rows]) + chroma
 
     return target + apply_where(camera.chroma_sigma_px > 0, noisy - target, leave)
 
@@ -180,10 +181,10 @@ def _finish(images: Tensor, camera: "Camera", height: int, width: int) -> Tensor
     """Sharpen the images of the sensor's size and scale them down to another."""
 
     def sharpen(chosen: Tensor, rows: Rows) -> Tensor:
-        smooth = convolve(chosen, gaussian_kernel(camera.sharpen_sigma_px[rows]))
+        smooth = gaussian_blur(chosen, camera.sharpen_sigma_px[rows])
         return torch.lerp(smooth, chosen, 1 + camera.sharpen[rows][:, None, None, None])
 
     images = apply_where(camera.sharpen > 0, images, sharpen)
     if camera.scale != 1:
-        images = F.interpolate(images, size=(height, width), mode="bicubic", antialias=True)
+        images = resize(images, height, width)
     return images.clamp(0, 1)

@@ -66,6 +66,15 @@ def dct_matrix(device: torch.device) -> Tensor:
 
     One product with 64 columns runs many times faster than two with 8 for every block.
     """
+    return torch.kron(_cosines(), _cosines()).float().to(device)
+
+
+def dct_basis() -> Tensor:
+    """Return the orthonormal DCT of a line of a block, `(8, 8)`: row k is a coefficient."""
+    return _cosines().float()
+
+
+def _cosines() -> Tensor:
     cosines = [
         [
             math.sqrt((1 if k == 0 else 2) / BLOCK) * math.cos((2 * n + 1) * k * math.pi / (2 * BLOCK))
@@ -73,8 +82,7 @@ def dct_matrix(device: torch.device) -> Tensor:
         ]
         for k in range(BLOCK)
     ]
-    basis = torch.tensor(cosines, dtype=torch.float64)
-    return torch.kron(basis, basis).float().to(device)
+    return torch.tensor(cosines, dtype=torch.float64)
 
 
 def quantisation_tables(quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +165,15 @@ def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor | None = None) -> 
     Returns:
         `(B, 3, H, W)` multiples of 1/255 in [0, 1].
     """
+
+    def compressed(chosen: Tensor, rows: Rows) -> Tensor:
+        return _round_trip(chosen, quality[rows], None if full_chroma is None else full_chroma[rows])
+
+    return apply_where(quality > 0, images, compressed)
+
+
+def _round_trip(images: Tensor, quality: Tensor, full_chroma: Tensor | None) -> Tensor:
+    """Compress all images; see `jpeg`."""
     height, width = images.shape[-2:]
     bottom, right = -height % MCU, -width % MCU
     rgb = (images * 255).round_().clamp_(0, 255)
@@ -171,5 +188,4 @@ def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor | None = None) -> 
     chroma = _code_chroma(chroma, chroma_table, full_chroma) - 128
     planes = torch.cat((luma[:, None], chroma), dim=1).flatten(2)
     decoded = (_constant(YCBCR_TO_RGB, images.device) @ planes).round_().clamp_(0, 255).div_(255)
-    decoded = decoded.view(batch, 3, tall, wide)[..., :height, :width]
-    return torch.where((quality > 0)[:, None, None, None], decoded, images)
+    return decoded.view(batch, 3, tall, wide)[..., :height, :width]

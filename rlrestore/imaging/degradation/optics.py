@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_taps
+from rlrestore.imaging.degradation.batches import Rows, apply_where
+from rlrestore.imaging.degradation.blur import RADIUS_PX, gaussian_blur
 
 LARGEST_DISC_PX = RADIUS_PX - 0.5
 """A wider disc does not fit the kernel of 21×21 pixels."""
@@ -25,12 +26,6 @@ def disc_kernel(radius_px: Tensor) -> Tensor:
     return kernel / kernel.sum(dim=(1, 2), keepdim=True)
 
 
-def gaussian_kernel(sigma_px: Tensor) -> Tensor:
-    """Return the Gaussians of standard deviations `(B,)` in pixels as kernels `(B, 21, 21)`, of sum 1."""
-    taps = gaussian_taps(sigma_px)
-    return taps[:, :, None] * taps[:, None, :]
-
-
 def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: int = 0) -> Tensor:
     """Blur every image with its own Gaussian, or with its own disc where it has one; replicated border.
 
@@ -43,16 +38,17 @@ def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: 
     Returns:
         `(B, C, H − 2·margin, W − 2·margin)`.
     """
-    is_disc = (disc_radius_px > 0)[:, None, None]
-    kernels = torch.where(is_disc, disc_kernel(disc_radius_px), gaussian_kernel(sigma_px))
-    return convolve(images, kernels, margin)
+
+    def discs(_: Tensor, rows: Rows) -> Tensor:
+        return convolve(images[rows], disc_kernel(disc_radius_px[rows]), margin)
+
+    return apply_where(disc_radius_px > 0, gaussian_blur(images, sigma_px, margin), discs)
 
 
 def convolve(images: Tensor, kernels: Tensor, margin: int = 0) -> Tensor:
     """Filter every image with its own kernel `(B, 21, 21)`, replicated border; the rest as in `lens_blur`.
 
-    By Fourier transforms: a disc is not separable, and on pictures of a sensor's size even Gaussians are
-    faster so than by the matrices of `gaussian_blur`.
+    By Fourier transforms, for a disc is not separable.
     """
     border = max(RADIUS_PX - margin, 0)
     padded = F.pad(images, (border,) * 4, mode="replicate") if border else images

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlrestore.imaging.degradation.batches import Rows, apply_where
 from rlrestore.imaging.degradation.blur import gaussian_blur
 from rlrestore.imaging.degradation.jpeg import jpeg
 from rlrestore.imaging.degradation.noise import gaussian_noise
@@ -64,6 +65,11 @@ def degrade(
 
     Source: paper, section 3.1: blur by a 21×21 kernel with replicated border, noise clipped, JPEG 4:2:0.
     """
-    blurred = gaussian_blur(images, degradations.blur_sigma_px, margin)
+    rows, columns = (slice(margin, side - margin) for side in images.shape[-2:])
+
+    def blur(_: Tensor, chosen: Rows) -> Tensor:
+        return gaussian_blur(images[chosen], degradations.blur_sigma_px[chosen], margin)
+
+    blurred = apply_where(degradations.blur_sigma_px > 0, images[..., rows, columns], blur)
     noisy = gaussian_noise(blurred, degradations.noise_sigma_255, generator)
     return jpeg(noisy, degradations.jpeg_quality)

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlrestore.imaging.degradation import batches
 from rlrestore.imaging.degradation.blur import RADIUS_PX
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, Camera, CameraRecipe
 from rlrestore.imaging.degradation.compression import compress
@@ -254,15 +253,14 @@ def test_cameras_are_drawn_as_stated() -> None:
     assert phases.min() > 0.23 * count
 
 
-def test_a_gpu_is_not_waited_for(photograph: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_not_waited_for(photograph: Pixels) -> None:
     """And what it computes there without knowing how many are chosen is the same."""
     images, recipe = images_of(photograph).expand(6, -1, -1, -1).contiguous(), CameraRecipe()
     for scale in (1.0, 1.5):
         expected = simulate_camera(
             images, recipe.sample(6, seeded(1), scale), seeded(2), 12
         )  # and fills caches
-        with monkeypatch.context() as patch, Waits() as waits:
-            patch.setattr(batches, "waits_to_count", lambda _: True)
+        with Waits() as waits:
             found = simulate_camera(images, recipe.sample(6, seeded(1), scale), seeded(2), 12)
         assert not waits.found
         torch.testing.assert_close(found[1], expected[1], atol=1e-5, rtol=0)
