@@ -3,6 +3,7 @@
 import argparse
 
 from rlrestore.cli.arguments import names, percentage, positive_int, share
+from rlrestore.cli.shards import shard
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 
@@ -117,6 +118,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out images whose result is there and whole, to go on after a stop",
+    )
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="restore part I of N, divided by the images' names alone, so that N machines share a folder and "
+        "need not know of each other",
     )
     parser.add_argument(
         "--watch",

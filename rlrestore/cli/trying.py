@@ -22,7 +22,7 @@ def check_trying(plan: "Plan", args: argparse.Namespace) -> None:
     Raises:
         UsageError: It does not.
     """
-    if len(plan.jobs) + len(plan.refused) != 1:
+    if plan.total != 1:
         raise UsageError("--try goes with one image: try them one by one")
     if args.chain or args.mode != "global" or args.trace or args.format or args.quality:
         raise UsageError(
@@ -42,7 +42,7 @@ def try_chains(restorer: "Restorer", plan: "Plan", args: argparse.Namespace) -> 
     from rlrestore.picture import Panel, draw
 
     if plan.refused:
-        raise plan.refused[0][1]
+        raise plan.refused[0].problem
     (job,) = plan.jobs
     prepare_output(job.try_picture)
     photo = read_photo(job.source)
