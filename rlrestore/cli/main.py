@@ -17,6 +17,7 @@ from rlrestore import __version__
 from rlrestore.cli import (
     add_tool,
     degrade,
+    distribute,
     evaluate,
     import_paper,
     restore,
@@ -31,6 +32,7 @@ from rlrestore.errors import RlrestoreError, UsageError
 
 COMMANDS = (
     restore,
+    distribute,
     serve,
     train_tools,
     train_agent,
