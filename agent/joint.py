@@ -22,7 +22,7 @@ from rlrestore.agent.policy import MAX_STEPS
 from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
-from rlrestore.devices import numbered_generator, precision_name, training_precision
+from rlrestore.devices import precision_name, training_precision
 from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
@@ -39,6 +39,7 @@ from rlrestore.toolbox.optimisation import (
     rate_factor,
     restoration_losses,
 )
+from rlrestore.toolbox.ranks import rank_count, rank_generator, summed, united
 from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.storage import checksum
 from rlrestore.toolbox.toolbox import Toolbox
@@ -50,14 +51,14 @@ class JointSettings:
     """How tools and agent are trained together.
 
     Attributes:
-        batch: Chains per step.
+        batch: Chains per step, of each rank.
         piece: Chains that are in memory at once; their number changes no gradient.
         learning_rate: Of the tools' Adam at its highest; it rises at the start and falls to zero.
         planned: Share of the chains that are the teacher's, which knows the degradations, instead of the
             agent's. At 1 no agent is needed, and none is trained.
         exploration: Share of the agent's choices that are exchanged for a random tool.
         earlier_weight: What the error after each step before the end counts, the error at the end being 1.
-        own: Patches of each tool's own range a step, restored by that tool alone.
+        own: Patches of each tool's own range a step of each rank, restored by that tool alone.
         own_weight: What the mean error on them counts beside that of a tool's chains.
         agent_every: Steps of the tools to each round of the agent; at 0 the agent stays as it is.
         seed: Of all draws.
@@ -173,7 +174,7 @@ class JointTraining:
             over the tools that were used, and the agent's metrics after a round of it.
         """
         settings, device = self.settings, self.bank.device
-        generator = numbered_generator(device, settings.seed + (moment.attempt << 16), self.steps)
+        generator = rank_generator(device, settings.seed + (moment.attempt << 16), self.steps)
         drawn = draw_pairs(self.bank, self.recipe, settings.batch, PATCH, generator)
         given = self._prescribe(drawn.amounts, generator)
         self.tools.zero_grad()
@@ -182,7 +183,7 @@ class JointTraining:
             behaviour = prescribed(given[piece], self.greedy())
             parts.append(self._backward(drawn.degraded[piece], drawn.target[piece], behaviour))
         actions, losses, gains_db = (torch.cat(column) for column in zip(*parts, strict=True))
-        chains = self._chains_of_tools(actions)
+        chains = summed(self._chains_of_tools(actions))
         if settings.own:
             self._backward_own(chains, generator)
         self.tools.scale_gradients(1 / chains.clamp(min=1))  # means over the chains that used a tool
@@ -193,7 +194,7 @@ class JointTraining:
             "length": (actions != self.toolbox.stop).sum(dim=1).float().mean(),
             "gradient_norm": move_weights(self.tools, self.optimizer, rate),
         }
-        for index in self.tools.used.intersection(self._trainable):
+        for index in united(self.tools.used, self.toolbox.stop).intersection(self._trainable):
             average_weights(self.toolbox.networks[index], self.trained.networks[index], self.uses[index])
             self.uses[index] += 1
         self.steps += 1
@@ -250,7 +251,7 @@ class JointTraining:
         """Add the gradients of every tool alone on its own range, to count `own_weight` beside its chains.
 
         Args:
-            chains: `(N,)` how many chains used each tool: by that its gradient will be divided.
+            chains: `(N,)` how many chains of all ranks used each tool: by that its gradient will be divided.
             generator: Source of the patches.
         """
         settings = self.settings
@@ -258,7 +259,7 @@ class JointTraining:
         specs = [self.toolbox.specs[index] for index in self._trainable for _ in range(settings.own)]
         amounts = training_distortion(specs, generator, mixed_share=0.0)
         degraded, clean = degraded_pairs(self.bank, amounts, PATCH, generator)
-        weights = settings.own_weight / settings.own * chains.clamp(min=1)[tools]
+        weights = settings.own_weight / (settings.own * rank_count()) * chains.clamp(min=1)[tools]
         for piece in torch.arange(len(tools), device=chains.device).split(self.piece):
             restored = self.tools.apply_each(tools[piece], degraded[piece])
             (weights[piece] * restoration_losses(restored, clean[piece])).sum().backward()

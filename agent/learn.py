@@ -39,6 +39,7 @@ from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
+from rlrestore.toolbox.ranks import rank
 from rlrestore.toolbox.specs import ToolSpec, start_margins_db
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Start, Trainer, Watch
@@ -242,13 +243,16 @@ def measure_usage(
 
 @contextmanager
 def logged(folder: Path, measure: Callable[[], Mapping[str, float]], steps: int = 0) -> Iterator[Watch]:
-    """Log the metrics of a training, and what is measured on validation photographs every minute.
+    """Log the metrics of a training, and what is measured on validation photographs every minute, by rank 0.
 
     Args:
         folder: Where TensorBoard's files go.
         measure: Returns the metrics of validation.
         steps: Steps that an earlier run has done.
     """
+    if rank() != 0:
+        yield lambda *_: None
+        return
     metric_log, measured = MetricLog(folder, steps), time.monotonic()
 
     def watch(steps: int, _: float, metrics: Mapping[str, float]) -> None:

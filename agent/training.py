@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from rlrestore.agent.measure import entropy_nats
 from rlrestore.agent.policy import AnyPolicy, Policy, best_action
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.devices import numbered_generator, precision_name, training_precision
+from rlrestore.devices import precision_name, training_precision
 from rlrestore.envs.sources import PairSource
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.ranks import own_rows, rank_count, rank_generator, sum_gradients, summed, take_first
 from rlrestore.toolbox.toolbox import Toolbox, Tools
 from rlrestore.toolbox.trainer import Moment
 
@@ -30,10 +31,10 @@ class AgentSettings:
     """How an agent is trained.
 
     Attributes:
-        episodes: Episodes collected in a round.
+        episodes: Episodes collected in a round, by each rank.
         fits: Gradient steps in a round.
-        batch: Episodes per gradient step.
-        capacity: Episodes in the replay buffer, the newest ones.
+        batch: Episodes per gradient step, of each rank.
+        capacity: Episodes in the replay buffers of all ranks, the newest ones.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
         seed: Of the weights and of all draws.
         precision: In which the tools compute, for episodes; what pays on the device without it.
@@ -142,7 +143,7 @@ class AgentTraining:
             The round's metrics, as explained in docs/agent.md.
         """
         settings, device = self.settings, self.device
-        generator = numbered_generator(device, settings.seed + (moment.attempt << 16), self.steps)
+        generator = rank_generator(device, settings.seed + (moment.attempt << 16), self.steps)
         rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * moment.done)) * moment.rate_factor
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -157,14 +158,16 @@ class AgentTraining:
             )
             for _ in range(rounds)
         ]
-        new, steps = collected_parts[0][0], sum(steps for _, steps in collected_parts)
+        new = collected_parts[0][0]
+        steps = int(summed(torch.tensor(sum(steps for _, steps in collected_parts))))
         for more, _ in collected_parts[1:]:
-            new = new.joined(more, settings.capacity)
+            new = new.joined(more, self._capacity)
         if isinstance(self.policy, Policy):
             self.policy.trunk.standardise(new["observations"].flatten(0, 1))
+            take_first(self.policy.trunk.buffers())
         entropy = self._first_action_entropy(new)  # which waits for the device
         collected = time.monotonic() - began
-        self.buffer = new if self.buffer is None else self.buffer.joined(new, settings.capacity)
+        self.buffer = new if self.buffer is None else self.buffer.joined(new, self._capacity)
         fits = [self._fit(self.buffer, generator) for _ in range(settings.fits)]
         self.policy.eval()
         self.steps += steps
@@ -177,6 +180,11 @@ class AgentTraining:
         }
         return means | {name: torch.tensor(number, device=device) for name, number in numbers.items()}
 
+    @property
+    def _capacity(self) -> int:
+        """Episodes in this rank's replay buffer."""
+        return max(1, self.settings.capacity // rank_count())
+
     @torch.no_grad()
     def _first_action_entropy(self, new: ReplayBuffer) -> float:
         features = self.policy.trunk(new["observations"][:, 0].float())
@@ -185,15 +193,19 @@ class AgentTraining:
         margins = torch.tensor(self.policy.start_margins_db, device=self.device)
         return entropy_nats(best_action(values, margins), values.shape[1])
 
-    def _fit(self, buffer: ReplayBuffer, generator: torch.Generator) -> dict[str, Tensor]:
+    def _draw(self, buffer: ReplayBuffer, generator: torch.Generator) -> ReplayBuffer:
+        """Return the episodes of a gradient step."""
         count = self.settings.batch
         batch = buffer.rows(torch.randint(len(buffer), (count,), generator=generator, device=self.device))
-        if torch.rand((), generator=generator, device=self.device) < 0.5:
-            batch = batch.transposed()
-        parts = self.learning.loss(self.policy, batch)
+        turned = torch.rand((), generator=generator, device=self.device) < 0.5
+        return batch.transposed() if turned else batch
+
+    def _fit(self, buffer: ReplayBuffer, generator: torch.Generator) -> dict[str, Tensor]:
+        parts = self.learning.loss(self.policy, self._draw(buffer, generator))
         loss = torch.stack(tuple(parts.values())).sum()
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss / rank_count()).backward()
+        sum_gradients(self.policy.parameters())
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP_NORM)
         self.optimizer.step()
         parts = {f"{name}_loss": part.detach() for name, part in parts.items()}
@@ -207,8 +219,8 @@ class AgentTraining:
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:
         """Take steps and replay buffer of a checkpoint; see `Training.restore`."""
         self.steps = progress["steps"]
-        here = {name: column.to(self.device) for name, column in replay.items()}
-        self.buffer = ReplayBuffer(here) if here else None
+        here = {name: column.to(self.device) for name, column in own_rows(replay).items()}
+        self.buffer = ReplayBuffer(here) if any(map(len, here.values())) else None
 
     def shrink(self) -> bool:
         """Halve episodes and batch; see `Training.shrink`."""

@@ -35,12 +35,13 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def numbered_generator(device: torch.device, seed: int, number: int) -> torch.Generator:
+def numbered_generator(device: torch.device, seed: int, number: int, rank: int = 0) -> torch.Generator:
     """Return the random stream of a step or a round, which depends on nothing but the seed and its number.
 
-    The two are mixed into 32 bits, for torch's generator on the CPU ignores all others of its seed.
+    Processes that train together have one each, by their rank. All are mixed into 32 bits, for torch's
+    generator on the CPU ignores all others of its seed.
     """
-    mixed = np.random.SeedSequence((seed, number)).generate_state(1)[0]
+    mixed = np.random.SeedSequence((seed, number, rank)).generate_state(1)[0]
     return torch.Generator(device).manual_seed(int(mixed))
 
 

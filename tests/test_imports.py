@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "cv2", "gymnasium", "stable_baselines3", "sb3_contrib", "fastapi", "uvicorn")
+HEAVY = (
+    *("torch", "cv2", "gymnasium", "stable_baselines3", "sb3_contrib"),
+    *("fastapi", "uvicorn", "ray", "pyarrow"),
+)
 IMPORT = """
-import rlrestore, rlrestore.agent, rlrestore.evaluation, rlrestore.imaging, rlrestore.imaging.degradation
-import rlrestore.imaging.io, rlrestore.paper, rlrestore.toolbox
+import rlrestore, rlrestore.agent, rlrestore.distributed, rlrestore.evaluation, rlrestore.imaging
+import rlrestore.imaging.degradation, rlrestore.imaging.io, rlrestore.paper, rlrestore.toolbox
 """
 VERSION = "import rlrestore; rlrestore.__version__"
 HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
-commands = ("restore", "serve", "train-tools", "train-agent", "import-paper", "export")
+commands = ("restore", "distribute", "serve", "train-tools", "train-agent", "import-paper", "export")
 for arguments in (["--help"], ["--version"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)

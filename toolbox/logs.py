@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rlrestore.toolbox.ranks import rank
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -42,7 +44,7 @@ class _Nothing:
 
 @contextmanager
 def training_bar(name: str, steps: int, total: int | None) -> Iterator[Bar]:
-    """Show how far a training is on stderr, where that is a terminal; on a machine without tqdm, nothing.
+    """Show how far a training is, by rank 0 on a terminal's stderr; on a machine without tqdm, nothing.
 
     Args:
         name: What the bar is called.
@@ -54,7 +56,8 @@ def training_bar(name: str, steps: int, total: int | None) -> Iterator[Bar]:
     except ImportError:
         yield _Nothing()
         return
-    with tqdm(desc=name, initial=steps, total=total, leave=False, disable=None) as bar:
+    hidden = None if rank() == 0 else True  # None: where stderr is no terminal
+    with tqdm(desc=name, initial=steps, total=total, leave=False, disable=hidden) as bar:
         yield bar
 
 

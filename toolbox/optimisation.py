@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.ranks import sum_gradients
 
 ERROR_FLOOR = 1e-4
 """Mean squared error at which an image begins to count less: that of 40 dB."""
@@ -49,7 +50,7 @@ def average_weights(average: nn.Module, trained: nn.Module, steps: int) -> None:
 
 
 def move_weights(tools: FunctionalTools, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
-    """Take one step with the gradients that the tools have, each tool's clipped by itself.
+    """Take one step with the gradients of all ranks, each tool's clipped by itself.
 
     Args:
         tools: After `backward`; their masters move, and their copies follow.
@@ -60,6 +61,7 @@ def move_weights(tools: FunctionalTools, optimizer: torch.optim.Optimizer, rate:
         The mean norm of the gradients of the tools that were used, before clipping: a scalar on the device.
     """
     tools.collect_gradients()
+    sum_gradients(tools.toolbox.parameters())
     norms = []
     for network in tools.toolbox.networks:
         moving = [weight for weight in network.parameters() if weight.grad is not None]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rlrestore.devices import keep_freed_memory
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
+from rlrestore.toolbox import ranks
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.logs import training_bar
 
@@ -141,10 +142,12 @@ class Trainer:
         check_start(start, [checkpoint] if found else [], str(checkpoint.folder))
         if found and start == "restart":
             log.warning("%s: starting anew; its checkpoint is deleted", training.name)
-            checkpoint.remove()
+            if ranks.rank() == 0:
+                checkpoint.remove()
         elif found and start != "new":
             self.load()
             log.info("%s: going on from step %d", training.name, training.steps)
+        ranks.meet()  # before one of them writes
 
     def load(self) -> None:
         """Go back to the checkpoint.
@@ -160,7 +163,7 @@ class Trainer:
         self._warm_up_left = 0 if progress["moments"] or not progress["steps"] else WARM_UP_STEPS
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, by rank 0."""
         progress = {
             "steps": self.training.steps,
             "seconds": self.seconds,
@@ -168,7 +171,10 @@ class Trainer:
             "rollbacks": self.rollbacks,
             "about": self.training.about,
         }
-        self.checkpoint.save(self.training.state(), progress)
+        state = self.training.state()
+        state = replace(state, replay=ranks.gathered(state.replay))
+        if ranks.rank() == 0:
+            self.checkpoint.save(state, progress)
 
     def spent(self) -> dict[str, Any]:
         """Return what a card says of the training: its minutes, steps and precision."""
@@ -193,8 +199,10 @@ class Trainer:
             deferred_interrupt() as interrupted,
             training_bar(training.name, training.steps, budget.steps) as bar,
         ):
+            ranks.take_first(training.state().weights.state_dict().values())
+            self.seconds = ranks.agreed(self.seconds)[0]
             self.save()  # what to go back to
-            while not self._is_over(budget) and not interrupted():
+            while not self._is_over(budget) and not ranks.anywhere(interrupted()):
                 metrics = self._steps_to_check(budget, interrupted)
                 gain_db = metrics.get("gain_db", math.inf)
                 if not all(map(math.isfinite, metrics.values())) or gain_db < previous_db - DIVERGED_DB:
@@ -208,11 +216,11 @@ class Trainer:
                 bar.set_postfix_str("  ".join(shown))
                 if watch is not None:
                     watch(training.steps, self.seconds, metrics)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if ranks.anywhere(time.monotonic() - saved > CHECKPOINT_SECONDS):
                     self.save()
                     saved = time.monotonic()
             self.save()
-            if interrupted():
+            if ranks.anywhere(interrupted()):
                 log.warning("interrupted after %d steps; --resume goes on from there", training.steps)
                 raise KeyboardInterrupt(f"interrupted after {training.steps} steps")
 
@@ -231,24 +239,22 @@ class Trainer:
             try:
                 collected.append(self.training.step(self._moment(budget)))
             except torch.OutOfMemoryError as error:
-                if not self.training.shrink():
+                # Other ranks wait for the gradients of this step.
+                if ranks.rank_count() > 1 or not self.training.shrink():
+                    little = "process" if ranks.rank_count() > 1 else "single patch"
                     raise RlrestoreError(
-                        f"{self.training.name}: the device has too little memory for a single patch"
+                        f"{self.training.name}: the device has too little memory for a {little}"
                     ) from error
                 log.warning("%s: out of memory; half as much at a time from now on", self.training.name)
-            elapsed = time.monotonic() - began
+            waited = time.monotonic() - checked > CHECK_SECONDS or interrupted()
+            elapsed, enough = ranks.agreed(time.monotonic() - began, waited)
             self.seconds += elapsed
             if self._compiled:
                 self.slowest = max(self.slowest, elapsed)
             self._compiled = bool(collected)
-            enough = time.monotonic() - checked > CHECK_SECONDS or interrupted()
             if collected and (enough or self._is_over(budget)):
                 break
-        names = {name for metrics in collected for name in metrics}
-        return {
-            name: float(torch.stack([each[name].float() for each in collected if name in each]).mean())
-            for name in sorted(names)
-        }
+        return ranks.mean_metrics(collected)
 
     def _moment(self, budget: Budget) -> Moment:
         done = budget.done(self.training.steps, self.seconds)
@@ -268,8 +274,8 @@ class Trainer:
         if rollbacks > MOST_ROLLBACKS:
             raise RlrestoreError(
                 f"{self.training.name} diverged after {steps} steps ({shown}), {rollbacks} times in all; "
-                f"{self.checkpoint.folder} holds the state of step {self.training.steps}: "
-                "go on from it at a lower learning rate"
+                f"{self.checkpoint.folder} holds the state of step {self.training.steps}: go on from it at a "
+                "lower learning rate"
             )
         self.rollbacks = rollbacks
         log.warning(

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlrestore.devices import numbered_generator, precision_name, training_precision
+from rlrestore.devices import precision_name, training_precision
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
@@ -30,6 +30,7 @@ from rlrestore.toolbox.distortions import own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
 from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
+from rlrestore.toolbox.ranks import agreed, rank_count, rank_generator
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
 from rlrestore.toolbox.storage import load_toolbox, load_weights
@@ -53,7 +54,7 @@ class ToolSettings:
 
     Attributes:
         family: Which networks, one of `FAMILIES`.
-        batch: Patches per step.
+        batch: Patches per step, of each rank.
         patch: Side of a training patch in pixels.
         learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
@@ -135,7 +136,7 @@ def _share(budget: Budget, seconds: float, spent: float, waiting: Sequence["Tool
         return budget
     shares = [TIME_SHARES[training.spec.depth] for training in waiting]
     left = max(0.0, 60 * budget.minutes - spent) * shares[0] / sum(shares)
-    return Budget(minutes=(seconds + left) / 60)
+    return Budget(minutes=agreed((seconds + left) / 60)[0])
 
 
 def present_toolbox(out: Path, family: str) -> Toolbox:
@@ -234,7 +235,7 @@ class ToolTraining:
         losses = []
         for images, targets in zip(degraded.split(self.piece), clean.split(self.piece), strict=True):
             losses.append(restoration_losses(self.tools.apply_tool(0, images), targets))
-            (losses[-1].sum() / len(degraded)).backward()
+            (losses[-1].sum() / (len(degraded) * rank_count())).backward()
         rate = self.settings.learning_rate * rate_factor(moment.done) * moment.rate_factor
         norm = move_weights(self.tools, self.optimizer, rate)
         average_weights(self.average, self.trained, self.steps)
@@ -245,7 +246,7 @@ class ToolTraining:
         """Return the pairs of this step, which depend on nothing but the seed, its number and the attempt."""
         turn, place = divmod(self.steps, DRAWN_STEPS)
         if place == 0 or not self._drawn:
-            generator = numbered_generator(self.bank.device, self.stream + (attempt << 16), turn)
+            generator = rank_generator(self.bank.device, self.stream + (attempt << 16), turn)
             specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
             pairs = self._pairs(self.bank, training_distortion(specs, generator), generator)
             batches = (side.split(self.settings.batch) for side in pairs)

@@ -1,10 +1,11 @@
 """Arguments that several subcommands share."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlrestore.cli.reporting import show_log
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,6 +92,24 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     start.add_argument("--restart", action="store_true", help="delete the checkpoint in --out, start anew")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+
+
+def train_on_ranks(train: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a training in this process, or as one of those that torchrun started, each on a GPU of its own.
+
+    Args:
+        train: Is told the rank's own device in `args`.
+        args: The command line.
+
+    Raises:
+        UsageError: There are fewer GPUs than processes, or all are sent to one.
+    """
+    from rlrestore.toolbox.ranks import joined_ranks, rank
+
+    with joined_ranks(args.device) as device:
+        if rank() == 0:
+            show_log()
+        return train(argparse.Namespace(**{**vars(args), "device": device}))
 
 
 def start_of(args: argparse.Namespace) -> "Start":

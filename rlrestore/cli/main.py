@@ -19,6 +19,7 @@ from rlrestore.cli import (
     about,
     add_tool,
     degrade,
+    distribute,
     evaluate,
     export,
     import_paper,
@@ -34,6 +35,7 @@ from rlrestore.errors import RlrestoreError, UsageError
 
 COMMANDS = (
     restore,
+    distribute,
     serve,
     train_tools,
     train_agent,

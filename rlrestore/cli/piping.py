@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlrestore.restorer import Restorer
 
 PIPE = "-"
-REFUSED = ("json", "trace", "watch", "trying", "dry_run", "skip_existing")
+REFUSED = ("json", "trace", "watch", "trying", "dry_run", "skip_existing", "shard")
 
 
 def is_piped(args: argparse.Namespace) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlrestore.cli.shards import Shard
 from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
 from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
 
@@ -34,10 +35,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes."""
+    """One image and where its result goes.
+
+    Attributes:
+        source: The file.
+        output: The result.
+        place: The file's path inside the folder that was named, or its bare name.
+    """
 
     source: Path
     output: Path
+    place: Path
 
     @property
     def trace_json(self) -> Path:
@@ -70,17 +78,41 @@ def _is_json(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """An input that is not there, or an image whose result would overwrite another's.
+
+    Attributes:
+        source: The file.
+        place: As in `Job`; of what is not there, what the user named.
+        problem: What to tell the user.
+    """
+
+    source: Path
+    place: Path
+    problem: RlrestoreError
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do.
 
     Attributes:
         jobs: One for each image, no two with the same output.
-        refused: Inputs that are not there, and images whose result would overwrite another's, each with what
-            to tell the user.
+        refused: What cannot be done.
     """
 
     jobs: tuple[Job, ...]
-    refused: tuple[tuple[Path, RlrestoreError], ...]
+    refused: tuple[Refused, ...]
+
+    @property
+    def total(self) -> int:
+        """How many images were named."""
+        return len(self.jobs) + len(self.refused)
+
+    def part(self, shard: Shard) -> "Plan":
+        """Return what of it one shard does: the results are named as in the whole plan."""
+        jobs = tuple(job for job in self.jobs if shard.holds(job.place))
+        return Plan(jobs, tuple(each for each in self.refused if shard.holds(each.place)))
 
 
 def make_plan(
@@ -119,14 +151,14 @@ def make_plan(
     jobs: dict[Path, Job] = {}
     for image, output, one in zip(found, outputs, suffixes, strict=True):
         unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{one}")
-        job = Job(image.path, output if shared[_place(output)] == 1 else unshared)
+        job = Job(image.path, output if shared[_place(output)] == 1 else unshared, image.place)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
             problem = (
                 f"{shown(job.source)} is left out: its result {shown(job.output)} would overwrite that of "
                 f"{shown(first.source)}; restore it on its own with -o"
             )
-            refused.append((job.source, ImageError(problem)))
+            refused.append(Refused(job.source, job.place, ImageError(problem)))
     plan = Plan(tuple(jobs.values()), tuple(refused))
     _refuse_overwriting(
         plan, [image.path for image in found] + ([] if reference is None else [Path(reference)])
@@ -134,22 +166,22 @@ def make_plan(
     return plan
 
 
-def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[tuple[Path, RlrestoreError]]]:
+def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:
     """Return every image that is meant, each once, in the order it was named, and what of it is not there.
 
     Raises:
         UsageError: Nothing is there: the first path is missing, or the folder or pattern holds no image.
     """
     unique: dict[Path, Found] = {}
-    refused: list[tuple[Path, RlrestoreError]] = []
+    refused: list[Refused] = []
     for text in inputs:
         try:
             for image in _expand(text):
                 unique.setdefault(_place(image.path), image)
         except UsageError as error:
-            refused.append((Path(text), error))
+            refused.append(Refused(Path(text), Path(text), error))
     if refused and not unique:
-        raise refused[0][1]
+        raise refused[0].problem
     return list(unique.values()), refused
 
 

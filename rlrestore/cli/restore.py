@@ -55,14 +55,18 @@ def run(args: argparse.Namespace) -> int:
 
         check_watched(args)
         restorer, tally = _restorer(args), Tally()
-        watch(partial(_plan, args), lambda jobs: _restore_due(restorer, jobs, args, tally))
+        watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
         say(tally.summary(tally.restored + tally.skipped + tally.failed))
         return 1 if tally.failed else 0
+    if args.shard is not None and (args.trying or args.reference is not None):
+        raise UsageError("--shard goes with neither --try nor --reference, which are for one image")
     plan = _plan(args)
-    total = len(plan.jobs) + len(plan.refused)
-    if args.reference is not None and total != 1:
-        raise UsageError(f"--reference goes with one image, got {total}: restore them one by one")
+    if args.reference is not None and plan.total != 1:
+        raise UsageError(f"--reference goes with one image, got {plan.total}: restore them one by one")
     _check_format(plan, args)
+    if args.shard is not None:
+        whole, plan = plan, _part(plan, args)
+        say(f"shard {args.shard} holds {plan.total or 'none'} of {whole.total} images")
     if args.dry_run:
         _check_model(args)
         return list_plan(plan, args)
@@ -70,12 +74,17 @@ def run(args: argparse.Namespace) -> int:
         check_trying(args)
         return try_all(_restorer(args), plan, args)
     restorer, tally = _restorer(args), Tally()
-    for source, problem in plan.refused:
-        fail(source, problem, args, tally)
+    for each in plan.refused:
+        fail(each.source, each.problem, args, tally)
     _restore_due(restorer, plan.jobs, args, tally)
-    if total > 1 or tally.skipped:
-        say(tally.summary(total))
+    if plan.total > 1 or tally.skipped:
+        say(tally.summary(plan.total))
     return 1 if tally.failed else 0
+
+
+def _part(plan: "Plan", args: argparse.Namespace) -> "Plan":
+    """Return what of a plan this call does."""
+    return plan if args.shard is None else plan.part(args.shard)
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

@@ -3,6 +3,7 @@
 import argparse
 
 from rlrestore.cli.arguments import add_precision_argument, names, percentage, positive_int, share
+from rlrestore.cli.shards import shard
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
 
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("global", "local"),
         default="global",
-        help="one chain for the whole image, or others for regions that differ in degradation (default: global)",
+        help="one chain for the whole image, or others where regions differ in degradation (default: global)",
     )
     parser.add_argument(
         "--max-steps", type=positive_int, metavar="N", help="tools to apply at most (default: the model's, 3)"
@@ -118,6 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out images whose result is there and whole, to go on after a stop",
+    )
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="restore part I of N, divided by the images' names alone, so that N machines share a folder and "
+        "need not know of each other",
     )
     parser.add_argument(
         "--watch",

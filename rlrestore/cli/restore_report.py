@@ -126,8 +126,8 @@ def list_plan(plan: "Plan", args: argparse.Namespace) -> int:
     from rlrestore.imaging.io.files import shown
 
     tally = Tally()
-    for source, problem in plan.refused:
-        fail(source, problem, args, tally)
+    for each in plan.refused:
+        fail(each.source, each.problem, args, tally)
     for job in plan.jobs:
         if args.skip_existing and job.is_done(args.trace):
             skip(job, args, tally)

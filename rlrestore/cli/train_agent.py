@@ -12,8 +12,9 @@ from rlrestore.cli.arguments import (
     prepare_training_folder,
     share,
     start_of,
+    train_on_ranks,
 )
-from rlrestore.cli.reporting import say, show_log
+from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, in one process or in those that torchrun started, and write the model.
+
+    Raises:
+        RlrestoreError: As for the training itself.
+    """
+    return train_on_ranks(_run, args)
+
+
+def _run(args: argparse.Namespace) -> int:
     """Train, log how good the agent is, and write the model.
 
     Raises:
@@ -87,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
 
-    show_log()
     device = resolve_device(args.device)
     tools = find_model(args.toolbox)
     toolbox, old_card = load_toolbox(tools, device), read_card(tools)
@@ -105,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
     validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     policy, report, more = _train(args, policy, toolbox, (bank, validation))
+    if rank() != 0:
+        return 0
     record = training_record(
         "agent", args, len(bank), **more, mixture=args.mixture, validation=report.record()
     )
@@ -142,6 +154,10 @@ def _train(
 
 
 def _check(args: argparse.Namespace) -> None:
+    from rlrestore.toolbox.ranks import rank_count
+
+    if args.algo == "ppo" and rank_count() > 1:
+        raise UsageError("--algo ppo trains in one process: leave torchrun out, or give --algo q")
     given = {
         "--resume": args.resume,
         "--restart": args.restart,

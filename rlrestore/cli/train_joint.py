@@ -16,8 +16,9 @@ from rlrestore.cli.arguments import (
     prepare_training_folder,
     share,
     start_of,
+    train_on_ranks,
 )
-from rlrestore.cli.reporting import say, show_log
+from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +89,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, in one process or in those that torchrun started, and write the model.
+
+    Raises:
+        RlrestoreError: As for the training itself.
+    """
+    return train_on_ranks(_run, args)
+
+
+def _run(args: argparse.Namespace) -> int:
     """Train, log how much the agent gains, and write the model.
 
     Raises:
@@ -102,10 +112,10 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
+    from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
     from rlrestore.toolbox.trainer import Budget
 
-    show_log()
     device = resolve_device(args.device)
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
@@ -129,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
     gain_db, trainer = train_joint(
         toolbox, policy, bank, validation, args.out, budget, settings, args.mixture, start
     )
+    if rank() != 0:
+        return 0
     record = training_record(
         "joint",
         args,

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, prepare_training_folder, start_of
-from rlrestore.cli.reporting import say, show_log
+from rlrestore.cli.arguments import add_training_arguments, prepare_training_folder, start_of, train_on_ranks
+from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
 
@@ -32,6 +32,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, in one process or in those that torchrun started, and write the model.
+
+    Raises:
+        RlrestoreError: As for the training itself.
+    """
+    return train_on_ranks(_run, args)
+
+
+def _run(args: argparse.Namespace) -> int:
     """Train, log a validation line per tool, and write the model.
 
     Raises:
@@ -44,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, has_model, read_card
     from rlrestore.model_folder.card import ModelCard
+    from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox, save_toolbox
     from rlrestore.toolbox.trainer import Budget
     from rlrestore.toolbox.training import ToolSettings, train_tools
 
-    show_log()
     device = resolve_device(args.device)
     wanted = {tool_index(name.strip()) for name in args.tools.split(",")}
     specs = [TOOLS[index] for index in sorted(wanted)]  # a milder sibling comes first
@@ -68,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     toolbox, reports = train_tools(
         bank, validation, args.out, specs, budget, settings, start_of(args), begin_with
     )
+    if rank() != 0:
+        return 0
     record = training_record(
         "tools",
         args,

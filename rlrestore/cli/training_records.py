@@ -19,13 +19,16 @@ def training_record(stage: str, args: argparse.Namespace, photographs: int, **mo
         photographs: How many were trained on, each scale counted.
         more: What came of it.
     """
+    from rlrestore.toolbox.ranks import rank_count
+
+    processes = {"processes": rank_count()} if rank_count() > 1 else {}
     made = {
         "command": shlex.join(["rlrestore", *sys.argv[1:]]),
         "data": f"{photographs} photographs (scales counted)",
         "seed": args.seed,
         "device": args.device,
     }
-    return {"stage": stage, **made, **more}
+    return {"stage": stage, **made, **processes, **more}
 
 
 def tool_records(card: "ModelCard") -> tuple["Record", ...]:

@@ -32,8 +32,8 @@ def check_trying(args: argparse.Namespace) -> None:
 def try_all(restorer: "Restorer", plan: "Plan", args: argparse.Namespace) -> int:
     """Write the picture of every image, and print its chains; return 1 if some image failed."""
     tally = Tally()
-    for source, problem in plan.refused:
-        fail(source, problem, args, tally)
+    for refused in plan.refused:
+        fail(refused.source, refused.problem, args, tally)
     for job in plan.jobs:
         try:
             try_chains(restorer, job, args)

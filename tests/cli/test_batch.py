@@ -16,7 +16,9 @@ from tests.toys import make_model
 
 
 def jobs_of(*sources: Path) -> list[Job]:
-    return [Job(source, source.with_name(f"{source.stem}_restored.png")) for source in sources]
+    return [
+        Job(source, source.with_name(f"{source.stem}_restored.png"), Path(source.name)) for source in sources
+    ]
 
 
 def test_a_large_image_waits_until_none_is_held_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

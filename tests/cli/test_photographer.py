@@ -221,7 +221,7 @@ def test_a_watched_folder(
 
 
 def test_nothing_is_due_twice(tmp_path: Path) -> None:
-    job, arrivals = Job(write(tmp_path / "a.png"), tmp_path / "b.png"), watching.Arrivals()
+    job, arrivals = Job(write(tmp_path / "a.png"), tmp_path / "b.png", Path("a.png")), watching.Arrivals()
     assert [arrivals.due([job]) for _ in range(4)] == [[], [job], [], []]
     write(tmp_path / "a.png", level=3)
     assert [arrivals.due([job]) for _ in range(3)] == [[], [job], []]

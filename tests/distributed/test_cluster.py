@@ -1,0 +1,186 @@
+"""A job on a local cluster: a broken image, a worker that is killed, a second run; and what is refused."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ray = pytest.importorskip("ray")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+from rlrestore.cli.main import main  # noqa: E402
+from rlrestore.distributed import Pool, Settings, restore_files, restore_parquet  # noqa: E402  # need ray
+from rlrestore.errors import DataError, UsageError  # noqa: E402
+from tests.toys import save_toy  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+COUNT = 24
+TWO = Pool(workers=2, cpus=0.5, batch=2)
+USUAL: dict[str, Any] = {
+    "mode": "global",
+    "max_steps": None,
+    "only": [],
+    "never": [],
+    "strength": 1.0,
+    "detail": 0.0,
+}
+"""What the command asks for by itself."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster of this machine, of one core to share."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # workers else wait for others
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that adds 32 of 255."""
+    return save_toy(tmp_path_factory.mktemp("models") / "toy", (0,))
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    """So many grey files, the fifth of which is broken."""
+    (tmp_path / "in").mkdir()
+    paths = [tmp_path / "in" / f"{number:02}.png" for number in range(COUNT)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (16, 16), (number,) * 3).save(path)
+    paths[5].write_bytes(b"no image")
+    return paths
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def killer(records: Path) -> Callable[[str, str | None], None]:
+    """Kills a worker when the first image is done."""
+    killed: list[int] = []
+
+    def watch(source: str, error: str | None) -> None:
+        if not killed:
+            killed.append(int(rows(records)[0]["worker"].split(":")[1]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    return watch
+
+
+@pytest.mark.usefixtures("cluster")
+def test_nothing_is_lost_when_a_worker_is_killed(
+    sources: list[Path], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the broken image are restored, in files; once it is repaired, the command does it alone."""
+    out = tmp_path / "out"
+    outputs, records = [out / f"{path.stem}_restored.png" for path in sources], out / "records.parquet"
+    outcome = restore_files(
+        sources, outputs, records, Settings(str(model), options=USUAL), TWO, killer(records)
+    )
+    assert (outcome.total, outcome.restored, outcome.failed) == (COUNT, COUNT - 1, 1)
+    found = rows(records)
+    assert sorted(row["input"] for row in found) == [str(path) for path in sources]
+    assert [Path(row["input"]).stem for row in found if row["error"]] == ["05"]
+    assert len({row["worker"] for row in found}) >= 2
+    for number, output in enumerate(outputs):
+        if number != 5:
+            with Image.open(output) as restored:
+                assert set(np.unique(np.asarray(restored))) == {number + 32}
+    Image.new("RGB", (16, 16)).save(sources[5])
+    command = ["distribute", str(tmp_path / "in"), "-o", str(out), "--model", str(model), "--workers", "1"]
+    assert main(command) == 0
+    assert f"1 of {COUNT} images restored, {COUNT - 1} done before" in capsys.readouterr().err
+    assert len(list(out.glob("*_restored.png"))) == COUNT
+    assert main([*command, "--strength", "0.5"]) == 2
+    assert "records of another job (options" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("cluster")
+def test_parquet_goes_in_and_out(
+    sources: list[Path], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files of half the images each, by the command, which says which image failed."""
+    source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    table = pa.table(
+        {"name": [path.stem for path in sources], "file": [path.read_bytes() for path in sources]}
+    )
+    source.mkdir()
+    for half in range(2):
+        pq.write_table(table.slice(half * COUNT // 2, COUNT // 2), source / f"{half}.parquet")
+    command = ["distribute", str(source), "-o", str(out), "--model", str(model), "--workers", "1"]
+    assert main([*command, "--key", "name", "--image", "file", "--format", "jpg", "--quality", "90"]) == 1
+    said = capsys.readouterr().err
+    assert "error: '05': expected an image file" in said
+    assert f"{COUNT - 1} of {COUNT} images restored, 1 failed" in said
+    found = {row["input"]: row for row in rows(out)}
+    assert set(found) == {path.stem for path in sources}
+    assert found["07"]["image"].startswith(b"\xff\xd8")
+    assert json.loads(found["07"]["trace"])["steps"][0]["tool"] == "brighten"
+    assert found["05"]["image"] is None
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        (
+            Pool(gpus=1),
+            r"expected a machine with 1 cores and 1 GPUs .* has 1 and 0: ask for less, or start Ray",
+        ),
+        (Pool(cpus=64), "expected a machine with 64 cores and 0 GPUs"),
+    ],
+)
+def test_what_no_machine_has_room_for_is_refused(
+    sources: list[Path], tmp_path: Path, pool: Pool, message: str
+) -> None:
+    """Ray would wait for such a machine for ever."""
+    with pytest.raises(UsageError, match=message):
+        restore_files(sources, None, tmp_path / "records", pool=pool)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            ("name", "image"),
+            r"expected a column of bytes \(binary\) 'image' in .*, got none among name, file",
+        ),
+        (("file", "file"), r"expected a column of names \(string\) 'file' in .*, got binary"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str, str], message: str) -> None:
+    pq.write_table(pa.table({"name": ["a"], "file": [b"x"]}), tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=message):
+        restore_parquet(tmp_path / "in.parquet", tmp_path / "out", None, None, None, *columns)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["a.parquet", "-o", "out"], "write -o NAME.parquet"),
+        (["a.png", "-o", "out", "--quality", "90"], "--quality goes with jpg, avif and webp, not with png"),
+        (["a.png", "-o", "out", "--only", "nothing"], "nothing"),
+        (["a.png", "-o", "out", "--model", "none"], "none"),
+        (["a.png", "-o", "out"], "'a.png' does not exist"),
+        (["a.parquet", "-o", "b.parquet"], "expected Parquet in 'a.parquet'"),
+    ],
+)
+def test_wrong_usage_is_told_before_a_cluster_is_asked_for(
+    more: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["distribute", *more]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,182 @@
+"""The records of a job, and a worker without a cluster: what is done, begun again, given up."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+from rlrestore.distributed.records import Records, digests  # noqa: E402  # needs pyarrow
+from rlrestore.distributed.worker import Settings, Worker  # noqa: E402
+from rlrestore.errors import UsageError  # noqa: E402
+from rlrestore.imaging.io.files import read_photo  # noqa: E402
+from tests.toys import save_toy  # noqa: E402
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    records = Records(tmp_path / "records")
+    records.open({"model": "toy"})
+    return records
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path, records: Records) -> Callable[[], Worker]:
+    """A worker with a model that brightens by 32 of 255; each call is one that has just been started."""
+    model = save_toy(tmp_path / "toy", (0,))
+    return lambda: Worker(Settings(str(model)), records, records.done(), 1)
+
+
+def batch_of(folder: Path, names: str) -> Any:
+    """A batch of grey files, each with the file of its result."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        Image.new("RGB", (16, 16), (100, 100, 100)).save(folder / f"{name}.png")
+    files = [[str(folder / f"{name}{end}.png") for name in names] for end in ("", "_restored")]
+    return pa.table({"input": files[0], "output": files[1]})
+
+
+def rows(records: Records) -> dict[str, dict[str, Any]]:
+    """What is recorded, by the image's name."""
+    found = [row for path in records.folder.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    return {Path(row["input"]).stem: row for row in found}
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, deaths: dict[str, int]) -> list[str]:
+    """Let a process end while it restores certain images, so many times; return which it tries."""
+    tried: list[str] = []
+
+    def read(path: str) -> Any:
+        tried.append(Path(path).stem)
+        if deaths.get(tried[-1], 0):
+            deaths[tried[-1]] -= 1
+            raise SystemExit("killed")
+        return read_photo(path)
+
+    monkeypatch.setattr("rlrestore.distributed.worker.read_photo", read)
+    return tried
+
+
+def test_a_batch_is_restored_and_recorded(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    """The toy's one step adds 0.125, of 255: 32."""
+    statuses = make_worker()(batch_of(tmp_path / "in", "ab")).to_pylist()
+    assert [(Path(each["input"]).stem, each["error"], each["attempts"]) for each in statuses] == [
+        ("a", None, 1),
+        ("b", None, 1),
+    ]
+    done = rows(records)
+    assert set(done) == {"a", "b"}
+    assert json.loads(done["a"]["trace"])["steps"][0]["tool"] == "brighten"
+    with Image.open(done["a"]["output"]) as restored:
+        assert set(np.unique(np.asarray(restored))) == {132}
+    assert not list((records.folder / ".attempts").iterdir())
+
+
+def test_a_broken_image_is_a_row_and_the_others_go_on(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    batch = batch_of(tmp_path / "in", "abc")
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    (tmp_path / "in" / "c.png").unlink()
+    make_worker()(batch)
+    done = rows(records)
+    assert done["a"]["error"] is None
+    assert "expected an image file" in done["b"]["error"]
+    assert "c.png" in done["c"]["error"]
+    assert done["b"]["output"] is done["b"]["trace"] is None
+
+
+def test_what_is_done_is_left_out_and_what_failed_is_tried_again(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    """Of four images one is broken and repaired, and the result of one is removed: these two are done."""
+    batch = batch_of(tmp_path / "in", "abcd")
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    make_worker()(batch)
+    batch_of(tmp_path / "in", "b")
+    (tmp_path / "in" / "c_restored.png").unlink()
+    again = make_worker()(batch).to_pylist()
+    assert [Path(each["input"]).stem for each in again] == ["b", "c"]
+    assert not any(each["error"] for each in again)
+    assert make_worker()(batch).num_rows == 0
+    assert len(records.done()) == 4
+
+
+def test_a_worker_that_dies_once_costs_nothing(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_of(tmp_path / "in", "abc")
+    tried = die_at(monkeypatch, {"b": 1})
+    with pytest.raises(SystemExit, match="killed"):
+        make_worker()(batch)
+    assert {row["attempts"] for row in make_worker()(batch).to_pylist()} == {2}
+    assert tried == ["a", "b", "a", "b", "c"]
+    assert [row["error"] for row in rows(records).values()] == [None] * 3
+
+
+def test_an_image_that_ends_its_workers_is_given_up_and_the_others_go_on(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two such in a batch of four: five workers begin it, the last one ends it."""
+    batch = batch_of(tmp_path / "in", "abcd")
+    die_at(monkeypatch, {"b": 99, "d": 99})
+    for _ in range(3):
+        with pytest.raises(SystemExit, match="killed"):
+            make_worker()(batch)
+    make_worker()(batch)
+    done = rows(records)
+    assert [done[name]["error"] is None for name in "abcd"] == [True, False, True, False]
+    assert done["b"]["error"] == "its worker died while it was restored; restore it alone to see why"
+
+
+def test_a_batch_that_is_done_twice_has_one_file(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    batch, first, second = batch_of(tmp_path / "in", "ab"), make_worker(), make_worker()
+    first(batch)
+    second(batch)
+    assert len(list(records.folder.glob("*.parquet"))) == 1
+
+
+def test_bytes_go_in_and_out(make_worker: Callable[[], Worker], records: Records, tmp_path: Path) -> None:
+    """One image is none, one is missing: rows like the others."""
+    batch_of(tmp_path / "in", "a")
+    contents = [(tmp_path / "in" / "a.png").read_bytes(), b"none", None]
+    make_worker()(pa.table({"input": ["x", "y", "z"], "image": pa.array(contents, pa.binary())}))
+    done = rows(records)
+    (tmp_path / "x.png").write_bytes(done["x"]["image"])
+    with Image.open(tmp_path / "x.png") as restored:
+        assert set(np.unique(np.asarray(restored))) == {132}
+    assert "expected an image file" in done["y"]["error"]
+    assert done["z"]["error"] == "expected the bytes of an image, but 'z' has none"
+    assert done["y"]["image"] is None
+
+
+def test_records_of_another_job_are_refused(records: Records) -> None:
+    records.open({"model": "toy"})
+    with pytest.raises(
+        UsageError, match=r"another job \(model 'toy', now 'default'\).*choose another output"
+    ):
+        records.open({"model": "default"})
+
+
+def test_a_damaged_record_is_named(records: Records) -> None:
+    (records.folder / "a.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(UsageError, match=r"a\.parquet' is no record .*remove it, and go on"):
+        records.done()
+
+
+def test_digests_are_found_again_whatever_they_end_with() -> None:
+    """NumPy drops zero bytes at the end of such strings; that makes no difference here."""
+    keys = [f"{number}" for number in range(3000)]
+    known = np.unique(digests(keys[::2]))
+    assert any(len(digest) < 16 for digest in known)
+    assert np.isin(digests(keys), known).tolist() == [number % 2 == 0 for number in range(3000)]
