@@ -15,7 +15,7 @@ from rlrestore.distributed.worker import Settings, Worker
 from rlrestore.errors import RlrestoreError, UsageError
 
 READING_SHARE = 0.1
-"""Of a core that is left for reading Parquet, which would else wait for ever for workers that have all cores."""
+"""Of a core that is left for reading Parquet, which would else wait for ever for workers with all cores."""
 NO_STATISTICS = "RAY_USAGE_STATS_ENABLED", "0"
 """Ray else reports to its makers how it is used."""
 QUIET = "RAY_BACKEND_LOG_LEVEL", "fatal"

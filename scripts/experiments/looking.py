@@ -17,7 +17,8 @@ from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_p
 from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
 from rlrestore.imaging.io.samples import to_floats as to_unit
 from rlrestore.imaging.psnr import photo_psnr_db
-from rlrestore.inference.chains import GLOBAL_STRIDE, apply_tool_, best_action
+from rlrestore.inference.chains import STRIDE, apply_tool_, step_margins_db
+from rlrestore.inference.labelling import best_action
 from rlrestore.inference.windows import BATCH, WindowGrid
 from rlrestore.runtime import Agent, Floats, Memory, Tools
 from rlrestore.toolbox.specs import NO_ACTION
@@ -92,8 +93,8 @@ class Windows:
         self._agent, self._names, self._chains, self._half = agent, names, chains, half
         image = self._image(())
         height, width = image.shape[-2:]
-        self.grid = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE)
-        self.levels = self.grid.patches(image, 0, len(self.grid)).mean(axis=(1, 2, 3))
+        self.grid = WindowGrid.cover(height, width, PATCH, STRIDE)
+        self.levels = self.grid.patches(image, np.arange(len(self.grid))).mean(axis=(1, 2, 3))
         self._known: dict[Chain, tuple[Floats, Memory]] = {}
 
     def values(self, chain: Chain) -> Floats:
@@ -103,9 +104,8 @@ class Windows:
     def limited(self, limit: int) -> NDArray[np.intp]:
         """Return the numbers of the windows that global mode takes where it may take so many."""
         height, width = self._image(()).shape[-2:]
-        few = WindowGrid.cover(height, width, PATCH, GLOBAL_STRIDE, limit)
-        rows, columns = np.isin(self.grid.tops, few.tops), np.isin(self.grid.lefts, few.lefts)
-        return np.flatnonzero(rows[:, None] & columns)
+        few = WindowGrid.cover(height, width, PATCH, STRIDE, limit)
+        return np.flatnonzero(self.grid.common(few))
 
     def darkest(self, share: float) -> NDArray[np.intp]:
         """Return the numbers of the darkest windows."""
@@ -123,7 +123,7 @@ class Windows:
             image, parts = np.clip(self._image(chain), 0, 1), []
             for start in range(0, count, BATCH):
                 part = slice(start, min(start + BATCH, count))
-                windows = self.grid.patches(image, part.start, part.stop)
+                windows = self.grid.patches(image, np.arange(part.start, part.stop))
                 parts.append(self._agent.values(windows, last[part], (memory[0][part], memory[1][part])))
             after = tuple(np.concatenate([each[1][number] for each in parts]) for number in range(2))
             self._known[chain] = np.concatenate([each[0] for each in parts]), (after[0], after[1])
@@ -195,7 +195,9 @@ def compare_rules(tools: Tools, agent: Agent, noisy: Pixels, target: Pixels) -> 
     for name, rule in rules(full, half, image.shape[-2] * image.shape[-1] / 1e6).items():
         chain: Chain = ()
         while len(chain) < agent.max_steps:
-            action = best_action(rule(chain), agent.stop_margin_db)
+            values = rule(chain)
+            margin_db = step_margins_db(agent, len(chain) + 1)[values[:-1].argmax()]
+            action = best_action(values, float(margin_db))
             if action == len(tools.names):
                 break
             chain = (*chain, tools.names[action])

@@ -23,7 +23,9 @@ from tests.toys import make_model
 class Brightness:
     """An agent that values its only tool by the mean of the window, and remembers the sum of what it saw."""
 
-    actions, max_steps, stop_margin_db, values_in_db = 2, 3, 0.0, True
+    actions, max_steps, values_in_db = 2, 3, True
+    start_margins_db: tuple[float, ...] = (0.0,)
+    stop_margin_db = 0.0
 
     def empty_memory(self, count: int) -> Memory:
         return np.zeros((count, 1), np.float32), np.zeros((count, 1), np.float32)
@@ -35,14 +37,14 @@ class Brightness:
 
 
 def test_the_windows_are_those_of_global_mode_or_the_darkest() -> None:
-    """Windows at 0, 48, 96 and 144 of each side; the image is black, but for the right half."""
-    image = np.zeros((1, 3, 207, 207), np.float32)
-    image[..., 111:] = 1.0
+    """Windows at 0, 32, 64 and 96 of each side; the image is black, but for the right end."""
+    image = np.zeros((1, 3, 159, 159), np.float32)
+    image[..., 95:] = 1.0
     chains = Chains(make_model([]).tools, image, image)
     windows = Windows(Brightness(), ["brighten"], chains)
-    assert windows.values(()).reshape(4, 4, 2)[1, :, 0] == pytest.approx([0, 0, 48 / 63, 1])
+    assert windows.values(()).reshape(4, 4, 2)[1, :, 0] == pytest.approx([0, 0, 32 / 63, 1])
     assert windows.darkest(0.5).tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
-    few = WindowGrid.cover(207, 207, 63, 48, 4)
+    few = WindowGrid.cover(159, 159, 63, 32, 4)
     chosen = [(windows.grid.tops[n // 4], windows.grid.lefts[n % 4]) for n in windows.limited(4)]
     assert chosen == [(top, left) for top in few.tops for left in few.lefts]
     # After a tool it remembers what it saw before: black, then an eighth.
