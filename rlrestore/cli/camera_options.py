@@ -101,20 +101,24 @@ def take_picture(args: argparse.Namespace) -> int:
     import torch
 
     from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
     from rlrestore.imaging.degradation.jpeg import MCU
     from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
     from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats
 
     output, source = Path(args.out), Path(args.image)
     target = None if args.target is None else Path(args.target)
-    pixels = read_photo(source).pixels
+    photo = read_photo(source)
+    pixels, notes = photo.pixels, (*photo.notes, *kept_of(photo, BARE)[1])
     check_jpeg_size(source, pixels, border_px=MCU - 1)
-    for path in (output, target):
+    for path, option in ((output, "-o"), (target, "--target")):
         if path is not None:
-            refuse_overwriting(path, source)
+            refuse_overwriting(path, source, option)
             prepare_output(path)
+    say_notes(source, notes)
     generator = torch.Generator().manual_seed(args.seed)
     camera = choose_camera(args, generator)
     noisy, clean = expose_pixels(pixels, camera, generator)

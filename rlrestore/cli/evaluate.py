@@ -230,7 +230,7 @@ def _check_output(path: Path, npz: Path | None) -> None:
     if path.suffix.lower() in LISTED_SUFFIXES:
         raise UsageError(f"expected --json to name a JSON file, got the name of an image, {shown(path)}")
     if npz is not None:
-        refuse_overwriting(path, npz)
+        refuse_overwriting(path, npz, "--json")
 
 
 def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Scores"]:

@@ -30,8 +30,8 @@ def check_jpeg_size(source: Path, pixels: NDArray[Any], border_px: int = 0) -> N
         )
 
 
-def refuse_overwriting(output: Path, source: Path) -> None:
-    """Make sure that an output is not the input.
+def refuse_overwriting(output: Path, source: Path, option: str = "-o") -> None:
+    """Make sure that an output, which was named by an option, is not the input.
 
     Raises:
         UsageError: It is, under whatever name.
@@ -41,7 +41,7 @@ def refuse_overwriting(output: Path, source: Path) -> None:
     except OSError:  # there is no such file
         return
     if same:
-        raise UsageError(f"{shown(output)} is the input itself: choose another output with -o")
+        raise UsageError(f"{shown(output)} is the input itself: choose another output with {option}")
 
 
 def prepare_output(output: Path) -> None:

@@ -96,7 +96,9 @@ def test_a_jpeg_is_the_camera_s_file(photo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "grey alpha", "16 bits", "tiny", "odd"])
-def test_other_kinds_of_files(photograph: Pixels, tmp_path: Path, kind: str) -> None:
+def test_other_kinds_of_files(
+    photograph: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     path, out, target = (tmp_path / name for name in ("in.png", "out.png", "target.png"))
     image = Image.fromarray(photograph)
     if kind == "16 bits":
@@ -120,6 +122,9 @@ def test_other_kinds_of_files(photograph: Pixels, tmp_path: Path, kind: str) -> 
         "1",
     ]
     assert degrade(path, out, *options, "--seed", "2", "--target", str(target)) == 0
+    lost = {"alpha": "transparency", "grey alpha": "transparency", "16 bits": "16 bits a sample"}
+    said = capsys.readouterr().err
+    assert f"left out: {lost[kind]}" in said if kind in lost else not said
     with Image.open(path) as opened:
         grey = (
             photograph[..., 1:2].repeat(3, axis=2) if kind == "16 bits" else np.asarray(opened.convert("RGB"))
@@ -146,7 +151,7 @@ def test_other_kinds_of_files(photograph: Pixels, tmp_path: Path, kind: str) -> 
         (["--seed", "99999999999"], "expected --seed up to 4294967295"),
         (["--target", "t.jpg"], "would be compressed, and be no reference: name a .png"),
         (["--target", "{out}"], "for both --target and -o"),
-        (["--target", "{photo}"], "is the input itself"),
+        (["--target", "{photo}"], "is the input itself: choose another output with --target"),
     ],
 )
 def test_what_no_camera_can_do(
