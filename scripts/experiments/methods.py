@@ -292,9 +292,9 @@ def non_local_means(device: torch.device) -> Method:
     return Method(profile, device, 1, play, chain, smooth_pixels)
 
 
-def smooth_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Apply non-local means to RGB pixels `(H, W, 3)`."""
-    strengths = (NLM_STRENGTH, NLM_STRENGTH, NLM_TEMPLATE, NLM_SEARCH)
+def smooth_pixels(pixels: NDArray[np.uint8], h: float = NLM_STRENGTH) -> NDArray[np.uint8]:
+    """Apply non-local means of strength h, in grey levels, to RGB pixels `(H, W, 3)`."""
+    strengths = (h, h, NLM_TEMPLATE, NLM_SEARCH)
     smoothed = cv2.fastNlMeansDenoisingColored(np.ascontiguousarray(pixels[..., ::-1]), None, *strengths)
     return np.ascontiguousarray(smoothed[..., ::-1]).astype(np.uint8, copy=False)
 
