@@ -39,7 +39,7 @@ STRENGTHS_255 = (1.5, 3.0, 6.0, 25.0)
 BRIGHTNESSES = 8
 SMALLEST = 1e-4
 """Added before a logarithm."""
-HIDDEN, EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 128, 10, 128, 3e-4, 1.0, 0.5
+HIDDEN, EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 128, 30, 128, 1e-3, 0.3, 0.5
 SCALE_SHARES = {1.0: 0.8, 1.5: 0.2}
 """By how much the cameras' photographs are scaled down: more takes long, and makes noise white."""
 
