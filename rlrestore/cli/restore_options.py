@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("global", "local"),
         default="global",
-        help="one chain for the whole image, or others where regions differ in degradation (default: global)",
+        help="one chain for the whole image, or others where its degradation differs (default: global)",
     )
     parser.add_argument(
         "--max-steps", type=positive_int, metavar="N", help="tools to apply at most (default: the model's, 3)"

@@ -1,4 +1,4 @@
-"""Global mode, one chain for a photograph, against local mode, several where regions differ."""
+"""Global mode, one chain for a photograph, against local mode, others where regions differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
