@@ -14,8 +14,6 @@ from rlrestore.distributed.records import Digests, Records
 from rlrestore.distributed.worker import Settings, Worker
 from rlrestore.errors import RlrestoreError, UsageError
 
-READING_SHARE = 0.1
-"""Of a core that is left for reading Parquet, which would else wait for ever for workers with all cores."""
 NO_STATISTICS = "RAY_USAGE_STATS_ENABLED", "0"
 """Ray else reports to its makers how it is used."""
 QUIET = "RAY_BACKEND_LOG_LEVEL", "fatal"
@@ -94,12 +92,13 @@ def joined(pool: Pool) -> Iterator[int]:
 
 
 def work(
-    source: Any, pool: Pool, workers: int, settings: Settings, records: Records, done: Digests
+    source: Any, rows: int, pool: Pool, workers: int, settings: Settings, records: Records, done: Digests
 ) -> Iterator[list[dict[str, Any]]]:
     """Have the workers restore a dataset, and yield how it went with the images that were not done.
 
     Args:
         source: The dataset, of rows as `Worker` takes them.
+        rows: How many of them make a batch.
         pool: What a worker has.
         workers: How many there are.
         settings: How to restore.
@@ -113,10 +112,10 @@ def work(
     restored = source.map_batches(
         Worker,
         fn_constructor_args=(settings, records, done, threads),
-        batch_size=pool.batch,
+        batch_size=rows,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-        num_cpus=pool.cpus * (1 - READING_SHARE),
+        num_cpus=pool.cpus,
         num_gpus=pool.gpus,
     )
     try:

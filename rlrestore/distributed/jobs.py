@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet as pq
 import ray.data
 
-from rlrestore.distributed.cluster import READING_SHARE, Pool, joined, work
+from rlrestore.distributed.cluster import Pool, joined, work
 from rlrestore.distributed.records import Records
 from rlrestore.distributed.worker import Settings
 from rlrestore.errors import DataError
@@ -95,9 +96,7 @@ def restore_files(
     if outputs is not None:
         columns["output"] = pa.array([str(path.absolute()) for path in outputs], pa.string())
     table = pa.table(columns)
-    rows = pool.batch * max(1, len(table) // (pool.batch * MOST_BLOCKS))
-    blocks = [table.slice(start, rows) for start in range(0, len(table), rows)]
-    return _run(lambda: ray.data.from_arrow(blocks), len(table), records, settings, pool, watch)
+    return _run(table, pool.batch, len(table), records, settings, pool, watch)
 
 
 def restore_parquet(
@@ -125,54 +124,63 @@ def restore_parquet(
         UsageError: The records are of another job, or the cluster has no room for a worker.
         RlrestoreError: No worker can be started, or the cluster is gone.
     """
-    total = _count(source, {key: pa.types.is_string, image: pa.types.is_binary})
+    total, pool = 0, pool or Pool()
+    parts: dict[str, list[Any]] = {"file": [], "group": [], "first": []}
+    for path in _check(source, {key: STRINGS, image: BYTES}):
+        metadata = pq.read_metadata(path)
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            firsts = list(range(0, rows, pool.batch))
+            total += rows
+            for name, column in (("file", [path]), ("group", [group]), ("first", firsts)):
+                parts[name] += column * (1 if name == "first" else len(firsts))
+    fixed = {"rows": pool.batch, "key": key, "column": image}
+    columns = {**parts, **{name: [value] * len(parts["file"]) for name, value in fixed.items()}}
+    return _run(pa.table(columns), 1, total, records, settings, pool, watch)
 
-    def read() -> Any:
-        found = ray.data.read_parquet(
-            str(source.absolute()), columns=[key, image], num_cpus=READING_SHARE, concurrency=1
-        )
-        return found.rename_columns(
-            {key: "input", image: "image"} if (key, image) != ("input", "image") else {}
-        )
 
-    return _run(read, total, records, settings, pool or Pool(), watch)
+STRINGS = ("a column of names (string)", (pa.types.is_string, pa.types.is_large_string))
+BYTES = ("a column of bytes (binary)", (pa.types.is_binary, pa.types.is_large_binary))
 
 
-def _count(source: Path, columns: dict[str, Callable[[Any], bool]]) -> int:
-    """Return how many rows there are, after making sure of the columns."""
+def _check(source: Path, columns: dict[str, tuple[str, tuple[Callable[[Any], bool], ...]]]) -> list[str]:
+    """Return the files, by their absolute paths, after making sure of the columns."""
     try:
-        found = pyarrow.dataset.dataset(source, format="parquet")
-        schema, total = found.schema, int(found.count_rows())
+        found = pyarrow.dataset.dataset(source.absolute(), format="parquet")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"expected Parquet in {shown(source)}, got: {str(error).splitlines()[0]}") from error
-    for name, fits in columns.items():
-        kind = schema.field(name).type if name in schema.names else "none"
-        if kind == "none" or not fits(kind):
-            expected = (
-                "a column of names (string)" if fits is pa.types.is_string else "a column of bytes (binary)"
-            )
+    for name, (expected, kinds) in columns.items():
+        kind = found.schema.field(name).type if name in found.schema.names else None
+        if kind is None or not any(fits(kind) for fits in kinds):
+            there = ", ".join(found.schema.names)
             raise DataError(
-                f"expected {expected} {name!r} in {shown(source)}, got {kind} among "
-                f"{', '.join(schema.names)}: name another"
+                f"expected {expected} {name!r} in {shown(source)}, got {kind or 'none'} among {there}: "
+                "name another"
             )
-    return total
+    return list(found.files)
 
 
 def _run(
-    read: Callable[[], Any],
+    table: Any,
+    rows: int,
     total: int,
     folder: Path,
     settings: Settings | None,
     pool: Pool,
     watch: Watch | None,
 ) -> Outcome:
+    """Have a table's rows done, so many of them being a batch."""
     settings, records = settings or Settings(), Records(folder.absolute())
     records.open(settings.to_json())
     outcome = Outcome(total)
+    if not total:
+        return outcome
+    each = rows * max(1, len(table) // (rows * MOST_BLOCKS))
+    blocks = [table.slice(start, each) for start in range(0, len(table), each)]
     with joined(pool) as workers:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        for statuses in work(read(), pool, workers, settings, records, records.done()) if total else ():
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        source, done = ray.data.from_arrow(blocks), records.done()
+        for statuses in work(source, rows, pool, workers, settings, records, done):
             outcome.add(statuses)
             if watch is not None:
                 for status in statuses:

@@ -7,11 +7,13 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rlrestore.distributed.records import RECORD, Attempts, Digests, Records, digests
 from rlrestore.errors import ImageError, RlrestoreError
@@ -52,7 +54,8 @@ class Worker:
     """Restores batches of images, for `Dataset.map_batches`.
 
     A batch is a table of `input`, and either `output`, the files to write, or `image`, the bytes to restore,
-    or neither: a result without a file goes into the records.
+    or neither: a result without a file goes into the records. Or it says in one row where in Parquet it is:
+    `file`, row `group`, `first` of so many `rows`, and the columns of the names, `key`, and bytes, `column`.
     """
 
     def __init__(self, settings: Settings, records: Records, done: Digests, threads: int) -> None:
@@ -71,6 +74,7 @@ class Worker:
 
     def __call__(self, batch: Any) -> Any:
         """Restore what is not done of a batch, record it, and return how it went."""
+        batch = _read(batch) if "file" in batch.column_names else batch
         rows = [row for row, done in zip(batch.to_pylist(), self._is_done(batch), strict=True) if not done]
         if not rows:
             return STATUS.empty_table()
@@ -127,3 +131,13 @@ class Worker:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         write_photo(output, done.photo, self.settings.quality)
         return known | {"output": output}
+
+
+def _read(batch: Any) -> Any:
+    """Read the images of a batch from Parquet; the rows before them in their group are read past."""
+    (part,) = batch.to_pylist()
+    names = [part["key"], part["column"]]
+    with pq.ParquetFile(part["file"]) as file:
+        found = file.iter_batches(part["rows"], row_groups=[part["group"]], columns=names)
+        table = next(islice(found, part["first"] // part["rows"], None))
+    return pa.table({"input": table.column(names[0]), "image": table.column(names[1])})

@@ -180,3 +180,19 @@ def test_digests_are_found_again_whatever_they_end_with() -> None:
     known = np.unique(digests(keys[::2]))
     assert any(len(digest) < 16 for digest in known)
     assert np.isin(digests(keys), known).tolist() == [number % 2 == 0 for number in range(3000)]
+
+
+def test_a_batch_is_read_from_its_place_in_parquet(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    """Nine rows in groups of five and four, in batches of two: the first, one of one row, the last."""
+    batch_of(tmp_path / "in", "a")
+    content = (tmp_path / "in" / "a.png").read_bytes()
+    table = pa.table({"name": list("abcdefghi"), "file": [content] * 9, "more": list(range(9))})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=5)
+    worker = make_worker()
+    for group, first, expected in ((0, 0, "ab"), (0, 4, "e"), (1, 2, "hi")):
+        part = {"file": [str(tmp_path / "in.parquet")], "group": [group], "first": [first], "rows": [2]}
+        done = worker(pa.table({**part, "key": ["name"], "column": ["file"]})).to_pylist()
+        assert [row["input"] for row in done] == list(expected)
+    assert all(row["image"] for row in rows(records).values())
