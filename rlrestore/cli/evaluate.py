@@ -238,8 +238,8 @@ def _check_output(path: Path, npz: Path | None) -> None:
 
 
 def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Scores"]:
+    from rlrestore.evaluation.file_pairs import pair_files
     from rlrestore.evaluation.scores import measure_files, measure_patches
-    from rlrestore.evaluation.testsets import pair_files
 
     progress = sys.stderr.isatty()
     if args.pairs is not None:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from rlrestore.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from rlrestore.evaluation.file_pairs import FilePair, pair_files
     from rlrestore.evaluation.policy import compare_with_oracles
     from rlrestore.evaluation.scores import Report, Scores, measure_files, measure_patches
-    from rlrestore.evaluation.testsets import FilePair, PatchPairs, generate, pair_files, read_npz
+    from rlrestore.evaluation.testsets import PatchPairs, generate, read_npz
     from rlrestore.evaluation.tools import compare_tools
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "file_pairs": ("FilePair", "pair_files"),
         "policy": ("compare_with_oracles",),
         "scores": (
             "Report",
@@ -35,10 +37,8 @@ __getattr__, __dir__ = lazy_names(
             "measure_patches",
         ),
         "testsets": (
-            "FilePair",
             "PatchPairs",
             "generate",
-            "pair_files",
             "read_npz",
         ),
         "tools": ("compare_tools",),

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from rlrestore.agent.rollout import Rollout, greedy, roll_out
 from rlrestore.errors import UsageError
-from rlrestore.evaluation.testsets import FilePair, PatchPairs, read_pair
+from rlrestore.evaluation.file_pairs import FilePair, read_pair
+from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.metrics import psnr_db, ssim
 from rlrestore.inference.chains import global_chain

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from experiments.methods import smooth_pixels
 from experiments.presentation import markdown_table
 from rlrestore.errors import DataError
-from rlrestore.evaluation.testsets import FilePair, Pixels, pair_files, read_pair
+from rlrestore.evaluation.file_pairs import FilePair, pair_files, read_pair
+from rlrestore.evaluation.testsets import Pixels
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.restorer import Restorer

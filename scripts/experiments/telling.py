@@ -19,8 +19,8 @@ from experiments.rivals import real_pairs
 from rlrestore.agent.policy import AnyPolicy, Policy
 from rlrestore.agent.spectrum import Spectrum
 from rlrestore.errors import UsageError
+from rlrestore.evaluation.file_pairs import read_pair
 from rlrestore.evaluation.scores import to_images
-from rlrestore.evaluation.testsets import read_pair
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.compression import CompressionRecipe, compress

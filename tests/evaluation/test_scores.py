@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from rlrestore.errors import ImageError, UsageError
+from rlrestore.evaluation.file_pairs import FilePair, pair_files
 from rlrestore.evaluation.scores import (
     STOPPED,
     Scores,
@@ -19,7 +20,7 @@ from rlrestore.evaluation.scores import (
     summarise,
     to_images,
 )
-from rlrestore.evaluation.testsets import FilePair, PatchPairs, pair_files
+from rlrestore.evaluation.testsets import PatchPairs
 from tests.toys import distance_db, make_model
 
 Pixels = npt.NDArray[np.uint8]

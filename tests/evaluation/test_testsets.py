@@ -12,17 +12,8 @@ import pytest
 from PIL import Image
 
 from rlrestore.errors import DataError, ImageError
-from rlrestore.evaluation.testsets import (
-    FilePair,
-    Grid,
-    PatchPairs,
-    degraded_patch,
-    generate,
-    pair_files,
-    read_npz,
-    read_pair,
-    read_photos,
-)
+from rlrestore.evaluation.file_pairs import FilePair, pair_files, read_pair
+from rlrestore.evaluation.testsets import Grid, PatchPairs, degraded_patch, generate, read_npz, read_photos
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import JPEG_ENDS, MILD, MODERATE, SEVERE, Mixture
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
