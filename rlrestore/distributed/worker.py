@@ -21,7 +21,6 @@ from rlrestore.imaging.io.decoding import decode_photo
 from rlrestore.imaging.io.encoding import encode_photo
 from rlrestore.imaging.io.files import read_photo, shown, write_photo
 from rlrestore.imaging.io.holding import check_holds, fitted
-from rlrestore.restorer import Restorer
 
 STATUS = pa.schema([RECORD.field(name) for name in ("input", "error", "cpu_seconds", "attempts")])
 """What a worker reports of an image; all else is in the records."""
@@ -67,6 +66,8 @@ class Worker:
             done: The images that are left out, sorted.
             threads: Cores to compute on.
         """
+        from rlrestore.restorer import Restorer
+
         self.settings, self.records, self.done = settings, records, done
         self.restorer = Restorer.from_pretrained(settings.model, settings.device)
         self.restorer.runtime.set_threads(threads)
