@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> None:
     if not args.card_only:
         rows = [(margin_db,) * 3 for margin_db in PLAIN]
         rows += itertools.product(args.starts, args.lights, args.stops)
-        margins += [Margins.make(specs, *row) for row in rows]
+        distinct = dict.fromkeys((start, max(start, light), stop) for start, light, stop in rows)
+        margins += [Margins.make(specs, *row) for row in distinct]
     points = [curve_point(chains, each) for each in margins]
     print(curve_table(points), touched_table(chains, margins[0]), sep="\n\n")
     if args.json is not None:
