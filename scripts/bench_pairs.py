@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.evaluation.costs import synchronize
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", metavar="D")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as trainings do
     device, size, count = resolve_device(args.device), args.size, args.batch
     bank = PhotoBank.from_folder(
         args.data, "validation", smallest_side=camera_context_side(size), device=device

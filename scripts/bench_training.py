@@ -41,15 +41,15 @@ KINDS = {
 }
 
 
-def seconds_of(run: "JointTraining", seconds: float) -> tuple[float, int]:
-    """Train for so long, and return the time that it took, and the steps."""
+def seconds_of(run: "JointTraining", seconds: float) -> tuple[float, float, int]:
+    """Train for so long, and return the time that it took, that of the processor alone, and the steps."""
     wait(run.bank.device)
-    began, steps = time.perf_counter(), 0
+    began, began_processor, steps = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - began < seconds or steps == 0:
         run.step(Moment(0.5))
         steps += 1
     wait(run.bank.device)
-    return time.perf_counter() - began, steps
+    return time.perf_counter() - began, time.process_time() - began_processor, steps
 
 
 def wait(device: torch.device) -> None:
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
     )
     training = JointTraining(toolbox, follower, bank, recipe, settings)
     seconds_of(training, 0.0)
-    seconds, steps = seconds_of(training, args.seconds)
+    seconds, processor_seconds, steps = seconds_of(training, args.seconds)
     precision = training_precision(device)
     mean_cost = sum(tool_multiply_adds(toolbox)) / toolbox.stop
     rate = matrix_rate(device, precision)
@@ -129,6 +129,7 @@ def run(args: argparse.Namespace) -> None:
     needed = 3 * chains_per_s * (lengths + 12 * args.own / args.batch) * mean_cost
     report = {
         "chains_per_s": round(chains_per_s, 1),
+        "chains_per_processor_s": round(steps * args.batch / processor_seconds, 1),
         "steps": steps,
         "precision": precision_name(precision),
         "matrix_rate_per_s": rate,
@@ -136,6 +137,7 @@ def run(args: argparse.Namespace) -> None:
         "shares_of_a_step": shares_of_a_step(training),
     }
     print(f"{report['chains_per_s']} chains a second ({steps} steps of {args.batch}, {report['precision']})")
+    print(f"{report['chains_per_processor_s']} chains a second of the processor, whatever else it does")
     print(
         f"about {report['share_of_matrix_rate']:.0%} of the matrix rate, {rate / 1e9:.0f} G multiply-adds/s"
     )

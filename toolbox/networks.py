@@ -95,6 +95,19 @@ class PaperDeep(nn.Module):
         return images + residual
 
 
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Pad `(B, C, H, W)` to sides of a multiple, at the bottom and on the right, by the replicated edge.
+
+    By joining, for the compiler of torch 2.13 gets the gradient of a replicating `F.pad` wrong.
+    """
+    height, width = images.shape[-2:]
+    if width % multiple:
+        images = torch.cat((images, images[..., -1:].expand(-1, -1, -1, -width % multiple)), dim=3)
+    if height % multiple:
+        images = torch.cat((images, images[..., -1:, :].expand(-1, -1, -height % multiple, -1)), dim=2)
+    return images
+
+
 class Folded(nn.Module):
     """3×3 convolutions on the image folded 2×2 into 12 channels, at half resolution.
 
@@ -116,7 +129,7 @@ class Folded(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`; an odd side is padded by one replicated line for the fold."""
         height, width = images.shape[-2:]
-        padded = F.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+        padded = pad_to_multiple(images, 2)
         features = self.middle(self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype)))
         residual = F.pixel_shuffle(self.tail(F.leaky_relu(features, SLOPE)), 2)
         return images + residual[..., :height, :width]
@@ -144,7 +157,7 @@ class Hourglass(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`; sides are padded to multiples of 4 by the replicated edge."""
         height, width = images.shape[-2:]
-        padded = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+        padded = pad_to_multiple(images, 4)
         fine = self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype))
         coarse = self.middle(self.down(F.leaky_relu(fine, SLOPE)))
         fine = fine + F.pixel_shuffle(self.up(F.leaky_relu(coarse, SLOPE)), 2)

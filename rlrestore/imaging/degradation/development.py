@@ -67,10 +67,7 @@ def expose(
     early = min(margin, RADIUS_PX)
     scene = see_through_lens(images, camera, early)
     noise = sensor_noise(scene.shape, camera.scale, generator)
-    pictures = record_and_develop(scene, camera, noise)
-    rest = margin - early
-    rows, columns = (slice(rest, side - rest) for side in scene.shape[-2:])
-    return pictures[0][..., rows, columns], pictures[1][..., rows, columns]
+    return record_and_develop(scene, camera, noise, margin - early)
 
 
 def see_through_lens(images: Tensor, camera: "Camera", margin: int = 0) -> Tensor:
@@ -90,21 +87,24 @@ def sensor_noise(scene: torch.Size, scale: float, generator: torch.Generator) ->
     return torch.randn((scene[0], 1, height, width), generator=generator, device=generator.device)
 
 
-def record_and_develop(scene: Tensor, camera: "Camera", noise: Tensor) -> tuple[Tensor, Tensor]:
+def record_and_develop(
+    scene: Tensor, camera: "Camera", noise: Tensor, margin: int = 0
+) -> tuple[Tensor, Tensor]:
     """Record a scene by a sensor and develop it, once with the sensor's noise and once without.
 
     Args:
         scene: `(B, 3, H, W)` sRGB in [0, 1], H and W multiples of 4.
         camera: The settings of B cameras.
         noise: Of `sensor_noise`.
+        margin: Pixels of the result that are left out on each side.
 
     Returns:
-        The noisy images and their references, `(B, 3, H, W)` in [0, 1].
+        The noisy images and their references, `(B, 3, H − 2·margin, W − 2·margin)` in [0, 1].
 
     Raises:
         ValueError: A side is no multiple of 4.
     """
-    height, width = scene.shape[-2:]
+    height, width = scene_size = scene.shape[-2:]
     if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE:
         raise ValueError(f"expected sides that are multiples of {SIDE_MULTIPLE}, got {height}×{width}; pad")
     if camera.scale != 1:
@@ -118,7 +118,7 @@ def record_and_develop(scene: Tensor, camera: "Camera", noise: Tensor) -> tuple[
         for one in (recorded, add_sensor_noise(recorded, camera, noise))
     )
     noisy = _denoise(noisy, target, camera)
-    return _finish(noisy, camera, height, width), _finish(target, camera, height, width)
+    return _finish(noisy, camera, scene_size, margin), _finish(target, camera, scene_size, margin)
 
 
 def light_on_sensor(scene: Tensor, camera: "Camera") -> Tensor:
@@ -177,14 +177,16 @@ def _denoise(noisy: Tensor, target: Tensor, camera: "Camera") -> Tensor:
     return target + apply_where(camera.chroma_sigma_px > 0, noisy - target, leave)
 
 
-def _finish(images: Tensor, camera: "Camera", height: int, width: int) -> Tensor:
-    """Sharpen the images of the sensor's size and scale them down to another."""
+def _finish(images: Tensor, camera: "Camera", size: torch.Size, margin: int) -> Tensor:
+    """Sharpen the images of the sensor's size, scale them down to another, and leave out the margin."""
+    edge = margin if camera.scale == 1 else 0  # else it is not whole pixels of the sensor
+    rows, columns = (slice(edge, side - edge) for side in images.shape[-2:])
 
-    def sharpen(chosen: Tensor, rows: Rows) -> Tensor:
-        smooth = gaussian_blur(chosen, camera.sharpen_sigma_px[rows])
-        return torch.lerp(smooth, chosen, 1 + camera.sharpen[rows][:, None, None, None])
+    def sharpen(chosen: Tensor, which: Rows) -> Tensor:
+        smooth = gaussian_blur(images[which], camera.sharpen_sigma_px[which], edge)
+        return torch.lerp(smooth, chosen, 1 + camera.sharpen[which][:, None, None, None])
 
-    images = apply_where(camera.sharpen > 0, images, sharpen)
+    finished = apply_where(camera.sharpen > 0, images[..., rows, columns], sharpen)
     if camera.scale != 1:
-        images = resize(images, height, width)
-    return images.clamp(0, 1)
+        finished = resize(finished, *size, margin)
+    return finished.clamp(0, 1)

@@ -14,3 +14,5 @@ def test_it_is_bicubic_interpolation(height: int, width: int) -> None:
     expected = F.interpolate(images, (height, 20), mode="bicubic", antialias=lower)
     expected = F.interpolate(expected, (height, width), mode="bicubic", antialias=narrower)
     torch.testing.assert_close(resize(images, height, width), expected, atol=1e-6, rtol=0)
+    inside = resize(images, height, width, margin=1)
+    torch.testing.assert_close(inside, expected[..., 1:-1, 1:-1], atol=1e-6, rtol=0)
