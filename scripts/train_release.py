@@ -257,8 +257,13 @@ def begin(
 def train_parts(
     release: Release, state: ReleaseState, toolbox: Toolbox, policy: AnyPolicy
 ) -> tuple[ReleaseState, Toolbox, AnyPolicy]:
-    """Train the parts that are not finished; however that ends, write what must travel if asked to."""
-    pack = release.args.pack
+    """Train the parts that are not finished; after each, however it ends, write what must travel."""
+
+    def pack() -> None:
+        if release.args.pack is not None:
+            state.pack(release.args.pack)
+            log.info("wrote %s", release.args.pack)
+
     try:
         for part in release.minutes:
             if part not in state.parts:
@@ -266,10 +271,9 @@ def train_parts(
                 log.info("%s: %.1f of %.1f minutes to go", part, release.minutes[part], left)
                 record = release.train(part, toolbox, policy, state)
                 state, toolbox, policy = state.after(part, [record], toolbox, policy)
+                pack()
     finally:
-        if pack is not None:
-            state.pack(pack)
-            log.info("wrote %s", pack)
+        pack()
     return state, toolbox, policy
 
 
