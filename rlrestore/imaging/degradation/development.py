@@ -188,5 +188,5 @@ def _finish(images: Tensor, camera: "Camera", size: torch.Size, margin: int) -> 
 
     finished = apply_where(camera.sharpen > 0, images[..., rows, columns], sharpen)
     if camera.scale != 1:
-        finished = resize(finished, *size, margin)
+        finished = resize(finished, size[0], size[1], margin)
     return finished.clamp(0, 1)
