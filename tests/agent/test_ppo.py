@@ -64,15 +64,15 @@ BY_HAND_DB = sum(
 
 
 def test_the_agent_learns_a_toy(toolbox: Toolbox) -> None:
-    """Nearly what the oracle gains; slower settings learn one of the two tools, and the seed says when."""
+    """Nearly what the oracle gains; it takes every seed of four as far; 2304 steps are enough for some."""
     settings = PpoSettings(episodes=32, rollout=6, batch=64, epochs=8, learning_rate=3e-3)
     policy = Policy(2)
     pairs = stretched_grain(128, torch.Generator().manual_seed(9))
     held_out = HeldOut.of(toolbox, *pairs, policy.max_steps)
     untrained = held_out.measure(policy)
-    spent = fit_ppo(policy, toolbox, stretched_grain, Budget(steps=2304), settings, unwatched)
+    spent = fit_ppo(policy, toolbox, stretched_grain, Budget(steps=3456), settings, unwatched)
     trained = held_out.measure(policy)
-    assert spent["steps"] == 2304
+    assert spent["steps"] == 3456
     assert trained.oracle_db == pytest.approx(BY_HAND_DB, abs=1.2)
     assert trained.policy_db > 0.85 * trained.oracle_db
     assert trained.policy_db > trained.fixed_db + 3  # no collapse to one tool
