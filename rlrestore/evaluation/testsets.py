@@ -16,10 +16,10 @@ from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.errors import DataError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import Camera, CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
+from rlrestore.imaging.degradation.camera_files import take_pixels
 from rlrestore.imaging.degradation.development import context_px
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
-from rlrestore.imaging.degradation.libjpeg import degrade_pixels, jpeg_pixels
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
@@ -141,9 +141,7 @@ def camera_patch(photo: Pixels, corner: Corner, camera: Camera, generator: torch
         The patch, and its reference: what the camera would have made of it without noise and JPEG.
     """
     around, inside = _surroundings(photo, corner, context_px(camera.scale) + 2 * MCU)
-    taken, target = expose_pixels(to_floats(around), camera, generator)
-    if camera.compression.quality.item() > 0:
-        taken = jpeg_pixels(compress_pixels(taken, camera.compression))
+    taken, target = take_pixels(to_floats(around), camera, generator)
     return taken[inside], target[inside]
 
 
