@@ -52,7 +52,7 @@ Degrader = Callable[[Pixels, Corner], Pair]
 
 
 @dataclass(frozen=True)
-class AmongOthers:
+class MixedDistortion:
     """A test set's source: a tool's own distortion with a little of the others, as in real files.
 
     Attributes:
@@ -71,7 +71,7 @@ class AmongOthers:
         return SingleDistortions((self.spec,), light_share=1.0).sample(count, generator)
 
 
-Source = Mixture | ToolSpec | AmongOthers | CameraRecipe
+Source = Mixture | ToolSpec | MixedDistortion | CameraRecipe
 """What is drawn for a test set."""
 
 
@@ -171,9 +171,9 @@ def _degrader(source: Source, seed: int) -> tuple[Degrader, np.random.Generator]
     elif isinstance(source, CameraRecipe):
         seeds = [zlib.crc32(CAMERA.encode())]
     else:
-        spec, among_others = (source.spec, True) if isinstance(source, AmongOthers) else (source, False)
+        spec, mixed = (source.spec, True) if isinstance(source, MixedDistortion) else (source, False)
         job = f"{spec.distortion} {float(spec.low)} {float(spec.high)}"
-        seeds = [zlib.crc32(job.encode()), *([1] * among_others)]
+        seeds = [zlib.crc32(job.encode()), *([1] * mixed)]
     rng = np.random.default_rng((seed, *seeds))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     if isinstance(source, CameraRecipe):
