@@ -168,7 +168,6 @@ class Trace:
             "strength": self.strength,
             "detail": self.detail,
             "expected_gain_db": _rounded(self.expected_gain_db),
-            "expected_at": {"strength": 1.0, "detail": 0.0},
             "input_psnr_db": _rounded(self.start_psnr_db),
             "psnr_db": _rounded(self.psnr_db),
             "time_ms": round(sum(step.time_ms for step in self.steps), 1),

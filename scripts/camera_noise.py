@@ -20,8 +20,8 @@ from experiments.noise_plot import noise_table, plot_noise
 from experiments.noise_statistics import NoiseStatistics, measure_noise, measure_pairs
 from rlrestore.cli.arguments import percentage, positive_int
 from rlrestore.imaging.degradation.camera import CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
-from rlrestore.imaging.degradation.libjpeg import blur_and_noise, jpeg_pixels, jpeg_round_trip
+from rlrestore.imaging.degradation.camera_files import take_pixels
+from rlrestore.imaging.degradation.libjpeg import blur_and_noise, jpeg_round_trip
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.io.samples import to_floats
 
@@ -40,8 +40,7 @@ def simulate(photos: list[Path], count: int, quality: int, seed: int) -> dict[st
         compression = replace(
             camera.compression, quality=torch.tensor([float(quality)]), full_chroma=torch.tensor([False])
         )
-        noisy, target = expose_pixels(to_floats(pixels), camera, generator)
-        taken = jpeg_pixels(compress_pixels(noisy, compression))
+        taken, target = take_pixels(to_floats(pixels), replace(camera, compression=compression), generator)
         white = jpeg_round_trip(blur_and_noise(pixels, 0.0, rng.uniform(*WHITE_255), rng), quality)
         for name, one, reference in (("camera", taken, target), ("white noise", white, pixels)):
             statistics = measure_noise(one, reference)

@@ -116,7 +116,6 @@ def test_of_what_the_gain_is_expected_is_said(strength: float, detail: float, te
 
     assert blended.expected_text == text
     assert blended.to_json()["expected_gain_db"] == 3.0
-    assert blended.to_json()["expected_at"] == {"strength": 1.0, "detail": 0.0}
 
 
 def test_the_json_holds_everything() -> None:

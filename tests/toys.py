@@ -63,8 +63,8 @@ def make_policy(chain: Sequence[int], max_steps: int = 3) -> Policy:
     for parameter in policy.parameters():
         nn.init.zeros_(parameter)
     features, memory = policy.sizes.features, policy.sizes.memory
-    remember, forget, _, tell = policy.memory.bias_ih.view(4, memory)
-    for gate, drive in ((remember, FULL), (forget, -FULL), (tell, FULL)):
+    input_gate, forget_gate, _, output_gate = policy.memory.bias_ih.view(4, memory)
+    for gate, drive in ((input_gate, FULL), (forget_gate, -FULL), (output_gate, FULL)):
         nn.init.constant_(gate, drive)
     for tool in range(tools):
         policy.memory.weight_ih[2 * memory + tool, features + tool] = FULL

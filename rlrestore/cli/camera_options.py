@@ -102,9 +102,12 @@ def take_picture(args: argparse.Namespace) -> int:
 
     from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
     from rlrestore.cli.reporting import say_notes
-    from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
+    from rlrestore.imaging.degradation.camera_files import (
+        compress_pixels,
+        compression_round_trip,
+        expose_pixels,
+    )
     from rlrestore.imaging.degradation.jpeg import MCU
-    from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
     from rlrestore.imaging.io.files import Photo, read_photo, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats
@@ -122,11 +125,10 @@ def take_picture(args: argparse.Namespace) -> int:
     generator = torch.Generator().manual_seed(args.seed)
     camera = choose_camera(args, generator)
     noisy, clean = expose_pixels(pixels, camera, generator)
-    content = compress_pixels(noisy, camera.compression)
     if output.suffix.lower() in JPEG_SUFFIXES:
-        write_file(output, content)
+        write_file(output, compress_pixels(noisy, camera.compression))
     else:
-        write_photo(output, Photo(to_floats(jpeg_pixels(content))))
+        write_photo(output, Photo(to_floats(compression_round_trip(noisy, camera.compression))))
     if target is not None:
         write_photo(target, Photo(to_floats(clean)))
     print(describe(camera))

@@ -91,7 +91,7 @@ def _attempts(
         return " ".join([option, *(f"--{name} {value:g}" for name, value in shares.items())])
 
     if args.mode == "local":
-        yield "every region by its own chain", repeated(_local(args)), restored(mode="local")
+        yield "other chains for regions that differ", repeated(_local(args)), restored(mode="local")
     best = restored()
     attempts = [("the agent's choice", best)]
     attempts += [(other.name, restored(**other.options)) for other in alternatives(best.trace)]

@@ -16,10 +16,10 @@ from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.errors import DataError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import Camera, CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
+from rlrestore.imaging.degradation.camera_files import take_pixels
 from rlrestore.imaging.degradation.development import context_px
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
-from rlrestore.imaging.degradation.libjpeg import degrade_pixels, jpeg_pixels
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.io.files import list_photos, read_rgb8
@@ -52,7 +52,7 @@ Degrader = Callable[[Pixels, Corner], Pair]
 
 
 @dataclass(frozen=True)
-class AmongOthers:
+class MixedDistortion:
     """A test set's source: a tool's own distortion with a little of the others, as in real files.
 
     Attributes:
@@ -71,7 +71,7 @@ class AmongOthers:
         return SingleDistortions((self.spec,), light_share=1.0).sample(count, generator)
 
 
-Source = Mixture | ToolSpec | AmongOthers | CameraRecipe
+Source = Mixture | ToolSpec | MixedDistortion | CameraRecipe
 """What is drawn for a test set."""
 
 
@@ -141,9 +141,7 @@ def camera_patch(photo: Pixels, corner: Corner, camera: Camera, generator: torch
         The patch, and its reference: what the camera would have made of it without noise and JPEG.
     """
     around, inside = _surroundings(photo, corner, context_px(camera.scale) + 2 * MCU)
-    taken, target = expose_pixels(to_floats(around), camera, generator)
-    if camera.compression.quality.item() > 0:
-        taken = jpeg_pixels(compress_pixels(taken, camera.compression))
+    taken, target = take_pixels(to_floats(around), camera, generator)
     return taken[inside], target[inside]
 
 
@@ -173,9 +171,9 @@ def _degrader(source: Source, seed: int) -> tuple[Degrader, np.random.Generator]
     elif isinstance(source, CameraRecipe):
         seeds = [zlib.crc32(CAMERA.encode())]
     else:
-        spec, among_others = (source.spec, True) if isinstance(source, AmongOthers) else (source, False)
+        spec, mixed = (source.spec, True) if isinstance(source, MixedDistortion) else (source, False)
         job = f"{spec.distortion} {float(spec.low)} {float(spec.high)}"
-        seeds = [zlib.crc32(job.encode()), *([1] * among_others)]
+        seeds = [zlib.crc32(job.encode()), *([1] * mixed)]
     rng = np.random.default_rng((seed, *seeds))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     if isinstance(source, CameraRecipe):

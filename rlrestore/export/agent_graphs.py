@@ -77,13 +77,13 @@ def _memory(graph: Graph, cell: nn.LSTMCell, features: str, taken: str) -> str:
         )
         for source, name in ((given, "ih"), (HIDDEN, "hh"))
     )
-    gates = ("remember", "forget", "propose", "tell")
+    gates = ("input_gate", "forget_gate", "cell_gate", "output_gate")
     graph.split("Split", graph.add("Add", of_input, of_hidden), results=gates, axis=1)
-    remember, forget, tell = (graph.add("Sigmoid", gate) for gate in ("remember", "forget", "tell"))
-    kept = graph.add("Mul", forget, CELL)
-    added = graph.add("Mul", remember, graph.add("Tanh", "propose"))
+    input_gate, forget_gate, output_gate = (graph.add("Sigmoid", gates[place]) for place in (0, 1, 3))
+    kept = graph.add("Mul", forget_gate, CELL)
+    added = graph.add("Mul", input_gate, graph.add("Tanh", gates[2]))
     graph.add("Add", kept, added, result=NEW_CELL)
-    return graph.add("Mul", tell, graph.add("Tanh", NEW_CELL), result=NEW_HIDDEN)
+    return graph.add("Mul", output_gate, graph.add("Tanh", NEW_CELL), result=NEW_HIDDEN)
 
 
 def _spectral(graph: Graph, policy: Policy) -> str:

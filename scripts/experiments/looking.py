@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.presentation import markdown_table
-from experiments.rivals import greedy_chain, to_floats
+from experiments.rivals import greedy_chain
 from rlrestore.evaluation.testsets import Pixels
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
-from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
-from rlrestore.imaging.io.samples import to_floats as to_unit
+from rlrestore.imaging.degradation.camera_files import take_pixels
+from rlrestore.imaging.io.samples import to_floats
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import STRIDE, apply_tool_, step_margins_db
 from rlrestore.inference.labelling import best_action
+from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.inference.windows import BATCH, WindowGrid
 from rlrestore.runtime import Agent, Floats, Memory, Tools
 from rlrestore.toolbox.specs import NO_ACTION
@@ -59,10 +59,7 @@ def take(photo: Pixels, seed: int) -> tuple[Pixels, Pixels]:
     """Take a photograph by a camera at its full resolution, in focus; returns it and its reference."""
     generator = torch.Generator().manual_seed(seed)
     camera = CameraRecipe(soft_share=0.0, clean_share=0.0).sample(1, generator)
-    noisy, target = expose_pixels(to_unit(photo), camera, generator)
-    if camera.compression.quality.item() > 0:
-        noisy = jpeg_pixels(compress_pixels(noisy, camera.compression))
-    return noisy, target
+    return take_pixels(to_floats(photo), camera, generator)
 
 
 def halved(image: Floats) -> Floats:
@@ -189,7 +186,7 @@ class Chains:
 
 def compare_rules(tools: Tools, agent: Agent, noisy: Pixels, target: Pixels) -> list[Looked]:
     """Let every rule choose its chain for a photograph, and the greedy oracle, which comes last."""
-    image, truth = to_floats(noisy), to_floats(target)
+    image, truth = (to_planes(as_photo(pixels)) for pixels in (noisy, target))
     chains, found = Chains(tools, image, truth), []
     full, half = (Windows(agent, tools.names, chains, half) for half in (False, True))
     for name, rule in rules(full, half, image.shape[-2] * image.shape[-1] / 1e6).items():

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from rlrestore.imaging.degradation.camera import CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
-from rlrestore.imaging.degradation.compression import Compression
+from rlrestore.imaging.degradation.camera_files import compression_round_trip, take_pixels
 from rlrestore.imaging.degradation.film import FILM, add_grain
-from rlrestore.imaging.degradation.libjpeg import degrade_pixels, jpeg_pixels
+from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import ANY
 from rlrestore.imaging.io.samples import Floats, luma, to_floats, to_integers
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import SHRINKAGE, Shrinkage, blend, lost_detail
+from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.restorer import Restorer
 
 CAMERA = "camera"
@@ -53,20 +53,14 @@ def degraded_pairs(photos: Iterable[Pixels], seed: int) -> Iterator[tuple[str, P
     for photo in photos:
         camera, film = cameras.sample(1, generator), FILM.sample(1, generator)
         mixture = ANY.sample(1, generator)
-        noisy, reference = expose_pixels(to_floats(photo), camera, generator)
-        yield CAMERA, _compressed(noisy, camera.compression), reference
-        image = torch.from_numpy(to_floats(photo)).permute(2, 0, 1)[None]
+        yield CAMERA, *take_pixels(to_floats(photo), camera, generator)
+        image = torch.from_numpy(to_planes(as_photo(photo)))
         grainy = to_integers(add_grain(image, film, generator)[0].permute(1, 2, 0).numpy(), 8)
-        yield "film", _compressed(grainy.astype(np.uint8), film.compression), photo
+        yield "film", compression_round_trip(grainy.astype(np.uint8), film.compression), photo
         blur_px, noise_255, quality = (
             one.item() for one in (mixture.blur_sigma_px, mixture.noise_sigma_255, mixture.jpeg_quality)
         )
         yield "mixture", degrade_pixels(photo, blur_px, noise_255, round(quality), rng), photo
-
-
-def _compressed(pixels: Pixels, compression: Compression) -> Pixels:
-    """Compress a picture, if its camera or scanner did."""
-    return jpeg_pixels(compress_pixels(pixels, compression)) if compression.quality.item() else pixels
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def measure_settings(
 
 def _figures(pixels: Floats, truth: Floats) -> tuple[float, float]:
     """Return the energy as a multiple of the reference's, and the PSNR in dB."""
-    planes = (one.transpose(2, 0, 1)[None] for one in (pixels, truth))
+    planes = (to_planes(as_photo(one)) for one in (pixels, truth))
     return high_energy(pixels) / high_energy(truth), photo_psnr_db(*planes)
 
 

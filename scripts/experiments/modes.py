@@ -13,6 +13,7 @@ from tqdm import tqdm
 from experiments.varying import vary
 from rlrestore.evaluation.scores import standard_error
 from rlrestore.imaging.psnr import photo_psnr_db
+from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.restorer import CHAINS, Restorer
 
 
@@ -75,14 +76,11 @@ def compare_modes(
         degraded = vary(photo, kind, (seed, index))
         both = [restorer.restore(degraded, mode=mode, keep_steps=False) for mode in CHAINS]
         megapixels = photo.shape[0] * photo.shape[1] / 1e6
-        results = (degraded, *(done.image for done in both))
-        psnr_db.append([photo_psnr_db(_planes(result), _planes(photo)) for result in results])
+        truth = to_planes(as_photo(photo))
+        results = (as_photo(degraded), *(as_photo(done.image) for done in both))
+        psnr_db.append([photo_psnr_db(to_planes(result), truth) for result in results])
         times.append([sum(step.time_ms for step in done.trace.steps) / megapixels for done in both])
     return ModeScores(kind, torch.tensor(psnr_db, dtype=torch.float64), torch.tensor(times))
-
-
-def _planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return (pixels.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
 
 
 def modes_table(scores: Sequence[ModeScores]) -> str:

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from rlrestore.agent.measure import tool_gains_db
 from rlrestore.evaluation.scores import BATCH, aligned, standard_error, to_images
-from rlrestore.evaluation.testsets import AmongOthers, PatchPairs, generate
+from rlrestore.evaluation.testsets import MixedDistortion, PatchPairs, generate
 from rlrestore.toolbox.specs import ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 CLOSE_DB = 0.1
 """A tool that gains no more than this less than the best is as good."""
-COMPANY = ("alone", "among others")
-"""How a tool's distortion comes: pure, or with light noise and a light JPEG for every second patch each."""
+CONDITIONS = {False: "alone", True: "among others"}
+"""What tables call a distortion alone, and under light noise and a light JPEG, each on every second patch."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class RangeGains:
     Attributes:
         own: The number of the tool whose range it is.
         names: Of all tools.
-        company: One of `COMPANY`.
+        mixed: Whether the tool's distortion comes with a little of the others.
         gains_db: `(patches, N)`.
     """
 
     own: int
     names: tuple[str, ...]
-    company: str
+    mixed: bool
     gains_db: Tensor
 
     @property
@@ -58,7 +58,7 @@ class RangeGains:
         lag = self.gains_db[:, self.best] - self.gains_db[:, self.own]
         return {
             "tool": self.names[self.own],
-            "company": self.company,
+            "mixed": self.mixed,
             "n": len(self.gains_db),
             "gains_db": dict(zip(self.names, self.gains_db.mean(dim=0).tolist(), strict=True)),
             "best": self.names[self.best],
@@ -83,13 +83,13 @@ def measure_ranges(
     Raises:
         DataError: Nearly every patch of a range is above 50 dB at the input.
     """
-    tasks = [(company, own) for company in COMPANY for own in range(toolbox.stop)]
+    tasks = [(mixed, own) for mixed in CONDITIONS for own in range(toolbox.stop)]
     found = []
-    for company, own in tqdm(tasks, desc="ranges", unit="range", disable=not progress):
+    for mixed, own in tqdm(tasks, desc="ranges", unit="range", disable=not progress):
         spec = toolbox.specs[own]
-        source: ToolSpec | AmongOthers = spec if company == "alone" else AmongOthers(spec)
+        source: ToolSpec | MixedDistortion = MixedDistortion(spec) if mixed else spec
         gains_db = _gains_db(toolbox, generate(photos, source, count, seed))
-        found.append(RangeGains(own, toolbox.names, company, gains_db))
+        found.append(RangeGains(own, toolbox.names, mixed, gains_db))
     return found
 
 
@@ -108,13 +108,13 @@ def _gains_db(toolbox: Toolbox, pairs: PatchPairs) -> Tensor:
 def ranges_table(found: Sequence[RangeGains]) -> str:
     """Return the gains for a terminal, a row for each range; a range's own tool is in brackets."""
     lines = []
-    for company in COMPANY:
-        some = [each for each in found if each.company == company]
+    for mixed, condition in CONDITIONS.items():
+        some = [each for each in found if each.mixed == mixed]
         rows = [["its range", *some[0].names, "best", "behind, dB", ""]]
         rows += [_row(each) for each in some]
         held = sum(each.holds for each in some)
         lines += [
-            f"gain in dB of every tool on each tool's own distortion, {company}, "
+            f"gain in dB of every tool on each tool's own distortion, {condition}, "
             f"{len(some[0].gains_db)} patches each",
             *aligned(rows),
             f"  the named tool is the best or within {CLOSE_DB} dB of it on {held} of {len(some)} ranges",

@@ -17,6 +17,7 @@ from rlrestore.evaluation.file_pairs import FilePair, pair_files, read_pair
 from rlrestore.evaluation.testsets import Pixels
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.chains import apply_tool_
+from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Floats, Tools
 from rlrestore.trace import STOP_NAME
@@ -89,7 +90,7 @@ def measure_pair(
         known_nlm_db: What non-local means left of pictures in an earlier run, by their names.
     """
     degraded, clean = read_pair(pair)
-    image, truth = to_floats(degraded), to_floats(clean)
+    image, truth = (to_planes(as_photo(pixels)) for pixels in (degraded, clean))
     tools, steps = restorer.runtime.tools, restorer.runtime.agent.max_steps
     trace = restorer.restore(degraded, clean, keep_steps=False).trace
     applied = [step for step in trace.steps if step.tool != STOP_NAME]
@@ -108,11 +109,6 @@ def measure_pair(
         by_hand_db=by_hand_db,
         nlm_db=nlm_db,
     )
-
-
-def to_floats(pixels: Pixels) -> Floats:
-    """Return pixels `(H, W, 3)` as an image `(1, 3, H, W)` in [0, 1]."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
 
 
 def greedy_chain(tools: Tools, image: Floats, truth: Floats, max_steps: int) -> tuple[float, tuple[str, ...]]:
@@ -138,7 +134,8 @@ def _tried(tools: Tools, name: str, image: Floats, truth: Floats) -> tuple[float
 
 
 def _smoothed_db(pixels: Pixels, truth: Floats) -> dict[str, float]:
-    return {f"{h:g}": photo_psnr_db(to_floats(smooth_pixels(pixels, h)), truth) for h in NLM_STRENGTHS}
+    smooth = {f"{h:g}": as_photo(smooth_pixels(pixels, h)) for h in NLM_STRENGTHS}
+    return {name: photo_psnr_db(to_planes(photo), truth) for name, photo in smooth.items()}
 
 
 def measure_all(

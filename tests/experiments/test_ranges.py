@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from experiments.ranges import RangeGains, measure_ranges, ranges_table
-from rlrestore.evaluation.testsets import AmongOthers, generate
+from rlrestore.evaluation.testsets import MixedDistortion, generate
 from rlrestore.toolbox.specs import TOOLS
 from tests.toys import make_toolbox, save_toy
 
@@ -19,8 +19,8 @@ Pixels = npt.NDArray[np.uint8]
 NAMES = ("deblur", "denoise", "dejpeg")
 
 
-def gains(own: int, *rows: list[float], company: str = "alone") -> RangeGains:
-    return RangeGains(own, NAMES, company, torch.tensor(rows, dtype=torch.float64))
+def gains(own: int, *rows: list[float], mixed: bool = False) -> RangeGains:
+    return RangeGains(own, NAMES, mixed, torch.tensor(rows, dtype=torch.float64))
 
 
 def test_the_own_tool_holds_its_range_if_it_is_the_best_or_nearly() -> None:
@@ -37,10 +37,10 @@ def test_the_own_tool_holds_its_range_if_it_is_the_best_or_nearly() -> None:
 def test_gains_are_those_of_the_generated_patches(make_photograph: Callable[..., Pixels]) -> None:
     photos, toolbox = [make_photograph(100, 120, seed) for seed in range(2)], make_toolbox()
     found = measure_ranges(toolbox, photos, 3, seed=5)
-    assert [(each.company, each.own) for each in found] == [
-        (company, own) for company in ("alone", "among others") for own in range(3)
+    assert [(each.mixed, each.own) for each in found] == [
+        (mixed, own) for mixed in (False, True) for own in range(3)
     ]
-    for each, source in ((found[1], toolbox.specs[1]), (found[4], AmongOthers(toolbox.specs[1]))):
+    for each, source in ((found[1], toolbox.specs[1]), (found[4], MixedDistortion(toolbox.specs[1]))):
         pairs = generate(photos, source, 3, seed=5)
         error = (pairs.degraded.astype(float) - pairs.clean) / 255
         before, after = (-10 * np.log10(np.mean(e**2, axis=(1, 2, 3))) for e in (error, error + 0.125))
@@ -48,7 +48,7 @@ def test_gains_are_those_of_the_generated_patches(make_photograph: Callable[...,
 
 
 def test_among_others_is_the_own_distortion_and_a_little_of_the_rest() -> None:
-    amounts = AmongOthers(TOOLS[2]).sample(2000, torch.Generator().manual_seed(0))
+    amounts = MixedDistortion(TOOLS[2]).sample(2000, torch.Generator().manual_seed(0))
     assert ((amounts.blur_sigma_px >= 2.5) & (amounts.blur_sigma_px <= 3.75)).all()
     for amount, low, high in (
         (amounts.noise_sigma_255, 0.0, 5.0),
@@ -61,7 +61,7 @@ def test_among_others_is_the_own_distortion_and_a_little_of_the_rest() -> None:
 
 def test_the_table_says_whose_range_is_lost() -> None:
     rows = [gains(own, [0.0, 2.0, 1.0], [0.0, 2.0, 1.0]) for own in range(3)]
-    rows += [gains(own, [3.0, 2.0, 2.95], company="among others") for own in range(3)]
+    rows += [gains(own, [3.0, 2.0, 2.95], mixed=True) for own in range(3)]
     printed = ranges_table(rows)
     alone, others = printed.split("\n\n")
     assert "alone, 2 patches each" in alone

@@ -19,7 +19,7 @@ from rlrestore.imaging.degradation.development import (
     see_through_lens,
     sensor_noise,
 )
-from rlrestore.imaging.degradation.libjpeg import jpeg_file, jpeg_round_trip
+from rlrestore.imaging.degradation.libjpeg import jpeg_file, jpeg_pixels, jpeg_round_trip
 from rlrestore.imaging.io.samples import to_integers
 from rlrestore.imaging.tiling import Tile, tiles
 
@@ -27,6 +27,24 @@ TILE_PX = 512
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
+
+
+def take_pixels(pixels: Floats, camera: Camera, generator: torch.Generator) -> tuple[Pixels, Pixels]:
+    """Take a picture of a photograph, JPEG included.
+
+    Args:
+        pixels: `(H, W, 3)` clean sRGB in [0, 1], of any size from 8×8.
+        camera: The settings of one camera.
+        generator: Source of the noise, on the CPU.
+
+    Returns:
+        The picture as its file shows it, and its reference without noise and JPEG, `(H, W, 3)` each.
+
+    Raises:
+        ValueError: The camera is not one.
+    """
+    noisy, target = expose_pixels(pixels, camera, generator)
+    return compression_round_trip(noisy, camera.compression), target
 
 
 def expose_pixels(pixels: Floats, camera: Camera, generator: torch.Generator) -> tuple[Pixels, Pixels]:
@@ -86,3 +104,8 @@ def compress_pixels(pixels: Pixels, compression: Compression) -> bytes:
         shifted = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), mode="edge")
         pixels = jpeg_round_trip(shifted, earlier, full_chroma)[top:, left:]
     return jpeg_file(np.ascontiguousarray(pixels), round(compression.quality.item()), full_chroma)
+
+
+def compression_round_trip(pixels: Pixels, compression: Compression) -> Pixels:
+    """Return a picture `(H, W, 3)` as the file of `compress_pixels` shows it; unchanged at a quality of 0."""
+    return jpeg_pixels(compress_pixels(pixels, compression)) if compression.quality.item() else pixels

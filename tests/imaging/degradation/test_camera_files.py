@@ -10,7 +10,7 @@ import torch
 
 from rlrestore.imaging.degradation import camera_files
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
-from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
+from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels, take_pixels
 from rlrestore.imaging.degradation.compression import CompressionRecipe
 from rlrestore.imaging.degradation.development import expose, simulate_camera
 from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
@@ -63,6 +63,19 @@ def test_both_degrade_by_the_same_amount(photograph: Pixels) -> None:
         before, after = psnr_db(batch, reference).item(), psnr_db(file, to_images(target)).item()
         assert after == pytest.approx(before, abs=0.1)
         assert psnr_db(file, batch).item() > 38
+
+
+def test_a_picture_is_what_its_file_shows_or_without_a_quality_what_was_exposed(photograph: Pixels) -> None:
+    pixels, camera = to_floats(photograph), RECIPE.sample(1, seeded(2))
+    nothing = torch.zeros(1)
+    bare = replace(camera, compression=replace(camera.compression, quality=nothing, earlier_quality=nothing))
+    noisy, reference = expose_pixels(pixels, camera, seeded())
+    for taken, expected in (
+        (take_pixels(pixels, camera, seeded()), jpeg_pixels(compress_pixels(noisy, camera.compression))),
+        (take_pixels(pixels, bare, seeded()), noisy),
+    ):
+        np.testing.assert_array_equal(taken[0], expected)
+        np.testing.assert_array_equal(taken[1], reference)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 21), (3, 50)])

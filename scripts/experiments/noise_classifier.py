@@ -206,7 +206,7 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Telling:
+class Classification:
     """How well a set of features tells the kinds apart, on held-out scenes.
 
     Attributes:
@@ -226,18 +226,18 @@ class Telling:
 
     @property
     def accuracy(self) -> float:
-        """Return the share that is told right, all kinds counting alike."""
+        """Return the share that is classified right, all kinds counting alike."""
         return self.confusion.diagonal().mean().item()
 
 
-def tell_apart(
+def classify(
     name: str,
     features: Features,
     train: Patches,
     test: Patches,
     real: tuple[Tensor, Tensor] | None,
     seed: int,
-) -> Telling:
+) -> Classification:
     """Train a classifier on some features and ask it.
 
     Args:
@@ -250,9 +250,9 @@ def tell_apart(
     """
     rows = _in_batches(features, train.images)
     classifier = Classifier(rows, train.kinds, seed)
-    told = classifier(_in_batches(features, test.images)).view(len(KINDS), -1)  # (kinds, scenes)
-    confusion = torch.stack([(told == kind).float().mean(dim=1) for kind in range(len(KINDS))], dim=1)
-    noisy, found = told[KINDS.index(CAMERA)] != KINDS.index(TEXTURE), []
+    predicted = classifier(_in_batches(features, test.images)).view(len(KINDS), -1)  # (kinds, scenes)
+    confusion = torch.stack([(predicted == kind).float().mean(dim=1) for kind in range(len(KINDS))], dim=1)
+    noisy, found = predicted[KINDS.index(CAMERA)] != KINDS.index(TEXTURE), []
     for low, high in pairwise(STRENGTHS_255):
         found.append(noisy[(test.strength_255 >= low) & (test.strength_255 < high)].float().mean().item())
     shares = None
@@ -262,7 +262,7 @@ def tell_apart(
             for images in real
         )
         shares = 1 - taken, reference
-    return Telling(name, rows.shape[1], confusion, tuple(found), shares)
+    return Classification(name, rows.shape[1], confusion, tuple(found), shares)
 
 
 def real_patches(folder: Path, each: int = 4) -> tuple[Tensor, Tensor]:
@@ -282,20 +282,20 @@ def real_patches(folder: Path, each: int = 4) -> tuple[Tensor, Tensor]:
     return torch.cat(noisy), torch.cat(clean)
 
 
-def telling_table(tellings: Sequence[Telling]) -> str:
+def classification_table(classifications: Sequence[Classification]) -> str:
     """Return the accuracies in Markdown."""
     ranges = [f"found, {low:g} to {high:g}" for low, high in pairwise(STRENGTHS_255)]
     rows = [["features", "number", "right", *KINDS, *ranges, "real noise found", "its reference kept"]]
-    for each in tellings:
+    for each in classifications:
         cells = [each.accuracy, *each.confusion.diagonal().tolist(), *each.found, *(each.real or ())]
         missing = [] if each.real else ["–", "–"]
         rows.append([each.name, f"{each.count}", *(f"{cell:.1%}" for cell in cells), *missing])
     return markdown_table(rows)
 
 
-def confusion_table(telling: Telling) -> str:
+def confusion_table(classification: Classification) -> str:
     """Return what each kind was taken for, in Markdown."""
-    rows = [[f"{telling.name}: is ↓, taken for →", *KINDS]]
-    for kind, shares in zip(KINDS, telling.confusion.tolist(), strict=True):
+    rows = [[f"{classification.name}: is ↓, taken for →", *KINDS]]
+    for kind, shares in zip(KINDS, classification.confusion.tolist(), strict=True):
         rows.append([kind, *(f"{share:.1%}" for share in shares)])
     return markdown_table(rows)

@@ -7,16 +7,16 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from experiments.telling import (
+from experiments.noise_classifier import (
     KINDS,
     STRENGTHS_255,
     Classifier,
     Patches,
     brightness_features,
+    classification_table,
+    classify,
     colour_features,
     draw_patches,
-    tell_apart,
-    telling_table,
     texture_255,
 )
 from rlrestore.imaging.patches import PhotoBank
@@ -69,17 +69,19 @@ def test_colours_agree_by_the_noise_they_share() -> None:
 
 
 def test_a_classifier_learns_what_its_features_say(patches: Patches) -> None:
-    told = {
+    features_of = {
         "the kind": lambda images: (
             torch.arange(len(KINDS)).repeat_interleave(len(images) // 4)[:, None].float()
         ),
         "nothing": lambda images: torch.zeros(len(images), 1),
     }
-    scores = [tell_apart(name, features, patches, patches, None, seed=0) for name, features in told.items()]
+    scores = [
+        classify(name, features, patches, patches, None, seed=0) for name, features in features_of.items()
+    ]
     assert scores[1].accuracy == pytest.approx(0.25)
     kinds = torch.arange(len(KINDS)).repeat_interleave(200)
     rows = torch.nn.functional.one_hot(kinds).float() + 0.3 * torch.randn(
         800, 4, generator=torch.Generator().manual_seed(0)
     )
     assert (Classifier(rows, kinds, seed=0)(rows) == kinds).float().mean() > 0.85
-    assert telling_table(scores).splitlines()[3].startswith("| nothing | 1 | 25.0% |")
+    assert classification_table(scores).splitlines()[3].startswith("| nothing | 1 | 25.0% |")

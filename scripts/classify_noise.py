@@ -1,6 +1,6 @@
 """Whether the agent's features tell a camera's noise from texture, film grain and white noise.
 
-    python scripts/tell_noise.py --data photos/ --pairs real-noise/
+    python scripts/classify_noise.py --data photos/ --pairs real-noise/
 
 A small classifier is trained on patches of the training part of `--data` and asked about the part that every
 training holds out: on the agent's spectrum, on what the model's agent makes of it, and on added features.
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 
-from experiments.telling import (
+from experiments.noise_classifier import (
     Features,
     brightness_features,
+    classification_table,
+    classify,
     colour_features,
     confusion_table,
     draw_patches,
     real_patches,
     spectrum_features,
-    tell_apart,
-    telling_table,
     trunk_features,
 )
 from rlrestore.cli.arguments import positive_int
@@ -60,9 +60,11 @@ def run(args: argparse.Namespace) -> None:
         "spectrum, brightness, colours": joined(spectrum_features, brightness_features, colour_features),
     }
     real = None if args.pairs is None else real_patches(args.pairs)
-    tellings = [tell_apart(name, features, train, test, real, args.seed) for name, features in sets.items()]
-    print(telling_table(tellings), end="\n\n")
-    print(confusion_table(tellings[0]))
+    classifications = [
+        classify(name, features, train, test, real, args.seed) for name, features in sets.items()
+    ]
+    print(classification_table(classifications), end="\n\n")
+    print(confusion_table(classifications[0]))
 
 
 def main() -> int:
