@@ -148,7 +148,7 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     add_renamed_argument(parser, "--damage", "--mixture")
 
 
-def add_precision_argument(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+def add_precision_argument(parser: argparse._ActionsContainer, default: str = "auto") -> None:
     """Add the choice of the precision that a restoration computes in."""
     parser.add_argument(
         "--precision",

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
-ray = pytest.importorskip("ray")
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
-from rlrestore.cli.main import main  # noqa: E402
-from rlrestore.distributed import Pool, Settings, restore_files, restore_parquet  # noqa: E402  # need ray
-from rlrestore.errors import DataError, UsageError  # noqa: E402
-from tests.toys import save_toy  # noqa: E402
+from rlrestore.cli.main import main
+from rlrestore.distributed import Outcome, Pool, Settings, restore_files, restore_parquet
+from rlrestore.errors import DataError, UsageError
+from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 COUNT = 24
@@ -121,7 +120,7 @@ def test_parquet_goes_in_and_out(
     said = capsys.readouterr().err
     assert "error: '05': expected an image file" in said
     assert f"{COUNT - 1} of {COUNT} images restored, 1 failed" in said
-    found = {row["input"]: row for row in rows(out)}
+    found = {row["input"]: row for row in pq.read_table(out).to_pylist()}
     assert set(found) == {path.stem for path in sources}
     assert found["07"]["image"].startswith(b"\xff\xd8")
     assert json.loads(found["07"]["trace"])["steps"][0]["tool"] == "brighten"
@@ -163,6 +162,47 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str
         restore_parquet(tmp_path / "in.parquet", tmp_path / "out", None, None, None, *columns)
 
 
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    """The columns are those of the first file; the second one is cut."""
+    pq.write_table(pa.table({"input": ["a"], "image": [b"x"]}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(DataError, match=r"expected Parquet in .*b\.parquet', got: "):
+        restore_parquet(tmp_path, tmp_path / "out")
+
+
+def test_where_there_is_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for pool, place in ((Pool(), "this machine"), (Pool(address="ray://far:10001"), "ray://far:10001")):
+        with pytest.raises(UsageError, match=f"a Ray cluster at {place}, got: nobody answers; start one"):
+            restore_files([tmp_path / "a.png"], None, tmp_path / "out", pool=pool)
+
+
+def test_workers_are_told_the_model_by_its_whole_path_and_the_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exported model, too, by a path that begins here."""
+    asked: list[Settings] = []
+
+    def note(sources: object, outputs: object, records: object, settings: Settings, *_: object) -> Outcome:
+        asked.append(settings)
+        return Outcome(0)
+
+    monkeypatch.setattr("rlrestore.distributed.restore_files", note)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 16)).save("a.png")
+    assert main(["export", str(save_toy(tmp_path / "toy", (0,))), "--out", "exported"]) == 0
+    command = ["distribute", "a.png", "-o", "out", "--precision", "float32"]
+    assert main([*command, "--model", "exported", "--only", "brighten"]) == 0
+    assert main(command) == 0
+    assert [each.model for each in asked] == [str(tmp_path / "exported"), "default"]
+    assert [each.to_json()["precision"] for each in asked] == ["float32", "float32"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -172,6 +212,9 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str
         (["a.png", "-o", "out", "--model", "none"], "none"),
         (["a.png", "-o", "out"], "'a.png' does not exist"),
         (["a.parquet", "-o", "b.parquet"], "expected Parquet in 'a.parquet'"),
+        (["a.parquet", "-o", "./a.parquet"], "would lie among the images of a.parquet: choose another --out"),
+        (["a.parquet", "-o", "a.parquet/b.parquet"], "would lie among the images of a.parquet"),
+        (["b.parquet/a.parquet", "-o", "b.parquet"], "would lie among the images of b.parquet/a.parquet"),
     ],
 )
 def test_wrong_usage_is_told_before_a_cluster_is_asked_for(
