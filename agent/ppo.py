@@ -212,6 +212,7 @@ def make_ppo(
 def take_actor(policy: Policy, model: RecurrentPPO) -> None:
     """Give a policy the weights of PPO's actor; each tool's value is its logit above stop's."""
     actor: Any = model.policy
+    policy.start_margins_db, policy.stop_margin_db = (0.0,) * policy.tools, 0.0
     policy.trunk.load_state_dict(actor.features_extractor.trunk.state_dict())
     lstm = actor.lstm_actor.state_dict()
     policy.memory.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in lstm.items()})

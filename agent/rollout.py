@@ -82,13 +82,13 @@ def greedy(
 
     def choose(images: Tensor, last_action: Tensor) -> Tensor:
         nonlocal hidden
+        first = (last_action == NO_ACTION)[:, None]
         if hidden is None or not remembers:
             hidden, last_action = policy.initial_state(len(images)), torch.full_like(last_action, NO_ACTION)
         values, hidden = policy(images.clamp(0, 1), last_action, hidden)
         if allowed is not None:
             values = values.masked_fill(~F.pad(allowed, (0, 1), value=True), -torch.inf)
         if may_stop:
-            first = (last_action == NO_ACTION)[:, None]
             margins = torch.where(first, start_margins, policy.stop_margin_db)
             return best_action(values, margins if with_margin else 0.0)
         tools: Tensor = values[:, :-1]

@@ -27,7 +27,6 @@ from rlrestore.imaging.degradation.mixtures import MIXTURES
 from rlrestore.imaging.io.atomic import write_atomically
 from rlrestore.model_folder import find_model, set_margins
 from rlrestore.runtime.torch_runtime import TorchRuntime
-from rlrestore.toolbox.specs import start_margins_db
 
 PLAIN = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4)
 """Margins for all tools alike."""
@@ -87,8 +86,8 @@ def run(args: argparse.Namespace) -> None:
         content = [point.to_json() for point in points]
         write_atomically(args.json, (json.dumps(content, indent=2) + "\n").encode())
     if args.set is not None:
-        start_db, light_db, stop_db = args.set
-        set_margins(find_model(args.model), start_margins_db(specs, start_db, light_db), stop_db)
+        chosen = Margins.make(specs, *args.set)
+        set_margins(find_model(args.model), tuple(chosen.starts_db.values()), chosen.stop_db)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import resolve_device
-from rlrestore.errors import UsageError
+from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import add_facts, find_model, read_card
 from rlrestore.model_folder.card import ModelCard, Record
@@ -273,7 +273,10 @@ def train_parts(
                 state, toolbox, policy = state.after(part, [record], toolbox, policy)
                 pack()
     finally:
-        pack()
+        try:
+            pack()
+        except RlrestoreError as error:  # in the way of neither the model nor what ended the training
+            log.error("%s", error)
     return state, toolbox, policy
 
 
@@ -301,7 +304,10 @@ def run(args: argparse.Namespace) -> None:
     )
     minutes = parts_of(start is not None, args.minutes)
     release = Release(args, bank, validation, minutes, len(before.training))
-    state, toolbox, policy = train_parts(release, *begin(args, start, device))
+    begun = begin(args, start, device)
+    if args.pack is not None:
+        begun[0].check_pack(args.pack)
+    state, toolbox, policy = train_parts(release, *begun)
     records, pieces = (*before.training, *state.records), (*before.pieces, *state.pieces)
     name, data = args.name or args.out.name, args.data_name or before.facts.get("data", "")
     card = ModelCard(name, training=records, pieces=pieces, facts={"data": data})

@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlrestore.agent.policy import Hidden, Policy
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.scores import restore_patches
 from rlrestore.imaging.io.files import read_photo, write_photo
@@ -23,78 +21,19 @@ from rlrestore.restorer import Restorer, apply_by_hand
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.rules import (
+    Rule,
+    Rules,
+    always,
+    at_looks,
+    by_colour,
+    by_last_action,
+    by_memory,
+    grey,
+    restorer,
+    torch_model,
+)
 from tests.toys import make_restorer
-
-Rule = Callable[[Tensor, Tensor, int], Tensor]
-"""How a hand-made agent thinks: images `(B, 3, P, P)`, last actions `(B,)`, looks so far → `(B, tools)`."""
-
-
-class Brighten(nn.Module):
-    """A tool that adds a constant, so that every result is known beforehand."""
-
-    def __init__(self, amount: float) -> None:
-        super().__init__()
-        self.amount = nn.Parameter(torch.tensor(amount))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images + self.amount
-
-
-class Rules(Policy):
-    """An agent that follows a rule, and counts its looks in the memory it is handed."""
-
-    def __init__(self, tools: int, rule: Rule, max_steps: int = 3) -> None:
-        super().__init__(tools, max_steps=max_steps)
-        self.rule = rule
-        self.seen: list[Tensor] = []
-
-    def forward(self, images: Tensor, last_action: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        self.seen.append(images.clone())
-        values = self.rule(images, last_action, int(hidden[0][0, 0]))
-        return torch.cat([values, torch.zeros(len(images), 1)], dim=1), (hidden[0] + 1, hidden[1])
-
-
-def restorer(amounts: Sequence[float], rule: Rule, max_steps: int = 3) -> Restorer:
-    toolbox = Toolbox(TOOLS[: len(amounts)], "toy", [Brighten(amount) for amount in amounts])
-    return Restorer(TorchRuntime(toolbox, Rules(len(amounts), rule, max_steps), "toy"))
-
-
-def torch_model(restorer: Restorer) -> TorchRuntime:
-    assert isinstance(restorer.runtime, TorchRuntime)
-    return restorer.runtime
-
-
-def always(*values: float) -> Rule:
-    def rule(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-        return torch.tensor([values]).expand(len(images), -1)
-
-    return rule
-
-
-def at_looks(*values: float) -> Rule:
-    def rule(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-        return torch.full((len(images), 1), values[looks])
-
-    return rule
-
-
-def by_colour(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Value tool 0 by the red, tool 1 by the green; half is worth nothing."""
-    return 4 * (images.mean(dim=(2, 3))[:, :2] - 0.5)
-
-
-def grey(value: float, height: int = 70, width: int = 90) -> npt.NDArray[np.float32]:
-    return np.full((height, width, 3), value, np.float32)
-
-
-def by_last_action(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Play tool 0, then tool 1, then stop."""
-    return nn.functional.one_hot(last_action + 1, 3)[:, :2] - 0.5
-
-
-def by_memory(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Play the same chain, told by the memory alone."""
-    return torch.tensor([[float(looks == 0), float(looks == 1)]]).expand(len(images), -1) - 0.5
 
 
 @pytest.mark.parametrize("rule", [by_last_action, by_memory])
@@ -166,93 +105,6 @@ def test_psnr_is_measured_against_the_reference() -> None:
     assert trace.start_psnr_db == pytest.approx(20, abs=1e-3)
     assert trace.psnr_db == pytest.approx(20 - 20 * math.log10(0.5), abs=1e-3)
     assert trace.gains_db()[0] == pytest.approx(6.0206, abs=1e-3)
-
-
-def dark_only(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    return 2 * (0.5 - images.mean(dim=(1, 2, 3))[:, None])
-
-
-def test_local_treats_each_region_by_itself_without_a_seam() -> None:
-    image = grey(0.2, 128, 512)
-    image[:, 256:] = 0.8
-    toy = restorer([0.2], dark_only, max_steps=1)
-    local = toy.restore(image, mode="local")
-    correction = local.photo.pixels - image
-
-    np.testing.assert_allclose(correction[:, :150], 0.2, atol=1e-6)
-    np.testing.assert_allclose(correction[:, 362:], 0.0, atol=1e-6)
-    assert np.abs(np.diff(correction, axis=1)).max() < 0.2 / 12
-    shares = dict(local.trace.steps[0].shares)
-    assert shares == {"deblur-1": pytest.approx(0.5, abs=0.1), "stop": pytest.approx(0.5, abs=0.1)}
-    assert local.trace.steps[0].tool == "deblur-1"
-
-
-def dark_then_all(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    return dark_only(images, last_action, looks) if looks == 0 else torch.ones(len(images), 1)
-
-
-def test_a_region_that_stopped_stays_as_it_is() -> None:
-    # From the second step on the agent would brighten every region; but the bright half has stopped.
-    image = grey(0.2, 127, 400)
-    image[:, 200:] = 0.8
-    correction = restorer([0.1], dark_then_all).restore(image, mode="local").photo.pixels - image
-
-    np.testing.assert_allclose(correction[:, :60], 0.3, atol=1e-5)
-    np.testing.assert_allclose(correction[:, 340:], 0.0, atol=1e-6)
-
-
-def by_shade_then_the_other(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Play tool 0 where it is dark and tool 1 where it is bright; then the other one; then stop."""
-    if looks == 2:
-        return torch.full((len(images), 2), -1.0)
-    shade = 8 * (images.mean(dim=(1, 2, 3)) - 0.5) if looks == 0 else 2.0 * (last_action == 0) - 1
-    return torch.stack([-shade, shade], dim=1)
-
-
-def test_every_region_follows_its_own_history() -> None:
-    image = grey(0.2, 127, 512)
-    image[:, 256:] = 0.8
-    done = restorer([0.03, -0.1], by_shade_then_the_other).restore(image, mode="local")
-
-    np.testing.assert_allclose(done.photo.pixels - image, -0.07, atol=1e-6)
-    first, second, last = done.trace.steps
-    assert dict(first.shares) == {name: pytest.approx(0.5, abs=0.1) for name in ("deblur-1", "deblur-2")}
-    assert first.regions is not None
-    assert second.regions is not None
-    np.testing.assert_array_equal(first.regions.shares[..., 0], second.regions.shares[..., 1])
-    assert last.shares == (("stop", 1.0),)
-
-
-def test_local_is_global_where_all_regions_agree(photograph: npt.NDArray[np.uint8]) -> None:
-    toy = restorer([0.05, -0.02], by_last_action)
-    of_local, of_global = (toy.restore(photograph, mode=mode) for mode in ("local", "global"))
-
-    np.testing.assert_array_equal(of_local.photo.pixels, of_global.photo.pixels)
-    for one, other in zip(of_local.trace.steps, of_global.trace.steps, strict=True):
-        assert (one.tool, one.shares) == (other.tool, other.shares)
-        assert one.expected_gain_db == pytest.approx(other.expected_gain_db)
-        assert dict(one.runners_up) == pytest.approx(dict(other.runners_up))
-
-
-def by_content(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Tool 0 is worth more, but in many a window, for what is seen there, tool 1 by up to 2 dB."""
-    seen = (20 * (images.std(dim=(1, 2, 3)) - 0.105)).clamp(-1, 1)
-    return torch.stack([1.3 + seen, 1.0 - seen], dim=1)
-
-
-def test_what_differs_from_window_to_window_divides_nothing() -> None:
-    noise = np.random.default_rng(0).normal(0, 1, (400, 400, 1)) * 0.05
-    spots = np.kron(np.random.default_rng(1).random((13, 13)), np.ones((31, 31)))[:400, :400, None]
-    image = (0.5 + noise + 0.4 * (spots - 0.5)).clip(0, 1).repeat(3, axis=2).astype(np.float32)
-    toy = restorer([0.05, -0.02], by_content)
-
-    np.testing.assert_array_equal(
-        toy.restore(image, mode="local").photo.pixels, toy.restore(image).photo.pixels
-    )
-    policy = torch_model(toy).policy
-    assert isinstance(policy, Rules)
-    values = by_content(policy.seen[0], torch.tensor(0), 0)
-    assert 0.15 < float((values[:, 1] > values[:, 0]).float().mean()) < 0.5
 
 
 @pytest.mark.parametrize("mode", ["global", "local"])

@@ -215,6 +215,19 @@ def test_a_release_that_is_cut_goes_on_from_what_travels(
     assert card.training[PARTS.index(cut)]["steps"] >= steps > 0
 
 
+@pytest.mark.parametrize("place", ["out/training", "out", "notes"])
+def test_a_pack_deletes_nothing_but_an_earlier_pack(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    kept = tmp_path / place / "kept.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    options = ["--data", str(photos), "--minutes", "1", "--out", str(tmp_path / "out")]
+    assert run("train_release.py", *options, "--pack", str(tmp_path / place)) == 2
+    assert "as --pack" in (err := capsys.readouterr().err) or "expected --pack outside of" in err
+    assert kept.read_text() == "mine"
+
+
 def read_steps(packed: Path, part: str) -> int:
     """How far the packed checkpoint of a part had come."""
     (weights,) = (packed / part).rglob("weights.safetensors")

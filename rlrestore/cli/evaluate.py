@@ -244,6 +244,9 @@ def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Score
     progress = sys.stderr.isatty()
     if args.pairs is not None:
         found = [(degraded.name or "pairs", pair_files(degraded, clean)) for degraded, clean in args.pairs]
+        twice = [name for number, (name, _) in enumerate(found) if name in dict(found[:number])]
+        if twice:
+            raise UsageError(f"expected pairs of different names, got {twice[0]!r} twice: rename a folder")
         for name, files in found:  # all were found before the first is measured
             yield measure_files(model, files, name, progress=progress)
     else:

@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
         say(tally.summary(tally.restored + tally.skipped + tally.failed))
         return 1 if tally.failed else 0
-    if args.shard is not None and (args.trying or args.reference is not None):
-        raise UsageError("--shard goes with neither --try nor --reference, which are for one image")
+    if args.shard is not None and args.reference is not None:
+        raise UsageError("--shard does not go with --reference, which is for one image")
     plan = _plan(args)
     if args.reference is not None and plan.total != 1:
         raise UsageError(f"--reference goes with one image, got {plan.total}: restore them one by one")

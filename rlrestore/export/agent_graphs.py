@@ -1,6 +1,7 @@
 """The agents' networks as graphs in ONNX, one step of an episode each, the spectrum included."""
 
 import numpy as np
+import torch
 from onnx import TensorProto
 from torch import nn
 
@@ -8,7 +9,7 @@ from rlrestore.agent.policy import PAPER_LAYERS, AnyPolicy, PaperPolicy, PaperTr
 from rlrestore.agent.spectrum import FACTORS, FAINT, STATISTICS, STRIDES, Spectrum
 from rlrestore.export.graphs import Graph
 from rlrestore.imaging import PATCH
-from rlrestore.imaging.degradation.jpeg import BLOCK
+from rlrestore.imaging.degradation.jpeg import BLOCK, dct_matrix
 from rlrestore.toolbox.storage import to_arrays
 
 WINDOWS, LAST, HIDDEN, CELL = "windows", "last_actions", "hidden", "cell"
@@ -101,7 +102,8 @@ def _spectrum(graph: Graph, spectrum: Spectrum) -> str:
     colours = graph.constant(buffers["colours"].reshape(3, 3, 1, 1))
     clipped = graph.add("Clip", WINDOWS, *(graph.constant(np.float32(end)) for end in (0, 1)))
     planes = graph.add("Conv", clipped, colours, graph.constant(buffers["greys"].ravel()))
-    kernels = graph.constant(buffers["kernels"])
+    cosines = dct_matrix(torch.device("cpu")).numpy().reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+    kernels = graph.constant(cosines)
     rows, side = [], PATCH
     for half, stride in enumerate(STRIDES):
         if half:

@@ -97,7 +97,8 @@ def local_chain(
 
     Args: as in `global_chain`.
     """
-    grid, sampled = _local_grid(agent, image, choice)
+    monitor.begin(1, max_steps)
+    grid, sampled = _local_grid(agent, image, choice, monitor.part("batch of windows", 0, 0))
     down = fading_weights(image.shape[-2], grid.tops, grid.size)
     across = fading_weights(image.shape[-1], grid.lefts, grid.size)
     windowed, stop = WindowedAgent(agent, grid), len(tools.names)
@@ -125,7 +126,9 @@ def local_chain(
         regions = divide(regions, actions, stop)
 
 
-def _local_grid(agent: Agent, image: Floats, choice: Choice) -> tuple[WindowGrid, NDArray[np.bool_]]:
+def _local_grid(
+    agent: Agent, image: Floats, choice: Choice, follow: Follow
+) -> tuple[WindowGrid, NDArray[np.bool_]]:
     """Return the windows that local mode follows, and which of them global mode would average.
 
     In a large photograph these alone, unless a first look at them finds regions to tell apart: only then it
@@ -136,7 +139,7 @@ def _local_grid(agent: Agent, image: Floats, choice: Choice) -> tuple[WindowGrid
     if len(whole) <= CLOSE_WINDOWS:
         return whole, whole.common(few)
     sampled, nothing = np.ones((len(few.tops), len(few.lefts)), bool), np.full(len(few), NO_ACTION, np.int64)
-    values = WindowedAgent(agent, few).values(image, nothing).reshape(*sampled.shape, -1)
+    values = WindowedAgent(agent, few).values(image, nothing, follow).reshape(*sampled.shape, -1)
     values[..., list(choice.left_out)] = FORBIDDEN_DB
     together = np.zeros(sampled.shape, np.int64)
     actions = choose_actions(values, step_margins_db(agent, 1), together, sampled)

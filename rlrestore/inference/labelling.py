@@ -30,7 +30,8 @@ def choose_actions(values: Floats, margins_db: Floats, regions: Actions, sampled
 
     Args:
         values: `(rows, columns, tools + 1)` what each action is expected to gain, in dB; stop is last.
-        margins_db: `(tools,)`, by the tool that is best for a region, what a tool must exceed there.
+        margins_db: `(tools,)`, by the tool that is best for a region or in the surroundings of a window, what
+            it must exceed there.
         regions: `(rows, columns)` the number of the region that a window belongs to, or `STOPPED`.
         sampled: `(rows, columns)` the windows over which global mode would average.
 
@@ -42,10 +43,9 @@ def choose_actions(values: Floats, margins_db: Floats, regions: Actions, sampled
         inside = regions == region
         deciding = sampled if inside.all() else inside
         means = values[deciding].mean(axis=0, dtype=np.float64)
-        margin_db = margins_db[means[:-1].argmax()]
-        first = best_action(means, margin_db)
+        first = best_action(means, margins_db[means[:-1].argmax()])
         nearby = average_nearby(values, inside)
-        nearby[..., -1] = margin_db
+        nearby[..., -1] = margins_db[nearby[..., :-1].argmax(axis=2)]
         chosen = joined_by_others(nearby[inside].astype(np.float64), first, inside.size)
         best = np.array(chosen)[nearby[..., chosen].argmax(axis=2)]
         actions[inside] = without_islands(best, inside, first)[inside]

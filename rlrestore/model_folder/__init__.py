@@ -203,6 +203,7 @@ def set_margins(folder: Path, start_margins_db: Sequence[float], stop_margin_db:
         ModelError: There is no model in the folder, or a margin is not a number from 0.
         RlrestoreError: The card cannot be written.
     """
+    read_agent(folder)
     agent = read_json(folder)["agent"]
     agent |= {"start_margins_db": list(start_margins_db), "stop_margin_db": stop_margin_db}
     cards.read_agent_entry(card_of(folder), agent)

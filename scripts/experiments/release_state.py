@@ -147,16 +147,30 @@ class ReleaseState:
         found = [Checkpoint(path.parent) for path in sorted(self.folder.rglob(f"{WEIGHTS}.safetensors"))]
         return [each for each in found if each.folder.relative_to(self.folder).parts[0] not in self.parts]
 
+    def check_pack(self, to: Path) -> None:
+        """Make sure that nothing but an earlier pack would be deleted.
+
+        Raises:
+            UsageError: The folder holds something else, or the state itself, or lies within that.
+        """
+        here, there = self.folder.resolve(), to.resolve()
+        if here == there or here in there.parents or there in here.parents:
+            raise UsageError(f"expected --pack outside of {self.folder}, got {to}: choose another folder")
+        if to.exists() and not (to.is_dir() and (not any(to.iterdir()) or (to / STATE).is_file())):
+            raise UsageError(f"expected a new folder or an earlier pack as --pack, got {to}: choose another")
+
     def pack(self, to: Path) -> None:
         """Write what must travel to go on elsewhere: weights in float16, no moments, no replay buffer.
 
         Args:
-            to: The folder to write; what lies there is deleted. Given as `--out`'s training folder elsewhere,
-                the same command goes on.
+            to: The folder to write; an earlier pack in it is deleted. Given as `--out`'s training folder
+                elsewhere, the same command goes on.
 
         Raises:
             RlrestoreError: It cannot be written, or is too large to travel.
+            UsageError: The folder holds something else.
         """
+        self.check_pack(to)
         try:
             shutil.rmtree(to, ignore_errors=True)
             begun, model = self._begun(), self.folder / MODEL

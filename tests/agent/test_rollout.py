@@ -61,6 +61,14 @@ def test_without_memory_every_look_is_the_first() -> None:
     assert policy.last_actions == [[-1]] * 3
 
 
+def test_without_memory_a_further_tool_keeps_its_margin() -> None:
+    """That of the first step, which is higher than all values, is asked for in the first step alone."""
+    policy = Counting()
+    policy.start_margins_db, policy.stop_margin_db = (5.0, 5.0), 0.0
+    patches, last_action = torch.zeros(2, 3, 63, 63), torch.tensor([-1, UP])
+    assert greedy(policy, remembers=False)(patches, last_action).tolist() == [STOP, DOWN]
+
+
 def test_without_stop_the_best_tool_is_taken_though_it_loses() -> None:
     rollout = roll_out(toolbox(), torch.zeros(1, 3, 63, 63), greedy(Counting(), may_stop=False), max_steps=3)
     assert rollout.actions.tolist() == [[DOWN, UP, UP]]

@@ -192,6 +192,16 @@ def test_several_sets_of_pairs_are_measured_alone_and_together(
     assert json.loads(file.read_text("utf-8"))["n"] == 3
 
 
+def test_sets_of_pairs_have_names_of_their_own(
+    model: str, photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("a/in", "b/in"):
+        shutil.copytree(photos, tmp_path / folder)
+    pairs = [part for folder in ("a/in", "b/in") for part in ("--pairs", str(tmp_path / folder), photos)]
+    assert main(["evaluate", *pairs, "--model", model]) == 2
+    assert "expected pairs of different names, got 'in' twice" in capsys.readouterr().err
+
+
 def test_cameras_are_a_set_that_oracles_are_measured_on(
     model: str, photos: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,9 +115,8 @@ def test_a_shard_outside_is_wrong_usage(folder: Path, text: str, capsys: pytest.
     assert "expected I/N, I from 1 to N, as 1/8" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [("--try",), ("--reference", "a.png")])
-def test_what_is_for_one_image_does_not_go_with_shards(
-    restore: Callable[..., int], folder: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+def test_a_reference_does_not_go_with_shards(
+    restore: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert restore(folder / "a.png", "--shard", "1/2", *more) == 2
-    assert "--shard goes with neither --try nor --reference" in capsys.readouterr().err
+    assert restore(folder / "a.png", "--shard", "1/2", "--reference", "a.png") == 2
+    assert "--shard does not go with --reference" in capsys.readouterr().err

@@ -173,6 +173,16 @@ def test_the_margin_is_that_of_the_best_tool_of_the_region() -> None:
     assert (choose_actions(values, np.array([1.0, 0.75], np.float32), ONE_REGION, ALL) == 1).all()
 
 
+def test_a_tool_joins_where_it_exceeds_its_own_margin() -> None:
+    """The second is expected to gain enough for the margin of the first, but not for its own."""
+    values = everywhere(3.0, -1.0)
+    values[:, COLUMNS // 2 :] = [-1.0, 0.8, 0.0]
+    actions = choose_actions(values, np.array([0.5, 1.0], np.float32), ONE_REGION, ALL)
+
+    assert (actions[:, : COLUMNS // 2 - 3] == 0).all()
+    assert (actions[:, COLUMNS // 2 + 3 :] == STOP).all()
+
+
 @pytest.mark.parametrize(
     ("values", "margin_db", "action"),
     [([0.2, 0.5, 0], 0.1, 1), ([0.2, 0.1, 0], 0.2, 2), ([-1, -2, 0], 0, 2), ([3, 3, 0], 0, 0)],
