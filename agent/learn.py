@@ -54,7 +54,9 @@ PRETRAINING_SHARE = 0.25
 VALIDATION_EPISODES = 256
 VALIDATION_SECONDS = 60.0
 USAGE = "usage.jsonl"
-"""In the folder of a joint training's log: how often each tool is used, a line for each measurement."""
+"""In the folder of a joint training's log: how often each tool is used."""
+USAGE_EVERY = 10
+"""Measurements of which one is of usage, too, which takes longer."""
 USAGE_RECIPES: dict[str, Recipe] = {**MIXTURES, "single": SingleDistortions()}
 USAGE_PATCHES = 128
 TRAINING_RECIPES: dict[str, PairRecipe] = {
@@ -206,19 +208,47 @@ def train_joint(
         behaviour = prescribed(chains, training.greedy()) if policy is None else training.greedy()
         return mean_gain_db(toolbox, behaviour, *pairs, training.max_steps)
 
+    usage_log = UsageLog(folder / LOG / USAGE, training.steps)
+
     def measure() -> dict[str, float]:
-        if policy is not None:
-            usage = measure_usage(toolbox, policy, validation, settings.seed)
-            with (folder / LOG / USAGE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"steps": training.steps, **usage}) + "\n")
+        if policy is not None and usage_log.is_due():
+            usage_log.write(training.steps, measure_usage(toolbox, policy, validation, settings.seed))
         return {"return_db": gain_db()}
 
-    (folder / LOG).mkdir(parents=True, exist_ok=True)
     with logged(folder / LOG, measure, training.steps) as watch:
         trainer.run(budget, watch)
     if policy is not None:
         policy.eval()
     return gain_db(), trainer
+
+
+class UsageLog:
+    """How often each tool is used, in a file: a line for every tenth measurement, from the first."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        """Let the file hold no line of another training, or of steps that a resumed one takes again.
+
+        Args:
+            path: The file; its folder is made if need be.
+            steps: How many steps of this training are done.
+        """
+        self._path, self._calls = path, 0
+        if rank() == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text("utf-8").splitlines() if steps and path.exists() else []
+            whole = [line for line in lines if line.endswith("}")]  # the last one may be cut
+            kept = [line for line in whole if json.loads(line)["steps"] <= steps]
+            path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+    def is_due(self) -> bool:
+        """Return whether this measurement is one that is written."""
+        self._calls += 1
+        return self._calls % USAGE_EVERY == 1
+
+    def write(self, steps: int, usage: Mapping[str, Mapping[str, float]]) -> None:
+        """Write a measurement after so many steps."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"steps": steps, **usage}) + "\n")
 
 
 def measure_usage(

@@ -57,8 +57,6 @@ def not_public(program: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_has_the_names_it_lists(name: str) -> None:
-    if name == "rlrestore.distributed":
-        pytest.importorskip("ray")
     package = importlib.import_module(name)
     assert [each for each in package.__all__ if not hasattr(package, each)] == []
     assert len(set(package.__all__)) == len(package.__all__)

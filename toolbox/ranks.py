@@ -18,6 +18,9 @@ from torch import Tensor
 from rlrestore.devices import numbered_generator
 from rlrestore.errors import UsageError
 
+NUMBERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
+"""What torchrun tells every process by its environment, beside `MASTER_ADDR`."""
+
 
 def rank() -> int:
     """Return the number of this process, from 0."""
@@ -44,19 +47,35 @@ def joined_ranks(device: str) -> Iterator[str]:
         The name of this rank's device.
 
     Raises:
-        UsageError: All ranks are sent to one GPU, or this machine has fewer GPUs than ranks.
+        UsageError: All ranks are sent to one GPU, this machine has fewer GPUs than ranks, or it is not told
+            how to join.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _started_count() == 1:
         yield device
         return
     on_gpu = device.startswith("cuda")
     if on_gpu:
-        device = _own_gpu(device, int(os.environ.get("LOCAL_RANK", "0")))
+        device = _own_gpu(device, int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield device
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _started_count() -> int:
+    """Return how many processes were started to train together; schedulers set `WORLD_SIZE`, too."""
+    told = {name: os.environ[name] for name in (*NUMBERS, "MASTER_ADDR") if os.environ.get(name)}
+    if told.get("WORLD_SIZE", "1") == "1":
+        return 1
+    wrong = [name for name in NUMBERS if not told.get(name, "").isdecimal()]
+    wrong += [] if "MASTER_ADDR" in told else ["MASTER_ADDR"]
+    if wrong:
+        raise UsageError(
+            f"expected what torchrun sets beside WORLD_SIZE={told['WORLD_SIZE']}, but {wrong[0]} is "
+            f"{told.get(wrong[0])!r}: start the training by torchrun, or unset WORLD_SIZE"
+        )
+    return int(told["WORLD_SIZE"])
 
 
 def _own_gpu(device: str, local_rank: int) -> str:

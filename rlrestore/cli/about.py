@@ -1,6 +1,7 @@
 """`rlrestore about`: what a report of a fault needs to say of the installation, and nothing of the user."""
 
 import argparse
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -13,6 +14,8 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.reporting import describe
 from rlrestore.errors import RlrestoreError
 
+DISTRIBUTIONS = ("rlrestore", "rlrestore-onnx")
+"""By one of which the package is installed."""
 DEVELOPERS = frozenset({"dev", "docs", "lint", "test"})
 """Extras whose libraries no command uses."""
 
@@ -55,15 +58,19 @@ def report_lines(model: str) -> Iterator[str]:
 
 def libraries() -> list[str]:
     """Return the names of what the package and its extras need; none of a checkout that is not installed."""
-    try:
-        required = importlib.metadata.requires("rlrestore") or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
+    required = next(filter(None, map(_required, DISTRIBUTIONS)), [])
     extras = [re.search(r"extra == .(\w+)", each) for each in required]
     users = [
         each for each, extra in zip(required, extras, strict=True) if not extra or extra[1] not in DEVELOPERS
     ]
     return [re.split(r"[^\w.-]", each)[0] for each in users]
+
+
+def _required(distribution: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def _version(name: str) -> str:
@@ -94,10 +101,18 @@ def _devices() -> Iterator[str]:
 def _model(model: str) -> Iterator[str]:
     """Yield the model's name and checksums, or what is wrong with it."""
     from rlrestore.model_folder import checksums, find_model, read_card
+    from rlrestore.model_folder.exported import is_exported, read_exported
 
     try:
         folder = find_model(model)
-        sums = ", ".join(f"{part} {digest}" for part, digest in checksums(folder).items())
-        yield f"model: {read_card(folder).name or folder.name}, sha256 {sums}"
+        name = read_card(folder).name or folder.name
+        if is_exported(folder):
+            found = read_exported(folder)
+            parts = zip((*found.names, "agent"), found.networks, strict=True)
+            sums = {part: hashlib.sha256(network).hexdigest() for part, network in parts}
+            name = f"{name}, exported to ONNX"
+        else:
+            sums = checksums(folder)
+        yield f"model: {name}, sha256 {', '.join(f'{part} {digest}' for part, digest in sums.items())}"
     except RlrestoreError as error:
         yield f"model: {describe(error)}"

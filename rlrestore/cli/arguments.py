@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from rlrestore.cli.reporting import show_log
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.toolbox.trainer import Start
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -94,22 +96,43 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
 
 
-def train_on_ranks(train: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a training in this process, or as one of those that torchrun started, each on a GPU of its own.
+def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Let a training run in this process, or as one of those that torchrun started, each on its own GPU.
 
     Args:
-        train: Is told the rank's own device in `args`.
+        train: Takes the command line, in which `device` is the rank's own. Among what it raises is a
+            UsageError where there are fewer GPUs than processes, or all are sent to one.
+    """
+
+    @wraps(train)
+    def run(args: argparse.Namespace) -> int:
+        from rlrestore.toolbox.ranks import joined_ranks, rank
+
+        with joined_ranks(args.device) as device:
+            if rank() == 0:
+                show_log()
+            return train(argparse.Namespace(**{**vars(args), "device": device}))
+
+    return run
+
+
+def photo_banks(args: argparse.Namespace, smallest_side: int) -> tuple["PhotoBank", "PhotoBank"]:
+    """Read the photographs of `--data`, to train on and to measure on, to `--device`.
+
+    Args:
         args: The command line.
+        smallest_side: Of photographs that are used, in pixels.
 
     Raises:
-        UsageError: There are fewer GPUs than processes, or all are sent to one.
+        UsageError: None can be used.
     """
-    from rlrestore.toolbox.ranks import joined_ranks, rank
+    from rlrestore.devices import resolve_device
+    from rlrestore.imaging.patches import PhotoBank
 
-    with joined_ranks(args.device) as device:
-        if rank() == 0:
-            show_log()
-        return train(argparse.Namespace(**{**vars(args), "device": device}))
+    device = resolve_device(args.device)
+    train = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side, device=device)
+    validation = PhotoBank.from_folder(args.data, "validation", smallest_side=smallest_side, device=device)
+    return train, validation
 
 
 def start_of(args: argparse.Namespace) -> "Start":
@@ -148,7 +171,7 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     add_renamed_argument(parser, "--damage", "--mixture")
 
 
-def add_precision_argument(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+def add_precision_argument(parser: argparse._ActionsContainer, default: str = "auto") -> None:
     """Add the choice of the precision that a restoration computes in."""
     parser.add_argument(
         "--precision",

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import names, percentage, positive_float, positive_int, share
+from rlrestore.cli.arguments import (
+    add_precision_argument,
+    names,
+    percentage,
+    positive_float,
+    positive_int,
+    share,
+)
 from rlrestore.cli.reporting import report, say
 from rlrestore.cli.restore_options import FORMATS
 from rlrestore.errors import UsageError
@@ -56,6 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def _add_restoring(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("restoring, as for restore")
     group.add_argument("--model", default="default", metavar="M", help="name or folder")
+    add_precision_argument(group)
     group.add_argument("--mode", choices=("global", "local"), default="global")
     group.add_argument("--max-steps", type=positive_int, metavar="N")
     group.add_argument("--only", type=names, default=(), metavar="TOOLS")
@@ -118,8 +126,8 @@ def run(args: argparse.Namespace) -> int:
         name: getattr(args, name) for name in ("mode", "max_steps", "only", "never", "strength", "detail")
     }
     device = "cuda" if args.gpus else "cpu"
-    settings = Settings(args.model, device, f".{args.format}", args.quality, options)
-    _check(args)
+    _check(args, device)
+    settings = Settings(_model(args.model), device, args.precision, f".{args.format}", args.quality, options)
     outcome = (_from_parquet if args.inputs[0].endswith(PARQUET) else _from_files)(args, settings, pool)
     counts = [f"{outcome.restored} of {outcome.total} images restored"]
     counts += [f"{outcome.done_before} done before"] if outcome.done_before else []
@@ -132,22 +140,38 @@ def run(args: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _model(name_or_folder: str) -> str:
+    """Return a model as workers find it, which stand in other folders."""
+    from rlrestore.model_folder import shipped_models
+
+    return name_or_folder if name_or_folder in shipped_models() else str(Path(name_or_folder).absolute())
+
+
+def _check(args: argparse.Namespace, device: str) -> None:
     """Refuse what every image would be refused for.
 
     Raises:
-        UsageError: There is no such model, or no such tool in it; or a quality for a format without one.
+        UsageError: There is no such model, or no such tool in it; a quality for a format without one; or
+            Parquet that does not go into Parquet elsewhere.
     """
     from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES
     from rlrestore.inference.choice import make_choice
     from rlrestore.model_folder import find_model
-    from rlrestore.toolbox.storage import load_toolbox
+    from rlrestore.model_folder.exported import is_exported
+    from rlrestore.runtime import load_runtime
 
-    make_choice(load_toolbox(find_model(args.model)).specs, (), args.only, args.never)
+    here = device if is_exported(find_model(args.model)) else "cpu"  # this machine may have no GPU
+    make_choice(load_runtime(args.model, here, args.precision).tools.specs, (), args.only, args.never)
     if args.quality is not None and f".{args.format}" not in LOSSY_SUFFIXES:
         raise UsageError(f"--quality goes with jpg, avif and webp, not with {args.format}: leave it out")
-    if args.inputs[0].endswith(PARQUET) and (len(args.inputs) > 1 or not args.out.endswith(PARQUET)):
-        raise UsageError("images from Parquet go into Parquet, one input at a time: write -o NAME.parquet")
+    if args.inputs[0].endswith(PARQUET):
+        if len(args.inputs) > 1 or not args.out.endswith(PARQUET):
+            raise UsageError(
+                "images from Parquet go into Parquet, one input at a time: write -o NAME.parquet"
+            )
+        source, out = Path(args.inputs[0]).resolve(), Path(args.out).resolve()
+        if source.is_relative_to(out) or out.is_relative_to(source):
+            raise UsageError(f"results would lie among the images of {args.inputs[0]}: choose another --out")
 
 
 def _from_files(args: argparse.Namespace, settings: "Settings", pool: "Pool") -> "Outcome":

@@ -8,11 +8,12 @@ from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_renamed_argument,
     add_training_arguments,
+    on_ranks,
+    photo_banks,
     positive_float,
     prepare_training_folder,
     share,
     start_of,
-    train_on_ranks,
 )
 from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
@@ -73,17 +74,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
 
 
+@on_ranks
 def run(args: argparse.Namespace) -> int:
-    """Train, in one process or in those that torchrun started, and write the model.
-
-    Raises:
-        RlrestoreError: As for the training itself.
-    """
-    return train_on_ranks(_run, args)
-
-
-def _run(args: argparse.Namespace) -> int:
-    """Train, log how good the agent is, and write the model.
+    """Train, in one process or in those that torchrun started, log how good it is, and write the model.
 
     Raises:
         UsageError: An unknown device, a damaged toolbox, or no usable photograph.
@@ -94,7 +87,6 @@ def _run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.training_records import agent_records, tool_records, training_record
     from rlrestore.devices import resolve_device
-    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
@@ -111,9 +103,7 @@ def _run(args: argparse.Namespace) -> int:
         goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
         earlier += agents[:-1] if goes_on else agents
     prepare_training_folder(args)
-    side = smallest_side(args.mixture)
-    bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
-    validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
+    bank, validation = photo_banks(args, smallest_side(args.mixture))
     policy, report, more = _train(args, policy, toolbox, (bank, validation))
     if rank() != 0:
         return 0

@@ -11,17 +11,19 @@ from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_training_arguments,
     natural,
+    on_ranks,
+    photo_banks,
     positive_float,
     positive_int,
     prepare_training_folder,
     share,
     start_of,
-    train_on_ranks,
 )
 from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from rlrestore.agent.joint import JointSettings
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -88,29 +90,19 @@ def add_parser(subparsers: Subparsers) -> None:
     )
 
 
+@on_ranks
 def run(args: argparse.Namespace) -> int:
-    """Train, in one process or in those that torchrun started, and write the model.
-
-    Raises:
-        RlrestoreError: As for the training itself.
-    """
-    return train_on_ranks(_run, args)
-
-
-def _run(args: argparse.Namespace) -> int:
-    """Train, log how much the agent gains, and write the model.
+    """Train, in one process or in those that torchrun started, log how good it is, and write the model.
 
     Raises:
         ModelError: The model's tools and agent do not belong together, or are of another version.
         UsageError: An unknown device, no usable photograph, or nothing to resume.
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
-    from rlrestore.agent.joint import JointSettings
     from rlrestore.agent.learn import measure_usage, smallest_side, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
-    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
@@ -123,18 +115,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.resume and model.resolve() == args.out.resolve():
         _check_unfinished(args.out, toolbox)
     begun = copy.deepcopy(toolbox)
-    options = vars(args) | {"learning_rate": args.rate}
-    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
-    given = {name: options[name] for name in names if options[name] is not None}
-    if args.keep_agent:
-        given["agent_every"] = 0
-    settings = JointSettings(seed=args.seed, **given)
+    settings = _settings(args)
     prepare_training_folder(args)
-    side = smallest_side(args.mixture)
-    bank, validation = (
-        PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
-        for part in ("train", "validation")
-    )
+    bank, validation = photo_banks(args, smallest_side(args.mixture))
     budget, start = Budget(args.minutes, args.steps), start_of(args)
     gain_db, trainer = train_joint(
         toolbox, policy, bank, validation, args.out, budget, settings, args.mixture, start
@@ -158,6 +141,18 @@ def _run(args: argparse.Namespace) -> int:
     save_model(args.out, toolbox, policy, replace(lasting_card(card), training=records))
     say(f"wrote {args.out}")
     return 0
+
+
+def _settings(args: argparse.Namespace) -> "JointSettings":
+    """Return how to train, where an option says it, and else as usual."""
+    from rlrestore.agent.joint import JointSettings
+
+    options = vars(args) | {"learning_rate": args.rate}
+    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
+    given = {name: options[name] for name in names if options[name] is not None}
+    if args.keep_agent:
+        given["agent_every"] = 0
+    return JointSettings(seed=args.seed, **given)
 
 
 def _check_unfinished(out: Path, toolbox: "Toolbox") -> None:

@@ -4,7 +4,13 @@ import argparse
 from dataclasses import replace
 
 from rlrestore.cli import Subparsers
-from rlrestore.cli.arguments import add_training_arguments, prepare_training_folder, start_of, train_on_ranks
+from rlrestore.cli.arguments import (
+    add_training_arguments,
+    on_ranks,
+    photo_banks,
+    prepare_training_folder,
+    start_of,
+)
 from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
@@ -31,17 +37,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
 
 
+@on_ranks
 def run(args: argparse.Namespace) -> int:
-    """Train, in one process or in those that torchrun started, and write the model.
-
-    Raises:
-        RlrestoreError: As for the training itself.
-    """
-    return train_on_ranks(_run, args)
-
-
-def _run(args: argparse.Namespace) -> int:
-    """Train, log a validation line per tool, and write the model.
+    """Train, in one process or in those that torchrun started, log how good it is, and write the model.
 
     Raises:
         UsageError: An unknown tool or device, or no usable photograph.
@@ -50,7 +48,6 @@ def _run(args: argparse.Namespace) -> int:
     from rlrestore.cli.training_records import lasting_card, tool_totals, training_record, without_superseded
     from rlrestore.devices import precision_name, resolve_device, training_precision
     from rlrestore.imaging.pairs import context_side
-    from rlrestore.imaging.patches import PhotoBank
     from rlrestore.model_folder import find_model, has_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
@@ -62,9 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     wanted = {tool_index(name.strip()) for name in args.tools.split(",")}
     specs = [TOOLS[index] for index in sorted(wanted)]  # a milder sibling comes first
     budget, settings = Budget(args.minutes, args.steps), ToolSettings(args.family, seed=args.seed)
-    side = context_side(settings.patch)
-    bank = PhotoBank.from_folder(args.data, "train", smallest_side=side, device=device)
-    validation = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
+    bank, validation = photo_banks(args, context_side(settings.patch))
     origin = args.out if args.start is None else find_model(args.start)
     begin_with = None if args.start is None else load_toolbox(origin)
     missing = [spec.name for spec in specs if begin_with is not None and spec.name not in begin_with.names]

@@ -79,8 +79,9 @@ def joined(pool: Pool) -> Iterator[int]:
             ray.init(address=pool.address, logging_level="ERROR", log_to_driver=False)
     except Exception as error:  # Ray raises any kind of them
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        place = pool.address or os.environ.get("RAY_ADDRESS", "this machine")
         raise UsageError(
-            f"expected a Ray cluster at {pool.address or os.environ.get('RAY_ADDRESS')}, got: {line}; "
+            f"expected a Ray cluster at {place}, got: {line}; "
             "start one with ray start --head, or give --address local"
         ) from error
     try:

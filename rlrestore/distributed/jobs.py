@@ -1,7 +1,7 @@
 """Jobs: paths or Parquet in, files or Parquet out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,16 +120,14 @@ def restore_parquet(
         image: The column of the images' bytes, whole files as JPEG or PNG.
 
     Raises:
-        DataError: There are no such columns.
+        DataError: There are no such columns, or a file is no Parquet.
         UsageError: The records are of another job, or the cluster has no room for a worker.
         RlrestoreError: No worker can be started, or the cluster is gone.
     """
     total, pool = 0, pool or Pool()
     parts: dict[str, list[Any]] = {"file": [], "group": [], "first": []}
-    for path in _check(source, {key: STRINGS, image: BYTES}):
-        metadata = pq.read_metadata(path)
-        for group in range(metadata.num_row_groups):
-            rows = metadata.row_group(group).num_rows
+    for path in _check(source, ((key, *STRINGS), (image, *BYTES))):
+        for group, rows in enumerate(_group_sizes(path)):
             firsts = list(range(0, rows, pool.batch))
             total += rows
             for name, column in (("file", [path]), ("group", [group]), ("first", firsts)):
@@ -143,13 +141,13 @@ STRINGS = ("a column of names (string)", (pa.types.is_string, pa.types.is_large_
 BYTES = ("a column of bytes (binary)", (pa.types.is_binary, pa.types.is_large_binary))
 
 
-def _check(source: Path, columns: dict[str, tuple[str, tuple[Callable[[Any], bool], ...]]]) -> list[str]:
+def _check(source: Path, columns: Iterable[tuple[str, str, tuple[Callable[[Any], bool], ...]]]) -> list[str]:
     """Return the files, by their absolute paths, after making sure of the columns."""
     try:
         found = pyarrow.dataset.dataset(source.absolute(), format="parquet")
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"expected Parquet in {shown(source)}, got: {str(error).splitlines()[0]}") from error
-    for name, (expected, kinds) in columns.items():
+        raise _no_parquet(source, error) from error
+    for name, expected, kinds in columns:
         kind = found.schema.field(name).type if name in found.schema.names else None
         if kind is None or not any(fits(kind) for fits in kinds):
             there = ", ".join(found.schema.names)
@@ -158,6 +156,19 @@ def _check(source: Path, columns: dict[str, tuple[str, tuple[Callable[[Any], boo
                 "name another"
             )
     return list(found.files)
+
+
+def _group_sizes(path: str) -> list[int]:
+    """Return how many rows each row group of a file has."""
+    try:
+        metadata = pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _no_parquet(path, error) from error
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def _no_parquet(path: Path | str, error: Exception) -> DataError:
+    return DataError(f"expected Parquet in {shown(path)}, got: {str(error).splitlines()[0]}")
 
 
 def _run(

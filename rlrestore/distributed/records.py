@@ -37,9 +37,9 @@ RECORD = pa.schema(
 """What is recorded of an image: the path or the key that it came by; the file of its result, or the bytes of
 one; the trace as JSON; notes; what went wrong, null if nothing did; how long it took, and of the cores' time;
 which process did it, as host:pid; and how often its batch was begun."""
-JOB_FILE = "job.json"
+JOB_FILE = "_job.json"
 ATTEMPTS_FOLDER = ".attempts"
-"""Begins with a dot, so that readers of Parquet folders leave it out."""
+"""Readers of Parquet folders leave out what begins with a dot or an underscore."""
 DIGEST_BYTES = 16
 
 Digests = npt.NDArray[np.bytes_]

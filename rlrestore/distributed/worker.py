@@ -21,6 +21,7 @@ from rlrestore.imaging.io.decoding import decode_photo
 from rlrestore.imaging.io.encoding import encode_photo
 from rlrestore.imaging.io.files import read_photo, shown, write_photo
 from rlrestore.imaging.io.holding import check_holds, fitted
+from rlrestore.runtime import Precision
 
 STATUS = pa.schema([RECORD.field(name) for name in ("input", "error", "cpu_seconds", "attempts")])
 """What a worker reports of an image; all else is in the records."""
@@ -33,6 +34,7 @@ class Settings:
     Attributes:
         model: A model that comes with the package, or a model's folder, seen by all machines.
         device: `cpu`, or `cuda` for the GPU that Ray gives a worker.
+        precision: In which the tools compute; by `auto` machines of several kinds may differ, by 1 of 255.
         suffix: Of results that go into Parquet, such as `.png`.
         quality: From 1 to 100, for JPEG, AVIF and WebP.
         options: Further arguments of `Restorer.restore`, as JSON values: `mode`, `max_steps`, `only`, …
@@ -40,6 +42,7 @@ class Settings:
 
     model: str = "default"
     device: str = "cpu"
+    precision: Precision = "auto"
     suffix: str = ".png"
     quality: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +72,7 @@ class Worker:
         from rlrestore.restorer import Restorer
 
         self.settings, self.records, self.done = settings, records, done
-        self.restorer = Restorer.from_pretrained(settings.model, settings.device)
+        self.restorer = Restorer.from_pretrained(settings.model, settings.device, settings.precision)
         self.restorer.runtime.set_threads(threads)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 

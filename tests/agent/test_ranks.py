@@ -40,9 +40,17 @@ from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Moment, Trainer, Training
 from rlrestore.toolbox.training import ToolSettings, ToolTraining
 
-CPU, EXACT, RANKS, STEPS = torch.device("cpu"), torch.float32, 2, 4
+CPU, EXACT, RANKS, STEPS = torch.device("cpu"), torch.float32, 2, 2
 CAPACITY = 12
 """Of the replay buffers of all ranks: three rounds of two ranks' two episodes overflow it."""
+TOLD = {
+    "WORLD_SIZE": "64",
+    "RANK": "32",
+    "LOCAL_RANK": "0",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+"""What torchrun tells a process."""
 
 
 def make_tool(batch: int) -> ToolTraining:
@@ -90,8 +98,8 @@ def weights(training: Training) -> dict[str, Tensor]:
 
 def work(rank: int, folder: Path, port: int) -> None:
     """Run as one of two processes: train, write a checkpoint half-way, and note the weights at the end."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    told = {"WORLD_SIZE": RANKS, "RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port}
+    os.environ |= {**TOLD, **{name: str(value) for name, value in told.items()}}
     torch.set_num_threads(1)
     with ranks.joined_ranks("cpu") as device:
         assert device == "cpu"
@@ -279,10 +287,21 @@ def test_a_checkpoint_of_two_ranks_goes_on_in_one(
     assert difference(weights(resumed), noted(folder, name, "0"), start) < 0.01
 
 
-def test_ranks_divide_a_replay_buffer_and_put_it_together(folder: Path) -> None:
-    """Seven episodes, of which each of two ranks takes three; and of the checkpoint each its own."""
-    column = torch.arange(7)
-    assert ranks.own_rows({"a": column})["a"].equal(column)
+@pytest.mark.parametrize(
+    ("count", "own"),
+    [(1, [[0, 1, 2, 3, 4, 5, 6]]), (2, [[1, 3, 5], [2, 4, 6]]), (3, [[1, 4], [2, 5], [3, 6]])],
+)
+def test_ranks_divide_a_replay_buffer(
+    monkeypatch: pytest.MonkeyPatch, count: int, own: list[list[int]]
+) -> None:
+    """Of seven episodes all take as many, the latest ones."""
+    monkeypatch.setattr(ranks, "rank_count", lambda: count)
+    for rank, expected in enumerate(own):
+        monkeypatch.setattr(ranks, "rank", lambda number=rank: number)
+        assert ranks.own_rows({"a": torch.arange(7)})["a"].tolist() == expected
+
+
+def test_the_steps_of_all_ranks_are_counted(folder: Path) -> None:
     progress = Checkpoint(folder / "agent" / "half").progress()
     assert progress["steps"] == RANKS * STEPS * 2 * 3  # ranks, rounds, episodes, steps of each
 
@@ -295,7 +314,25 @@ def test_ranks_divide_a_replay_buffer_and_put_it_together(folder: Path) -> None:
     ],
 )
 def test_gpus_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch, device: str, message: str) -> None:
-    for name, value in {"WORLD_SIZE": "64", "RANK": "32", "LOCAL_RANK": "32"}.items():
+    for name, value in {**TOLD, "LOCAL_RANK": "32"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=message), ranks.joined_ranks(device):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MASTER_ADDR", "", r"beside WORLD_SIZE=64, but MASTER_ADDR is None: start the training by torchrun"),
+        ("RANK", "", "but RANK is None"),
+        ("WORLD_SIZE", "all", "but WORLD_SIZE is 'all': .* or unset WORLD_SIZE"),
+    ],
+)
+def test_what_torchrun_would_have_set_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """A scheduler sets WORLD_SIZE, too."""
+    for each, usual in TOLD.items():
+        monkeypatch.setenv(each, value if each == name else usual)
+    with pytest.raises(UsageError, match=message), ranks.joined_ranks("cpu"):
         pass

@@ -42,6 +42,34 @@ def test_what_the_package_and_the_extras_of_its_users_need_is_listed(
     assert report(capsys)["libraries"] == f"numpy {importlib.metadata.version('numpy')}, nowhere missing"
 
 
+def test_what_the_distribution_without_torch_needs_is_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def requires(name: str) -> list[str]:
+        if name == "rlrestore":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return {"rlrestore-onnx": ["numpy>=1.26"]}[name]
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    assert report(capsys)["libraries"] == f"numpy {importlib.metadata.version('numpy')}"
+
+
+def test_the_files_of_an_exported_model_are_named(
+    toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As checked against its card: a damaged one is named."""
+    assert main(["export", str(toy_model), "--out", str(tmp_path / "exported")]) == 0
+    capsys.readouterr()
+    files = {path.stem: path.read_bytes() for path in sorted((tmp_path / "exported").glob("*.onnx"))}
+    sums = ", ".join(
+        f"{name.lstrip('0123456789-')} {hashlib.sha256(data).hexdigest()}" for name, data in files.items()
+    )
+    said = report(capsys, "--model", str(tmp_path / "exported"))["model"]
+    assert said == f"exported, exported to ONNX, sha256 {sums}"
+    (tmp_path / "exported" / "agent.onnx").write_bytes(b"")
+    assert "agent.onnx is not the file that" in report(capsys, "--model", str(tmp_path / "exported"))["model"]
+
+
 def test_a_checkout_that_is_not_installed_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,11 @@ def change_card(folder: Path, part: str, **changes: object) -> None:
     ("part", "change", "words"),
     [
         ("", {"format_version": 1}, "expected format_version 2 to 3, got 1"),
-        ("agent", {"tools": ["brighten"]}, "the agent chooses among ['brighten'], the toolbox holds"),
+        (
+            "agent",
+            {"tools": ["brighten"], "start_margins_db": [0.0]},
+            "the agent chooses among ['brighten'], the toolbox holds",
+        ),
         ("agent", {"patch_size": 32}, "expected an agent for patches of 63 pixels, got 32"),
     ],
 )

@@ -1,28 +1,30 @@
-"""A job on a local cluster: a broken image, a worker that is killed, a second run; and what is refused."""
+"""Jobs on a local cluster: a broken image, a worker that is killed, what was done before; what is refused."""
 
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
-ray = pytest.importorskip("ray")
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
-from rlrestore.cli.main import main  # noqa: E402
-from rlrestore.distributed import Pool, Settings, restore_files, restore_parquet  # noqa: E402  # need ray
-from rlrestore.errors import DataError, UsageError  # noqa: E402
-from tests.toys import save_toy  # noqa: E402
+from rlrestore.cli.main import main
+from rlrestore.distributed import Outcome, Pool, Settings, restore_files, restore_parquet
+from rlrestore.distributed.records import Records
+from rlrestore.distributed.worker import Worker
+from rlrestore.errors import DataError, UsageError
+from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
-COUNT = 24
-TWO = Pool(workers=2, cpus=0.5, batch=2)
+COUNT = 12
+ONE = ("--workers", "1", "--batch", "2")
+"""More batches than a worker has in hand at a time."""
 USUAL: dict[str, Any] = {
     "mode": "global",
     "max_steps": None,
@@ -64,42 +66,43 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def killer(records: Path) -> Callable[[str, str | None], None]:
-    """Kills a worker when the first image is done."""
-    killed: list[int] = []
+def kill_a_worker(monkeypatch: pytest.MonkeyPatch, records: Path) -> None:
+    """Let the worker be killed that did the first images, once the command counts them."""
+    killed, add = list[int](), Outcome.add
 
-    def watch(source: str, error: str | None) -> None:
+    def killing(self: Outcome, statuses: Sequence[dict[str, Any]]) -> None:
+        add(self, statuses)
         if not killed:
             killed.append(int(rows(records)[0]["worker"].split(":")[1]))
             os.kill(killed[0], signal.SIGKILL)
 
-    return watch
+    monkeypatch.setattr(Outcome, "add", killing)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_nothing_is_lost_when_a_worker_is_killed(
-    sources: list[Path], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sources: list[Path],
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """All but the broken image are restored, in files; once it is repaired, the command does it alone."""
+    """All but the broken image are restored, in files. Other options are refused where these results are."""
     out = tmp_path / "out"
-    outputs, records = [out / f"{path.stem}_restored.png" for path in sources], out / "records.parquet"
-    outcome = restore_files(
-        sources, outputs, records, Settings(str(model), options=USUAL), TWO, killer(records)
-    )
-    assert (outcome.total, outcome.restored, outcome.failed) == (COUNT, COUNT - 1, 1)
-    found = rows(records)
+    kill_a_worker(monkeypatch, out / "records.parquet")
+    command = ["distribute", str(tmp_path / "in"), "-o", str(out), "--model", str(model), *ONE]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"{COUNT - 1} of {COUNT} images restored, 1 failed, " in said
+    assert "begun again after a worker died" in said
+    found = rows(out / "records.parquet")
     assert sorted(row["input"] for row in found) == [str(path) for path in sources]
     assert [Path(row["input"]).stem for row in found if row["error"]] == ["05"]
-    assert len({row["worker"] for row in found}) >= 2
-    for number, output in enumerate(outputs):
-        if number != 5:
-            with Image.open(output) as restored:
-                assert set(np.unique(np.asarray(restored))) == {number + 32}
-    Image.new("RGB", (16, 16)).save(sources[5])
-    command = ["distribute", str(tmp_path / "in"), "-o", str(out), "--model", str(model), "--workers", "1"]
-    assert main(command) == 0
-    assert f"1 of {COUNT} images restored, {COUNT - 1} done before" in capsys.readouterr().err
-    assert len(list(out.glob("*_restored.png"))) == COUNT
+    assert len({row["worker"] for row in found}) == 2
+    assert len(list(out.glob("*_restored.png"))) == COUNT - 1
+    for number in (*range(5), *range(6, COUNT)):
+        with Image.open(out / f"{number:02}_restored.png") as restored:
+            assert set(np.unique(np.asarray(restored))) == {number + 32}
     assert main([*command, "--strength", "0.5"]) == 2
     assert "records of another job (options" in capsys.readouterr().err
 
@@ -108,20 +111,22 @@ def test_nothing_is_lost_when_a_worker_is_killed(
 def test_parquet_goes_in_and_out(
     sources: list[Path], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two files of half the images each, by the command, which says which image failed."""
+    """Two files of half the images each, two of which were done before; it says which image failed."""
     source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
-    table = pa.table(
-        {"name": [path.stem for path in sources], "file": [path.read_bytes() for path in sources]}
-    )
+    names, files = [path.stem for path in sources], [path.read_bytes() for path in sources]
+    table = pa.table({"name": names, "file": files})
     source.mkdir()
     for half in range(2):
         pq.write_table(table.slice(half * COUNT // 2, COUNT // 2), source / f"{half}.parquet")
-    command = ["distribute", str(source), "-o", str(out), "--model", str(model), "--workers", "1"]
+    settings, records = Settings(str(model), suffix=".jpg", quality=90, options=USUAL), Records(out)
+    records.open(settings.to_json())
+    Worker(settings, records, records.done(), 1)(pa.table({"input": names[:2], "image": files[:2]}))
+    command = ["distribute", str(source), "-o", str(out), "--model", str(model), *ONE]
     assert main([*command, "--key", "name", "--image", "file", "--format", "jpg", "--quality", "90"]) == 1
     said = capsys.readouterr().err
     assert "error: '05': expected an image file" in said
-    assert f"{COUNT - 1} of {COUNT} images restored, 1 failed" in said
-    found = {row["input"]: row for row in rows(out)}
+    assert f"{COUNT - 3} of {COUNT} images restored, 2 done before, 1 failed" in said
+    found = {row["input"]: row for row in pq.read_table(out).to_pylist()}
     assert set(found) == {path.stem for path in sources}
     assert found["07"]["image"].startswith(b"\xff\xd8")
     assert json.loads(found["07"]["trace"])["steps"][0]["tool"] == "brighten"
@@ -163,6 +168,47 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str
         restore_parquet(tmp_path / "in.parquet", tmp_path / "out", None, None, None, *columns)
 
 
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    """The columns are those of the first file; the second one is cut."""
+    pq.write_table(pa.table({"input": ["a"], "image": [b"x"]}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(DataError, match=r"expected Parquet in .*b\.parquet', got: "):
+        restore_parquet(tmp_path, tmp_path / "out")
+
+
+def test_where_there_is_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for pool, place in ((Pool(), "this machine"), (Pool(address="ray://far:10001"), "ray://far:10001")):
+        with pytest.raises(UsageError, match=f"a Ray cluster at {place}, got: nobody answers; start one"):
+            restore_files([tmp_path / "a.png"], None, tmp_path / "out", pool=pool)
+
+
+def test_workers_are_told_the_model_by_its_whole_path_and_the_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exported model, too, by a path that begins here."""
+    asked: list[Settings] = []
+
+    def note(sources: object, outputs: object, records: object, settings: Settings, *_: object) -> Outcome:
+        asked.append(settings)
+        return Outcome(0)
+
+    monkeypatch.setattr("rlrestore.distributed.restore_files", note)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 16)).save("a.png")
+    assert main(["export", str(save_toy(tmp_path / "toy", (0,))), "--out", "exported"]) == 0
+    command = ["distribute", "a.png", "-o", "out", "--precision", "float32"]
+    assert main([*command, "--model", "exported", "--only", "brighten"]) == 0
+    assert main(command) == 0
+    assert [each.model for each in asked] == [str(tmp_path / "exported"), "default"]
+    assert [each.to_json()["precision"] for each in asked] == ["float32", "float32"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -172,6 +218,9 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str
         (["a.png", "-o", "out", "--model", "none"], "none"),
         (["a.png", "-o", "out"], "'a.png' does not exist"),
         (["a.parquet", "-o", "b.parquet"], "expected Parquet in 'a.parquet'"),
+        (["a.parquet", "-o", "./a.parquet"], "would lie among the images of a.parquet: choose another --out"),
+        (["a.parquet", "-o", "a.parquet/b.parquet"], "would lie among the images of a.parquet"),
+        (["b.parquet/a.parquet", "-o", "b.parquet"], "would lie among the images of b.parquet/a.parquet"),
     ],
 )
 def test_wrong_usage_is_told_before_a_cluster_is_asked_for(

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
-from rlrestore.distributed.records import Records, digests  # noqa: E402  # needs pyarrow
-from rlrestore.distributed.worker import Settings, Worker  # noqa: E402
-from rlrestore.errors import UsageError  # noqa: E402
-from rlrestore.imaging.io.files import read_photo  # noqa: E402
-from tests.toys import save_toy  # noqa: E402
+from rlrestore.distributed.records import Records, digests
+from rlrestore.distributed.worker import Settings, Worker
+from rlrestore.errors import UsageError
+from rlrestore.imaging.io.files import read_photo
+from tests.toys import save_toy
 
 
 @pytest.fixture
@@ -44,8 +43,7 @@ def batch_of(folder: Path, names: str) -> Any:
 
 def rows(records: Records) -> dict[str, dict[str, Any]]:
     """What is recorded, by the image's name."""
-    found = [row for path in records.folder.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
-    return {Path(row["input"]).stem: row for row in found}
+    return {Path(row["input"]).stem: row for row in pq.read_table(records.folder).to_pylist()}
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, deaths: dict[str, int]) -> list[str]:
