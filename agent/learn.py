@@ -59,14 +59,17 @@ USAGE_EVERY = 10
 """Measurements of which one is of usage, too, which takes longer."""
 USAGE_RECIPES: dict[str, Recipe] = {**MIXTURES, "single": SingleDistortions()}
 USAGE_PATCHES = 128
+BARELY_COMPRESSED = ToolSpec("dejpeg-1", "jpeg", 85, 100, 3)
+"""As good cameras and programs save: what looks like blocks is nearly always the photograph's own."""
 TRAINING_RECIPES: dict[str, PairRecipe] = {
     "paper": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
     "any": Blend(
         (
-            (0.36, ANY),
-            (0.30, SingleDistortions(light_share=0.5)),
-            (0.07, Untouched()),
-            (0.20, Cameras(CameraRecipe())),
+            (0.32, ANY),
+            (0.25, SingleDistortions(light_share=0.5)),
+            (0.05, SingleDistortions((BARELY_COMPRESSED,))),
+            (0.09, Untouched()),
+            (0.22, Cameras(CameraRecipe())),
             (0.05, Films(FILM)),
             (0.02, Films(OLD_PRINT)),
         )

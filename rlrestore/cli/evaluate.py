@@ -45,8 +45,8 @@ stop, random actions, and the best fixed chain. On the first --subset patches ev
 also reports when the agent stops too early or too late, and compares its first tool with the best one. The
 default numbers take about six minutes on one core for each mixture, the subset most of it.
 """
-MIXTURES = ("mild", "moderate", "severe")
-SPLITS = (*MIXTURES, "camera")
+MIXTURE_NAMES = ("mild", "moderate", "severe")
+SPLITS = (*MIXTURE_NAMES, "camera")
 PATCHES = 1000
 TOOL_PATCHES = 500
 ORACLE_PATCHES = 500
@@ -264,7 +264,7 @@ def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
     else:
         photos = read_photos(args.data)
         made = _made(args)
-        for name in MIXTURES if args.split is None else (args.split,):
+        for name in MIXTURE_NAMES if args.split is None else (args.split,):
             source = mixtures.MIXTURES.get(name) or CameraRecipe()
             yield generate(photos, source, made["patches"], made["seed"], made["grid"])
 

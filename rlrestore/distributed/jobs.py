@@ -182,7 +182,7 @@ def _run(
 ) -> Outcome:
     """Have a table's rows done, so many of them being a batch."""
     settings, records = settings or Settings(), Records(folder.absolute())
-    records.open(settings.to_json())
+    records.prepare(settings.to_json())
     outcome = Outcome(total)
     if not total:
         return outcome

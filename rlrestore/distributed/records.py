@@ -109,7 +109,7 @@ class Records:
 
     folder: Path
 
-    def open(self, job: Mapping[str, Any]) -> None:
+    def prepare(self, job: Mapping[str, Any]) -> None:
         """Make the folder, or make sure that what lies there is of the same job.
 
         Args:

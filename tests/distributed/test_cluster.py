@@ -119,7 +119,7 @@ def test_parquet_goes_in_and_out(
     for half in range(2):
         pq.write_table(table.slice(half * COUNT // 2, COUNT // 2), source / f"{half}.parquet")
     settings, records = Settings(str(model), suffix=".jpg", quality=90, options=USUAL), Records(out)
-    records.open(settings.to_json())
+    records.prepare(settings.to_json())
     Worker(settings, records, records.done(), 1)(pa.table({"input": names[:2], "image": files[:2]}))
     command = ["distribute", str(source), "-o", str(out), "--model", str(model), *ONE]
     assert main([*command, "--key", "name", "--image", "file", "--format", "jpg", "--quality", "90"]) == 1

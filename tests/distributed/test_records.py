@@ -21,7 +21,7 @@ from tests.toys import save_toy
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     records = Records(tmp_path / "records")
-    records.open({"model": "toy"})
+    records.prepare({"model": "toy"})
     return records
 
 
@@ -159,11 +159,11 @@ def test_bytes_go_in_and_out(make_worker: Callable[[], Worker], records: Records
 
 
 def test_records_of_another_job_are_refused(records: Records) -> None:
-    records.open({"model": "toy"})
+    records.prepare({"model": "toy"})
     with pytest.raises(
         UsageError, match=r"another job \(model 'toy', now 'default'\).*choose another output"
     ):
-        records.open({"model": "default"})
+        records.prepare({"model": "default"})
 
 
 def test_a_damaged_record_is_named(records: Records) -> None:
