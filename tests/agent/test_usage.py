@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlrestore.agent import learn
 from rlrestore.agent.joint import JointSettings, JointTraining
 from rlrestore.agent.learn import (
     JOINT_EPISODES,
@@ -66,21 +67,24 @@ def test_an_agent_that_knows_one_tool_leaves_the_others_in_training(bank: PhotoB
     assert owned.uses == [1, 1, 1]
 
 
-def test_usage_is_the_share_of_chains_that_take_a_tool(bank: PhotoBank, tmp_path: Path) -> None:
-    """The toy takes brighten, then keep; it is logged by mixture; a new training begins a new log."""
+def test_usage_is_the_share_of_chains_that_take_a_tool(
+    bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The toy takes brighten, then keep; it is logged by mixture."""
+    for few in ("USAGE_PATCHES", "VALIDATION_EPISODES"):
+        monkeypatch.setattr(learn, few, 16)
     toolbox, policy = make_toolbox(), make_policy([0, 2])
     shares = {"brighten": 1.0, "darken": 0.0, "keep": 1.0}
     expected = dict.fromkeys(("mild", "moderate", "severe", "single"), shares)
     assert measure_usage(toolbox, policy, bank, 0) == expected
     settings = JointSettings(batch=2, agent_every=0)
-    for start in ("new", "restart"):
-        train_joint(toolbox, policy, bank, bank, tmp_path, Budget(steps=2), settings, start=start)
-        lines = (tmp_path / "training" / "joint" / "log" / USAGE).read_text("utf-8").splitlines()
-        assert [json.loads(line) for line in lines] == [{"steps": 2, **expected}]
+    train_joint(toolbox, policy, bank, bank, tmp_path, Budget(steps=2), settings)
+    lines = (tmp_path / "training" / "joint" / "log" / USAGE).read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [{"steps": 2, **expected}]
 
 
 def test_the_log_of_usage_has_every_tenth_measurement_and_no_step_twice(tmp_path: Path) -> None:
-    """Resumed from 30 steps it loses what came after, and a line that is cut."""
+    """Resumed from 30 steps it loses what came after, and a line that is cut; a new training, all."""
     path = tmp_path / "log" / USAGE
     log = UsageLog(path, 0)
     for number in range(41):
@@ -90,3 +94,5 @@ def test_the_log_of_usage_has_every_tenth_measurement_and_no_step_twice(tmp_path
     path.write_text(path.read_text("utf-8") + '{"steps": 5', "utf-8")
     UsageLog(path, 30)
     assert [json.loads(line)["steps"] for line in path.read_text("utf-8").splitlines()] == [0, 10, 20, 30]
+    UsageLog(path, 0)
+    assert path.read_text("utf-8") == ""
