@@ -98,14 +98,14 @@ class PaperDeep(nn.Module):
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Pad `(B, C, H, W)` to sides of a multiple, at the bottom and on the right, by the replicated edge.
 
-    By joining, for the compiler of torch 2.13 gets the gradient of a replicating `F.pad` wrong.
+    At least by one line: patches of 63 pixels are always padded by one, and what a network makes of a last
+    line that is not is never trained.
     """
     height, width = images.shape[-2:]
-    if width % multiple:
-        images = torch.cat((images, images[..., -1:].expand(-1, -1, -1, -width % multiple)), dim=3)
-    if height % multiple:
-        images = torch.cat((images, images[..., -1:, :].expand(-1, -1, -height % multiple, -1)), dim=2)
-    return images
+    down, across = multiple - height % multiple, multiple - width % multiple
+    # By joining, for the compiler of torch 2.13 gets the gradient of a replicating `F.pad` wrong.
+    images = torch.cat((images, images[..., -1:].expand(-1, -1, -1, across)), dim=3)
+    return torch.cat((images, images[..., -1:, :].expand(-1, -1, down, -1)), dim=2)
 
 
 class Folded(nn.Module):
@@ -127,7 +127,7 @@ class Folded(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has a bias
 
     def forward(self, images: Tensor) -> Tensor:
-        """Restore `(B, 3, H, W)`; an odd side is padded by one replicated line for the fold."""
+        """Restore `(B, 3, H, W)`; sides are padded to multiples of 2 by `pad_to_multiple`."""
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, 2)
         features = self.middle(self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype)))
@@ -155,7 +155,7 @@ class Hourglass(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has a bias
 
     def forward(self, images: Tensor) -> Tensor:
-        """Restore `(B, 3, H, W)`; sides are padded to multiples of 4 by the replicated edge."""
+        """Restore `(B, 3, H, W)`; sides are padded to multiples of 4 by `pad_to_multiple`."""
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, 4)
         fine = self.head(F.pixel_unshuffle(padded, 2).to(self.head.weight.dtype))

@@ -22,7 +22,7 @@ PHOTO_SIDE = 1000
 ROUNDS = 6
 LONE_REPEATS = 10
 """How often in a round a single patch, the shortest measurement, is timed."""
-COUNTED_SIDE = 64
+COUNTED_SIDES = 64, 128
 """Of the image on which multiply-adds are counted: even, so that nothing is padded for a fold."""
 
 
@@ -150,8 +150,12 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def multiply_adds_per_px(network: nn.Module) -> float:
-    """Count the multiply-adds of a network's convolutions for one pixel of an image of even sides."""
-    return multiply_adds(network, COUNTED_SIDE) / COUNTED_SIDE**2
+    """Count the multiply-adds of a network's convolutions for one pixel of a large image.
+
+    By how much their square root grows from side to side, so that what is padded does not count.
+    """
+    fewer, more = (math.sqrt(multiply_adds(network, side)) for side in COUNTED_SIDES)
+    return round(((more - fewer) / (COUNTED_SIDES[1] - COUNTED_SIDES[0])) ** 2, 6)
 
 
 def multiply_adds(network: nn.Module, side: int) -> int:

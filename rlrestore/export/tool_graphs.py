@@ -63,7 +63,8 @@ def _fold(graph: Graph, multiple: int) -> tuple[str, str]:
     """Pad the images by their edge to multiples of so many pixels and fold them; also return their sides."""
     shape = graph.add("Shape", IMAGES)
     sides = graph.add("Slice", shape, graph.constant([2]), graph.constant([4]))
-    missing = graph.add("Mod", graph.add("Neg", sides), graph.constant([multiple]))
+    rest = graph.add("Mod", sides, graph.constant([multiple]))
+    missing = graph.add("Sub", graph.constant([multiple]), rest)  # as pad_to_multiple, at least one line
     pads = graph.add("Concat", graph.constant([0] * 6), missing, axis=0)
     padded = graph.add("Pad", IMAGES, pads, mode="edge")
     # SpaceToDepth has the places in a square before the colours; pixel_unshuffle, after them.

@@ -78,6 +78,15 @@ def test_a_photograph_is_restored_in_memory(method: Method) -> None:
     assert method.restore_photo(np.full((70, 80, 3), 100, np.uint8)) is not None
 
 
+SCALES = ((63, 5), (31, 2), (15, 1))
+"""Sides of a patch at the agent's scales, and the strides of its blocks."""
+
+
+def products(side: int, lines: int) -> int:
+    """Multiply-adds of a matrix applied to the rows and to the columns of a plane."""
+    return side * side * lines + lines * side * lines
+
+
 def test_costs_are_counted_as_worked_out_by_hand() -> None:
     profile = agent_method(make_model([0, 1]), "toy").profile
     actions = torch.tensor([[0, 1, 3], [0, 3, STOPPED], [0, 1, 2]])
@@ -88,11 +97,12 @@ def test_costs_are_counted_as_worked_out_by_hand() -> None:
     ]
     tool = 3 * 3 * 12 * 64 + 64 + 3 * 3 * 64 * 64 + 64 + 3 * 3 * 64 * 12 + 12
     assert profile.tool_parameters == len(SHIFTS) * tool
-    blocks = sum((((63 >> half) - 8) // stride + 1) ** 2 for half, stride in enumerate((5, 2, 1)))
+    spectrum = products(63, 31) + products(31, 15)  # halved
+    spectrum += sum(products(side, ((side - 8) // stride + 1) * 8) for side, stride in SCALES)
     sizes = PolicySizes()
     trunk = 3 * 3 * 3 * 64 * sizes.hidden + sizes.hidden * sizes.features
     memory = 4 * sizes.memory * (sizes.features + 4 + sizes.memory)
-    once = 3 * blocks * 64 * 64 + trunk + memory + sizes.memory * (3 + 1)
+    once = 3 * spectrum + trunk + memory + sizes.memory * (3 + 1)
     assert profile.agent_multiply_adds == pytest.approx(once + 3 * 3 * 63 * 63)  # colours
     assert non_local_means(torch.device("cpu")).profile.tool_multiply_adds == ()
 

@@ -309,7 +309,7 @@ def test_the_page_does_what_it_says(
     onnx, module = re.findall(r"```sh\n(.*?)```", page.replace("--minutes 25", "--steps 6"), re.DOTALL)
     add, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     install, *rest = onnx.splitlines()
-    assert install == "pip install 'rlrestore[onnx]'"
+    assert install == "pip install -c constraints.txt '.[onnx]'"
     for command in rest:
         assert main(shlex.split(command)[1:]) == 0
     assert (

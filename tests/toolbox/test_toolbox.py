@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rlrestore.errors import UsageError
+from rlrestore.evaluation.costs import multiply_adds_per_px
 from rlrestore.imaging.tiling import apply_tiled_
 from rlrestore.toolbox.networks import (
     FAMILIES,
@@ -18,6 +19,7 @@ from rlrestore.toolbox.networks import (
     Hourglass,
     build_network,
     check_trainable,
+    pad_to_multiple,
     receptive_radius,
 )
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec, tool_index
@@ -85,27 +87,12 @@ def test_a_network_has_the_stated_depth(family: str, depth: int) -> None:
     assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == depth
 
 
-def multiply_adds_per_pixel(network: nn.Module, side: int = 64) -> float:
-    """Count what the convolutions of a forward pass multiply, per pixel of the image."""
-    counts = []
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)
-        counts.append(module.weight.numel() * output[0, 0].numel())
-
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(count)
-    network(torch.zeros(1, 3, side, side))
-    return sum(counts) / side**2
-
-
 @pytest.mark.parametrize("depth", [3, 8])
 def test_folded_networks_cost_less_than_the_papers(depth: int) -> None:
-    hourglass, fast, paper = (multiply_adds_per_pixel(build_network(family, depth)) for family in WIDTHS)
+    hourglass, fast, paper = (multiply_adds_per_px(build_network(family, depth)) for family in WIDTHS)
     (width,) = WIDTHS["fast"][depth]
-    assert fast == 9 * (24 * width + (depth - 2) * width**2) / 4
-    assert hourglass == (fast if depth == 3 else 35_424)
+    assert fast == pytest.approx(9 * (24 * width + (depth - 2) * width**2) / 4)
+    assert hourglass == pytest.approx(fast if depth == 3 else 35_424)
     assert max(hourglass, fast) < 0.71 * paper
 
 
@@ -164,18 +151,23 @@ def straight_hourglass(weights: dict[str, Tensor], images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_the_hourglass_is_the_function_that_is_described() -> None:
-    network, images = random_hourglass(), torch.rand(2, 3, 20, 28, dtype=torch.float64)
-    expected = straight_hourglass(network.state_dict(), images)
-    assert (expected - images).abs().max() > 0.1
-    torch.testing.assert_close(network(images), expected)
+    """The edge is repeated up to a multiple of 4: one line at least, as at a patch of 63, up to four."""
+    network, images = random_hourglass(), torch.rand(2, 3, 63, 20, dtype=torch.float64)
+    for height, width, down, across in ((63, 20, 1, 4), (17, 18, 3, 2), (20, 19, 4, 1)):
+        part = images[..., :height, :width]
+        repeated = torch.cat((part, *[part[..., -1:, :]] * down), dim=-2)
+        repeated = torch.cat((repeated, *[repeated[..., -1:]] * across), dim=-1)
+        expected = straight_hourglass(network.state_dict(), repeated)[..., :height, :width]
+        assert (expected - part).abs().max() > 0.1
+        torch.testing.assert_close(network(part), expected)
 
 
-@torch.no_grad()
-def test_the_hourglass_repeats_the_edge_up_to_a_multiple_of_4() -> None:
-    network, images = random_hourglass(), torch.rand(1, 3, 17, 22, dtype=torch.float64)
-    repeated = torch.cat((images, *[images[..., -1:, :]] * 3), dim=-2)
-    repeated = torch.cat((repeated, *[repeated[..., -1:]] * 2), dim=-1)
-    torch.testing.assert_close(network(images), network(repeated)[..., :17, :22])
+@pytest.mark.parametrize(("side", "multiple", "padded"), [(63, 2, 64), (64, 2, 66), (61, 4, 64), (64, 4, 68)])
+def test_at_least_one_line_is_padded(side: int, multiple: int, padded: int) -> None:
+    """As at a patch of 63 pixels: what becomes of a last line without another behind it is untrained."""
+    images = torch.rand(1, 3, side, side + 1)
+    assert pad_to_multiple(images, multiple).shape[2] == padded
+    assert (pad_to_multiple(images, multiple)[:, :, side:, : side + 1] == images[:, :, -1:]).all()
 
 
 @torch.no_grad()
