@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rlrestore.errors import how_to_install
 from rlrestore.toolbox.ranks import rank
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def training_bar(name: str, steps: int, total: int | None) -> Iterator[Bar]:
 class MetricLog:
     """Writes metrics by the steps of the environment; docs/agent.md says what each key means.
 
-    TensorBoard's files need its package, `pip install rlrestore[research]`; without it a line in the log
-    remains.
+    TensorBoard's files need its package, the extra research; without it a line in the log remains.
     """
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
@@ -100,7 +100,7 @@ def _writer(folder: Path, steps: int) -> "SummaryWriter | None":
     try:
         from torch.utils.tensorboard import SummaryWriter  # an extra
     except ImportError:
-        log.info("no TensorBoard log: pip install tensorboard")
+        log.info("no TensorBoard log: %s", how_to_install("research"))
         return None
     folder.mkdir(parents=True, exist_ok=True)
     return SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)

@@ -3,11 +3,10 @@
 import importlib
 from typing import Any, TypeAlias
 
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 
 Session: TypeAlias = Any
 """An `onnxruntime.InferenceSession`; several threads may run it at a time."""
-CURE = "pip install 'rlrestore[onnx]'"
 REASON_CHARACTERS = 200
 """Of what another library says of a file."""
 
@@ -24,7 +23,7 @@ def load_onnxruntime(wanted_by: str) -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise UsageError(f"{wanted_by} needs onnxruntime: {CURE}") from error
+        raise UsageError(f"{wanted_by} needs onnxruntime: {how_to_install('onnx')}") from error
 
 
 def open_session(model: bytes, threads: int, wanted_by: str) -> Session:

@@ -18,7 +18,7 @@ from rlrestore.cli.arguments import (
 )
 from rlrestore.cli.reporting import report, say
 from rlrestore.cli.restore_options import FORMATS
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 
 if TYPE_CHECKING:
     from rlrestore.distributed import Outcome, Pool, Settings
@@ -30,7 +30,7 @@ RECORDS = "records.parquet"
 DESCRIPTION = """\
 Restore very many images on a cluster of Ray, or on the cores of this machine. What comes of each image,
 a failure too, is a row of Parquet; a job that was stopped goes on when the command is given again.
-It needs the extra: rlrestore[ray].
+It needs the extra ray.
 """
 EPILOG = """\
 A name that ends in .parquet is a file of Parquet or a folder of such files: images from it are read from a
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         from rlrestore.distributed import Pool, Settings
     except ImportError as error:
         raise UsageError(
-            f"expected what distribute needs, but {error.name} is missing; pip install 'rlrestore[ray]'"
+            f"expected what distribute needs, but {error.name} is missing; {how_to_install('ray')}"
         ) from error
     pool = Pool(args.workers, args.cpus, args.gpus or 0.0, args.batch, args.address)
     options = {

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.reporting import say
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 
 DESCRIPTION = """\
 Write a model in ONNX: a file for each tool, which takes images of any size and number, one for the agent,
 and the card. Each network is compared with torch's, and nothing is written if one differs. On the folder,
-restore, serve and tools need onnxruntime and no torch. It needs the extra: rlrestore[onnx].
+restore, serve and tools need onnxruntime and no torch. It needs the extra onnx.
 """
 
 
@@ -42,13 +42,13 @@ def run(args: argparse.Namespace) -> int:
         UsageError: There is no such model, it cannot be exported, or another one is in `--out`.
         RlrestoreError: The exported model is not what it should be, or cannot be written.
     """
-    from rlrestore.toolbox.sessions import CURE, load_onnxruntime
+    from rlrestore.toolbox.sessions import load_onnxruntime
 
     load_onnxruntime("export")
     try:
         importlib.import_module("onnx")
     except ImportError as error:
-        raise UsageError(f"export needs onnx: {CURE}") from error
+        raise UsageError(f"export needs onnx: {how_to_install('onnx')}") from error
     from rlrestore.cli.outputs import prepare_folder
     from rlrestore.export.writing import export_model
     from rlrestore.model_folder.exported import check_place

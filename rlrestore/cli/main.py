@@ -31,7 +31,7 @@ from rlrestore.cli import (
     train_tools,
 )
 from rlrestore.cli.reporting import report
-from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.errors import RlrestoreError, UsageError, how_to_install
 
 COMMANDS = (
     restore,
@@ -127,8 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
         if isinstance(error, ModuleNotFoundError) and error.name in FOR_TRAINING:
             error = UsageError(
-                f"{args.command} needs {error.name}, which is not installed: pip install rlrestore "
-                "(rlrestore-onnx restores alone)"
+                f"{args.command} needs {error.name}, which is not installed: "
+                f"{how_to_install()} (rlrestore-onnx restores alone)"
             )
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED

@@ -6,12 +6,12 @@ import importlib
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import add_precision_argument, positive_float, positive_int
 from rlrestore.cli.reporting import say, show_log
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 
 DESCRIPTION = """\
 Serve a page on which photographs are restored, and the same by HTTP: POST
 /api/restore, described at /docs. Nothing leaves this machine, and nobody else
-reaches the server unless --host says so. It needs the extra: rlrestore[serve].
+reaches the server unless --host says so. It needs the extra serve.
 """
 EPILOG = """\
 There is no password: whoever reaches the address may use the server. Ctrl-C and
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         from rlrestore.serve.running import listen, serve, url
     except ImportError as error:
         raise UsageError(
-            f"expected what serve needs, but {error.name} is missing; pip install 'rlrestore[serve]'"
+            f"expected what serve needs, but {error.name} is missing; {how_to_install('serve')}"
         ) from error
     from rlrestore.restorer import Restorer
     from rlrestore.serve.app import create_app

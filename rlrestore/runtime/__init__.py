@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.model_folder.exported import is_exported
@@ -160,6 +160,6 @@ def load_tools(name_or_folder: str | os.PathLike[str], device: str = "cpu") -> T
 def _need_torch(folder: Path) -> None:
     if find_spec("torch") is None:
         raise UsageError(
-            f"the model in {folder} needs torch: pip install rlrestore, or have it exported where torch is, "
-            "by rlrestore export"
+            f"the model in {folder} needs torch: {how_to_install()}, or have it exported where "
+            "torch is, by rlrestore export"
         )

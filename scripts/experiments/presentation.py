@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlrestore.errors import UsageError
+from rlrestore.errors import UsageError, how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def require_matplotlib() -> None:
         UsageError: The package matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:  # an extra
-        raise UsageError("the plot needs matplotlib: pip install 'rlrestore[research]'")
+        raise UsageError(f"the plot needs matplotlib: {how_to_install('research')}")
 
 
 def style_axes(axes: "Axes") -> None:

@@ -47,7 +47,10 @@ def test_a_missing_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "python_multipart", None)
     assert main(["serve"]) == 2
-    assert "pip install 'rlrestore[serve]'" in capsys.readouterr().err
+    assert (
+        "pip install -c constraints.txt '.[serve]' in the folder of rlrestore's source"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

@@ -219,4 +219,4 @@ def test_matplotlib_is_asked_for_before_training(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SystemExit, match="2"):
         compare("--plot", "learning.png")
-    assert "pip install 'rlrestore[research]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt '.[research]' in" in capsys.readouterr().err

@@ -158,7 +158,10 @@ def test_an_exported_model_needs_no_torch(
 def test_a_model_for_torch_says_what_it_lacks(tmp_path: Path, photo_file: Path) -> None:
     completed = run_without_torch(tmp_path, "restore", str(photo_file))
     assert completed.returncode == 2
-    assert "needs torch: pip install rlrestore, or have it exported" in completed.stderr
+    assert (
+        "needs torch: pip install -c constraints.txt . in the folder of rlrestore's source, or have"
+        in completed.stderr
+    )
     assert completed.stderr.count("\n") == 1
 
 
@@ -327,7 +330,7 @@ def test_what_is_missing_is_named(toy: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["export", "--out", str(tmp_path / "new")]) == 2
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    cure = r"needs onnxruntime: pip install 'rlrestore\[onnx\]'"
+    cure = r"needs onnxruntime: pip install -c constraints.txt '.\[onnx\]'"
     with pytest.raises(UsageError, match=f"which is exported to ONNX, {cure}"):
         load_runtime(toy)
     with pytest.raises(UsageError, match=f"a custom tool in ONNX {cure}"):

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from rlrestore.errors import ImageError
+from rlrestore.errors import ImageError, how_to_install
 from rlrestore.imaging.io import boxes, ifd, jpeg_segments, png_chunks, pnm, tiff_samples
 from rlrestore.imaging.io.tiff_samples import Layout
 
@@ -42,7 +42,7 @@ samples whose range nobody knows."""
 FIRST_PICTURE_FORMATS = frozenset({"HEIF", "MPO", "PSD"})
 """Formats whose first picture is the photograph and whose others are its parts: previews, depth, layers."""
 
-HEIC_CURE = "a HEIC or HEIF file, which takes the extra heic: pip install 'rlrestore[heic]'"
+HEIC = f"a HEIC or HEIF file, which takes the extra heic: {how_to_install('heic')}"
 NAMES = (
     (0, b"\xff\x0a", "a JPEG XL file"),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL file"),
@@ -57,9 +57,9 @@ NAMES = (
     (0, b"SIMPLE  =", "a FITS file"),
     (0, b"<svg", "a drawing, not a photograph"),
     (0, b"\0\0\1\0", "an icon"),
-    (4, b"ftyphei", HEIC_CURE),
-    (4, b"ftyphevc", HEIC_CURE),
-    (4, b"ftypmif1", HEIC_CURE),
+    (4, b"ftyphei", HEIC),
+    (4, b"ftyphevc", HEIC),
+    (4, b"ftypmif1", HEIC),
     (4, b"ftypqt", "a film, not a photograph"),
     (4, b"ftypisom", "a film, not a photograph"),
     (4, b"ftypmp4", "a film, not a photograph"),

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from typing import Any, BinaryIO
 
-from rlrestore.errors import ImageError
+from rlrestore.errors import ImageError, how_to_install
 from rlrestore.imaging.io import ifd
 from rlrestore.imaging.io.samples import Integers
 
@@ -112,7 +112,7 @@ def developed(stream: BinaryIO, name: str, most_pixels: int) -> Integers:
     if not can_develop():
         raise ImageError(
             f"expected a developed photograph, but {name} is a camera's raw file: {cure}, "
-            "or install the extra raw: pip install 'rlrestore[raw]'"
+            f"or install the extra raw: {how_to_install('raw')}"
         )
     rawpy: Any = importlib.import_module("rawpy")
     stream.seek(0)
