@@ -91,6 +91,11 @@ class Trace:
         return bool(self.steps) and self.steps[-1].tool == STOP_NAME
 
     @property
+    def divided(self) -> bool:
+        """Whether some step of local mode treated one part of the photograph differently from another."""
+        return any(step.regions is not None and len(step.shares) > 1 for step in self.steps)
+
+    @property
     def applied(self) -> tuple[TraceStep, ...]:
         """The steps in which a tool was applied."""
         return self.steps[:-1] if self.stopped else self.steps
@@ -195,12 +200,13 @@ class Trace:
             last = panels[-1]
             panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
         else:
-            panels.append(Panel(self.frames[0], "result = input", ("stop: no tool would help",)))
+            why = ("stop: no tool was expected to gain enough",)
+            panels.append(Panel(self.frames[0], "result = input", why))
         result = len(panels) - 1
         if self.reference is not None:
             panels.append(Panel(self.reference, "reference", ()))
         for (number, step, _), frame in zip(self._numbered(), self.frames, strict=False):
-            if step.regions is not None and step.tool != STOP_NAME:
+            if self.divided and step.regions is not None and step.tool != STOP_NAME:
                 panels.append(_map_panel(number, step.regions, frame))
         return draw(panels, compare=(0, result), max_width=max_width)
 
@@ -211,8 +217,10 @@ class Trace:
         return ", ".join(parts + ([f"detail {self.detail:g}"] if self.detail else []))
 
     def _start_caption(self) -> tuple[str, ...]:
-        size = f"{self.width} x {self.height} pixels"
-        return (size,) if self.start_psnr_db is None else (size, f"PSNR {self.start_psnr_db:.2f} dB")
+        caption = [f"{self.width} x {self.height} pixels"]
+        caption += [] if self.start_psnr_db is None else [f"PSNR {self.start_psnr_db:.2f} dB"]
+        looked = any(step.regions is not None for step in self.steps)
+        return (*caption, "no regions differ") if looked and not self.divided else tuple(caption)
 
     def _row(self, number: int, step: TraceStep, gain_db: float | None) -> list[str]:
         runners_up = [f"{name} {db_text(value)}" for name, value in step.runners_up[:2]]
@@ -226,11 +234,11 @@ class Trace:
         ]
         if step.psnr_db is None or gain_db is None:
             return cells
-        return [*cells, f"{step.psnr_db:.2f} dB", f"{gain_db:+.2f} dB"]
+        return [*cells, f"{step.psnr_db:.2f} dB", db_text(gain_db)]
 
     def _caption(self, step: TraceStep, gain_db: float | None) -> tuple[str, ...]:
         expected = () if step.expected_gain_db is None else (f"expected {db_text(step.expected_gain_db)}",)
-        return expected if gain_db is None else (*expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+.2f})")
+        return expected if gain_db is None else (*expected, f"PSNR {step.psnr_db:.2f} dB ({gain_db:+z.2f})")
 
 
 def _map_panel(number: int, regions: Regions, frame: NDArray[np.uint8]) -> Panel:
@@ -241,8 +249,8 @@ def _map_panel(number: int, regions: Regions, frame: NDArray[np.uint8]) -> Panel
 
 
 def db_text(gain_db: float | None) -> str:
-    """Return a gain with its sign and unit; nothing of None."""
-    return "" if gain_db is None else f"{gain_db:+.2f} dB"
+    """Return a gain with its sign, a zero with a plus, and its unit; nothing of None."""
+    return "" if gain_db is None else f"{gain_db:+z.2f} dB"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from rlrestore.errors import UsageError
-from rlrestore.trace import Trace, TraceStep
+from rlrestore.inference.regions import Regions
+from rlrestore.trace import Trace, TraceStep, db_text
 
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 200, 0), (0, 0, 200), (255, 255, 255)
 
@@ -143,6 +144,26 @@ def test_the_json_holds_everything() -> None:
         "psnr_db": 22.25,
         "gain_db": 2.25,
     }
+
+
+def test_a_gain_that_rounds_to_zero_has_no_minus() -> None:
+    table = trace(step("denoise-3", 19.999), start_psnr_db=20.0).table()
+
+    assert table.endswith("+0.00 dB")
+    assert db_text(-0.004) == "+0.00 dB"
+    assert db_text(-0.006) == "-0.01 dB"
+
+
+def test_maps_are_drawn_where_regions_differ_alone() -> None:
+    shares = np.zeros((2, 3, 2), np.float32)
+    shares[..., 0] = 1
+    alike = replace(step("deblur-1"), regions=Regions(("deblur-1", "stop"), shares))
+    differing = replace(alike, shares=(("deblur-1", 0.5), ("stop", 0.5)))
+    frames = (plain(RED), plain(BLUE))
+    one, other, glob = (trace(each, frames=frames).picture() for each in (alike, differing, step("deblur-1")))
+
+    assert one.width == glob.width < other.width
+    assert one.height > glob.height  # a line says so
 
 
 def colours(picture: Image.Image) -> dict[tuple[int, int, int], int]:

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         check_watched(args)
         restorer, tally = _restorer(args), Tally()
         watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
-        say(tally.summary(tally.restored + tally.skipped + tally.failed))
+        say(tally.summary(tally.total))
         return 1 if tally.failed else 0
     if args.shard is not None and args.reference is not None:
         raise UsageError("--shard does not go with --reference, which is for one image")

@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from rlrestore.inference.restoration import Restoration
     from rlrestore.trace import Trace
 
-UNCHANGED = "unchanged"
-
 
 @dataclass
 class Tally:
     """What became of the images of one call.
 
     Attributes:
-        expected_db: The gain that the agent expected, of each image restored; none if it is not in dB.
+        expected_db: The gain that the agent expected, of each image that was read; none if it is not in dB.
         expected_at: Of what it is expected, as `Trace.expected_at`.
-        tools: How often each tool was applied; `UNCHANGED` counts images that none was.
-        restored: Images.
+        tools: How often each tool was applied.
+        restored: Images to which a tool was applied.
+        unchanged: Images to which none was.
         skipped: Images.
         failed: Images.
     """
@@ -35,26 +34,37 @@ class Tally:
     expected_at: str = ""
     tools: Counter[str] = field(default_factory=Counter)
     restored: int = 0
+    unchanged: int = 0
     skipped: int = 0
     failed: int = 0
 
     def add(self, trace: "Trace") -> None:
-        """Count an image that was restored."""
-        self.restored += 1
-        self.tools.update(trace.tools or (UNCHANGED,))
+        """Count an image that the agent has seen to."""
+        if trace.tools:
+            self.restored += 1
+        else:
+            self.unchanged += 1
+        self.tools.update(trace.tools)
         if trace.expected_gain_db is not None:
             self.expected_db.append(trace.expected_gain_db)
             self.expected_at = trace.expected_at
 
+    @property
+    def total(self) -> int:
+        """How many images were counted."""
+        return self.restored + self.unchanged + self.skipped + self.failed
+
     def summary(self, total: int) -> str:
         """Return all of it in a line."""
         counts = [f"{self.restored} of {total} images restored"]
+        were = "it was" if self.unchanged == 1 else "they were"
+        counts += [f"{self.unchanged} left as {were}"] if self.unchanged else []
         counts += [f"{self.skipped} skipped"] if self.skipped else []
         counts += [f"{self.failed} failed"] if self.failed else []
         parts = [", ".join(counts)]
         if self.expected_db:
             mean_db = sum(self.expected_db) / len(self.expected_db)
-            parts.append(f"mean expected gain {mean_db:+.2f} dB {self.expected_at}".rstrip())
+            parts.append(f"mean expected gain {mean_db:+z.2f} dB {self.expected_at}".rstrip())
         if self.tools:
             parts.append(", ".join(f"{name} {count}×" for name, count in self.tools.most_common()))
         return "; ".join(parts)
@@ -92,7 +102,7 @@ def summary(restoration: "Restoration") -> str:
     """Return what was done to an image, and what came of it."""
     trace = restoration.trace
     if not trace.tools:
-        done = "unchanged, no tool would help"
+        done = "unchanged, no tool was expected to gain enough"
     else:
         chain = " > ".join(step.label for step in trace.applied)
         done = f"{chain} ({trace.expected_text})" if trace.expected_text else chain
@@ -100,7 +110,7 @@ def summary(restoration: "Restoration") -> str:
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done
     gain_db = trace.psnr_db - trace.start_psnr_db
-    return f"{done}, PSNR {trace.start_psnr_db:.2f} to {trace.psnr_db:.2f} dB ({gain_db:+.2f})"
+    return f"{done}, PSNR {trace.start_psnr_db:.2f} to {trace.psnr_db:.2f} dB ({gain_db:+z.2f})"
 
 
 def skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:

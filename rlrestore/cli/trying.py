@@ -90,10 +90,15 @@ def _attempts(
     def repeated(option: str) -> str:
         return " ".join([option, *(f"--{name} {value:g}" for name, value in shares.items())])
 
+    name = "the agent's choice"
     if args.mode == "local":
-        yield "other chains for regions that differ", repeated(_local(args)), restored(mode="local")
+        local = restored(mode="local")
+        if local.trace.divided:
+            yield "other chains for regions that differ", repeated(_local(args)), local
+        else:
+            name += ", no regions differ"
     best = restored()
-    attempts = [("the agent's choice", best)]
+    attempts = [(name, best)]
     attempts += [(other.name, restored(**other.options)) for other in alternatives(best.trace)]
     for name, done in attempts:
         if done.trace.tools:

@@ -85,3 +85,20 @@ def test_a_seed_that_no_generator_takes(seed: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit, match="2"):
         main(["train-tools", "--data", "d", "--out", "o", "--steps", "1", f"--seed={seed}"])
     assert "expected a whole number from 0 to 4294967295" in capsys.readouterr().err
+
+
+def test_the_help_of_restore_knows_the_margins_of_the_shipped_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It repeats them, so that `--help` need not read the model."""
+    from rlrestore.model_folder import find_model, read_agent
+
+    with pytest.raises(SystemExit, match="0"):
+        main(["restore", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    entry = read_agent(find_model("default"))[0]
+    lightest, usual = max(entry.start_margins_db), min(entry.start_margins_db)
+    assert (
+        f"{usual:g} dB for the first tool, {lightest:g} dB if that is the lightest of its kind, "
+        f"{entry.stop_margin_db:g} dB for further ones" in told
+    )

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rlrestore.cli import restore as restore_command
 from rlrestore.cli.main import main
+from tests.rules import dark_only, restorer
 
 Write = Callable[..., Path]
 Restore = Callable[..., int]
@@ -163,3 +165,18 @@ def test_an_odd_shape_is_traced_and_restored(restore: Restore, tmp_path: Path) -
         assert restore(tmp_path / "a.png", "--trace", "--max-steps", 1) == 0
         with Image.open(tmp_path / "a_restored_trace.png") as picture:
             assert picture.width > 600
+
+
+def test_what_is_left_as_it_was_is_not_restored(
+    write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("in/a.png", level=50, width=90, height=70)
+    write_image("in/b.png", level=200, width=90, height=70)
+    monkeypatch.setattr(restore_command, "_restorer", lambda _: restorer([0.2], dark_only, 1))
+
+    assert main(["restore", str(tmp_path / "in")]) == 0
+    told = capsys.readouterr()
+    assert "b_restored.png': unchanged, no tool was expected to gain enough\n" in told.out
+    summary = told.err.splitlines()[-1]
+    assert summary.startswith("rlrestore: 1 of 2 images restored, 1 left as it was; mean expected gain +")
+    assert summary.endswith("; deblur-1 1×")

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
+from rlrestore.cli import restore as restore_command
 from rlrestore.cli import watching
 from rlrestore.cli.main import main
 from rlrestore.cli.planning import Job
+from tests.rules import dark_only, restorer
 
 
 class Stream(io.TextIOWrapper):
@@ -111,18 +113,27 @@ def test_several_images_are_tried_and_a_broken_one_is_reported(
     assert len([line for line in told.err.splitlines() if "b.png" in line]) == 1
 
 
-def test_local_mode_is_tried_beside_the_chains(
+def test_local_mode_that_divides_nothing_is_no_other_chain(
     restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert restore(write(tmp_path / "a.png"), "--try", "--mode", "local", "--never", "deblur-2") == 0
-    lines = [line.strip().split(":")[0] for line in capsys.readouterr().out.splitlines()[1:]]
-    twice, thrice = (",".join(["deblur-1"] * count) for count in (2, 3))
-    assert lines == [
-        "--mode local --never deblur-2",
-        f"--chain {thrice}",
-        f"--chain {twice}",
-        "--strength 0",
-    ]
+    agent, fewer, none = (line.strip() for line in capsys.readouterr().out.splitlines()[1:])
+    assert agent.startswith("--chain deblur-1,deblur-1,deblur-1: the agent's choice, no regions differ, ")
+    assert fewer.startswith("--chain deblur-1,deblur-1: ")
+    assert none.startswith("--strength 0: ")
+
+
+def test_chains_that_differ_from_region_to_region_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.full((128, 512, 3), 50, np.uint8)
+    pixels[:, 256:] = 190
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    monkeypatch.setattr(restore_command, "_restorer", lambda _: restorer([0.2], dark_only, 1))
+    assert main(["restore", str(tmp_path / "a.png"), "--try", "--mode", "local", "--only", "deblur"]) == 0
+    lines = [line.strip().split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines[0] == "--mode local --only deblur: other chains for regions that differ"
+    assert lines[1] == "--chain deblur-1: the agent's choice"
 
 
 def test_the_format_is_kept(restore: Callable[..., int], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from rlrestore.inference.regions import PALETTE, TINT, Regions
 from rlrestore.trace import STOP_NAME
+from tests.rules import dark_only, grey, restorer
 from tests.toys import make_restorer
 
 
@@ -20,12 +21,18 @@ def test_each_half_has_the_colour_of_its_tool_and_what_was_left_alone_is_grey() 
     assert [name for name, _, _ in regions.legend()] == ["denoise-1", "deblur-1"]
 
 
-def test_local_mode_tells_its_regions_and_draws_them() -> None:
+def test_local_mode_tells_its_regions() -> None:
     trace = make_restorer([0]).restore(np.full((200, 300, 3), 100, np.uint8), mode="local").trace
     regions = trace.steps[0].regions
     assert regions is not None
     assert regions.names == ("brighten", "darken", "keep", STOP_NAME)
     assert regions.shares[..., 0].min() == 1
+
+
+def test_regions_that_differ_are_drawn() -> None:
+    image = grey(0.2, 128, 512)
+    image[:, 256:] = 0.8
+    trace = restorer([0.2], dark_only, max_steps=1).restore(image, mode="local", keep_steps=True).trace
     pixels = np.asarray(trace.picture())
     legend = np.abs(pixels.astype(int) - PALETTE[0]).sum(axis=2) == 0
     assert legend.any()  # the tool's name in its colour
