@@ -2,7 +2,7 @@
 
     python scripts/build_onnx_wheel.py --out dist/
 
-It needs the extra: rlrestore[onnx].
+It needs the extra onnx, and takes the model of the checkout that it lies in.
 """
 
 import argparse
@@ -16,18 +16,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlrestore.cli.export import check_onnx
 from rlrestore.cli.main import FOR_TRAINING
 from rlrestore.cli.reporting import run_script
 from rlrestore.errors import RlrestoreError
-from rlrestore.export.writing import export_model
-from rlrestore.model_folder import find_model
-from rlrestore.runtime.torch_runtime import TorchRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("rlrestore", "toolbox", "envs", "agent")
 FILES = ("LICENSE", "README.md")
 EXTRAS = ("heic", "raw", "serve")
-MODEL = "default"
+MODEL = Path("rlrestore/weights/default")
 
 
 def main() -> int:
@@ -44,8 +42,13 @@ def build(args: argparse.Namespace) -> None:
     """Build the wheel from a copy of the tree.
 
     Raises:
+        UsageError: onnx or onnxruntime is not installed.
         RlrestoreError: pip could not build it.
     """
+    check_onnx("the wheel")
+    from rlrestore.export.writing import export_model
+    from rlrestore.runtime.torch_runtime import TorchRuntime
+
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in SOURCES:
@@ -53,9 +56,9 @@ def build(args: argparse.Namespace) -> None:
             shutil.copytree(ROOT / name, copy / name, ignore=leave_out)
         for name in FILES:
             shutil.copy(ROOT / name, copy / name)
-        place = copy / find_model(MODEL).resolve().relative_to(ROOT)
+        place = copy / MODEL
         (place / "card.json").unlink()
-        export_model(TorchRuntime.load(MODEL), place, half=True)
+        export_model(TorchRuntime.load(ROOT / MODEL), place, half=True)
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
         (copy / "pyproject.toml").write_text(toml(without_torch(project)), "utf-8")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]

@@ -146,7 +146,8 @@ def choose_camera(args: argparse.Namespace, generator: "torch.Generator") -> "Ca
     camera = recipe.draw(generator)
     compression = camera.compression
     if args.jpeg is not None:
-        compression = replace(compression, quality=torch.tensor([float(args.jpeg)]))
+        asked = {"quality": torch.tensor([float(args.jpeg)]), "earlier_quality": torch.zeros(1)}
+        compression = replace(compression, **asked)
     if args.chroma is not None:
         compression = replace(compression, full_chroma=torch.tensor([CHROMA[args.chroma]]))
     chosen = {name: torch.tensor([getattr(args, name)]) for name in RANGES if getattr(args, name) is not None}

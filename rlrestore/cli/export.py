@@ -42,23 +42,33 @@ def run(args: argparse.Namespace) -> int:
         UsageError: There is no such model, it cannot be exported, or another one is in `--out`.
         RlrestoreError: The exported model is not what it should be, or cannot be written.
     """
-    from rlrestore.toolbox.sessions import load_onnxruntime
-
-    load_onnxruntime("export")
-    try:
-        importlib.import_module("onnx")
-    except ImportError as error:
-        raise UsageError(f"export needs onnx: {how_to_install('onnx')}") from error
-    from rlrestore.cli.outputs import prepare_folder
+    check_onnx("export")
     from rlrestore.export.writing import export_model
     from rlrestore.model_folder.exported import check_place
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
     check_place(args.out)
     model = TorchRuntime.load(args.model)
-    prepare_folder(args.out)
     comparisons = export_model(model, args.out, args.half)
     for each in comparisons:
         print(f"{each.part}: within {each.apart:.1g} of torch")
     say(f"wrote {args.out}; on a machine without torch: rlrestore restore IMG --model {args.out}")
     return 0
+
+
+def check_onnx(wanted_by: str) -> None:
+    """Make sure that networks can be written in ONNX, and run.
+
+    Args:
+        wanted_by: What needs it, for the message.
+
+    Raises:
+        UsageError: onnx or onnxruntime is not installed.
+    """
+    from rlrestore.toolbox.sessions import load_onnxruntime
+
+    load_onnxruntime(wanted_by)
+    try:
+        importlib.import_module("onnx")
+    except ImportError as error:
+        raise UsageError(f"{wanted_by} needs onnx: {how_to_install('onnx')}") from error

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlrestore.restorer import Restorer
 
 PIPE = "-"
+STDIN = "what came on stdin"
 REFUSED = ("json", "trace", "watch", "trying", "dry_run", "skip_existing", "shard")
 
 
@@ -87,15 +88,15 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 def _read(source: str) -> tuple["Photo", str]:
     """Return the image, and what format it came in."""
     from rlrestore.imaging.io.decoding import decode_photo, read_header
-    from rlrestore.imaging.io.files import claimed_format, read_photo, shown
+    from rlrestore.imaging.io.files import claimed_format, read_photo
 
     if source != PIPE:
         return read_photo(source), claimed_format(source)
     content = sys.stdin.buffer.read()
     if not content:
         raise ImageError("expected an image on stdin, got nothing")
-    photo = decode_photo(io.BytesIO(content), shown(PIPE))
+    photo = decode_photo(io.BytesIO(content), STDIN)
     image_format = ""
     with suppress(ImageError):
-        image_format = read_header(io.BytesIO(content), shown(PIPE)).format
+        image_format = read_header(io.BytesIO(content), STDIN).format
     return photo, image_format

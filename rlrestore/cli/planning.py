@@ -11,11 +11,16 @@ from pathlib import Path
 from rlrestore.cli.shards import Shard
 from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
 from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
+from rlrestore.toolbox.specs import TOOLS
 
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
 TRY_SUFFIX = "_try"
-RESULT_ENDINGS = (SUFFIX, SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX)
+RESULT_ENDINGS = (
+    *(SUFFIX, SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX),
+    *(f"_{tool.name}" for tool in TOOLS),
+)
+"""The last ones are of `rlrestore tools`."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +239,8 @@ def _search(folder: Path) -> Iterator[Found]:
     fresh = [path for path in photos if not _is_result(path)]
     if not fresh:
         raise DataError(
-            f"the folder {shown(folder)} holds only results of earlier runs (names ending in {SUFFIX}): "
-            f"name a file to restore it again"
+            f"the folder {shown(folder)} holds only results of earlier runs (names ending in {SUFFIX} or "
+            "a tool): name a file to restore it again"
         )
     for path in fresh:
         yield Found(path, path.relative_to(folder), listed=True)

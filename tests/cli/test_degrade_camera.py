@@ -68,6 +68,18 @@ def test_what_is_given_is_taken_and_the_rest_stays(
     assert re.sub(r"tone \S+,", "", capsys.readouterr().out) == re.sub(r"tone \S+,", "", drawn)
 
 
+def test_a_jpeg_that_is_asked_for_is_the_only_one(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = 0
+    for seed in map(str, range(12)):  # a quarter of the cameras compresses twice
+        assert degrade(photo, tmp_path / "a.png", "--seed", seed) == 0
+        twice += " and " in capsys.readouterr().out.split("JPEG")[1]
+        assert degrade(photo, tmp_path / "a.png", "--seed", seed, "--jpeg", "90") == 0
+        assert "JPEG 90 4:" in capsys.readouterr().out
+    assert twice > 0
+
+
 def test_the_reference_is_what_the_camera_would_have_made(
     photo: Path, photograph: Pixels, tmp_path: Path
 ) -> None:

@@ -175,6 +175,16 @@ def test_a_broken_pipe_of_nothing(restore: Callable[..., int], monkeypatch: pyte
     assert restore("-", "-o", "-") == 1
 
 
+def test_what_came_on_stdin_is_called_so(
+    restore: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Stream(b"no image"))
+    assert restore("-", "-o", "out.png") == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "what came on stdin" in told
+    assert "'-'" not in told
+
+
 def test_a_dry_run_does_nothing(
     restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
