@@ -63,6 +63,14 @@ def installed(root: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory)
     return folder / "bin"
 
 
+def test_without_onnx_the_script_says_so_in_a_line(
+    run_script: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert run_script("build_onnx_wheel.py") == 2
+    assert "the wheel needs onnx: pip install" in capsys.readouterr().err
+
+
 def test_it_requires_onnxruntime_and_nothing_that_trains(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -61,6 +61,7 @@ def test_a_folder_without_images(refused: Callable[..., str], tmp_path: Path, wr
     (tmp_path / "notes.txt").write_text("nothing")
     assert "expected photographs" in refused(2, tmp_path)
     write_image("results/a_restored.png")
+    write_image("results/a_denoise-3.png")  # of `rlrestore tools`
     assert "holds only results of earlier runs" in refused(2, tmp_path / "results")
 
 

@@ -228,6 +228,7 @@ def test_what_differs_from_torch_is_not_written(tmp_path: Path, monkeypatch: pyt
         RlrestoreError, match=r"agent: expected the exported network within 0\.0001 of torch's"
     ):
         export_model(make_model([0]), tmp_path / "model")
+    assert main(["export", str(save_toy(tmp_path / "toy", [0])), "--out", str(tmp_path / "model")]) == 1
     assert not (tmp_path / "model").exists()
 
 
