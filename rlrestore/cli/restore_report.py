@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrestore.cli.reporting import describe, report, say_notes
+from rlrestore.cli.reporting import describe, print_whole, report, say_notes
 
 if TYPE_CHECKING:
     from rlrestore.cli.planning import Job, Plan
@@ -81,8 +81,6 @@ def record(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> 
 
 def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> None:
     """Say on stdout what was done."""
-    from tqdm import tqdm
-
     from rlrestore.imaging.io.files import shown
 
     say_notes(job.source, restoration.photo.notes)
@@ -94,8 +92,7 @@ def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> No
             line += (
                 f"\n{restoration.trace.table()}\ntrace: {shown(job.trace_json)}, {shown(job.trace_picture)}"
             )
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    print_whole(line, sys.stdout)
 
 
 def summary(restoration: "Restoration") -> str:
@@ -117,18 +114,16 @@ def skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
     """Pass over an image whose result is there."""
     tally.skipped += 1
     if args.json:
-        print(json.dumps({"input": str(job.source), "output": str(job.output), "skipped": True}))
+        line = {"input": str(job.source), "output": str(job.output), "skipped": True}
+        print_whole(json.dumps(line), sys.stdout)
 
 
 def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
     """Report an image that could not be restored."""
-    from tqdm import tqdm
-
     tally.failed += 1
     report(error, args.debug, about=source)
     if args.json:
-        tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
-        sys.stdout.flush()
+        print_whole(json.dumps({"input": str(source), "error": describe(error)}), sys.stdout)
 
 
 def list_plan(plan: "Plan", args: argparse.Namespace) -> int:
