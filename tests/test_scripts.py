@@ -154,8 +154,10 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 
     assert run("train_release.py", *common, "--out", str(first), "--start", str(first)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
-    assert run("train_release.py", *common, "--out", str(second), "--start", str(first)) == 0
+    wider = ["--start", str(first), "--widths", "33", "106"]
+    assert run("train_release.py", *common, "--out", str(second), *wider) == 0
     again = read_card(second)
+    assert load_toolbox(second).widths == {3: (64,), 8: (33, 106)}
     assert [record["part"] for record in again.training] == [*PARTS, "joint", "agent-again"]
     assert again.training[-1]["mixture"] == "any"
     assert again.name == "second"
