@@ -81,11 +81,12 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | `device` | `"cpu"` | where the tools run |
     | `render_mode` | `None` | `"rgb_array"`: the input, each step so far and the clean patch in a row |
 
-    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `device`, and two more:
+    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `device`, and three more:
 
     | Argument | Default | Meaning |
     |---|---|---|
     | `bfloat16` | `False` | the tools compute in bfloat16 |
+    | `episodes_per_pair` | 1 | how many episodes begin with the same pair |
     | `tensors` | `False` | torch tensors on the device instead of NumPy arrays (`BatchedRestorationEnv`) |
 
     ```python

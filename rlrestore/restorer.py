@@ -32,8 +32,8 @@ CHAINS = {"global": global_chain, "local": local_chain}
 class Restorer:
     """A model that restores photographs, from any number of threads.
 
-    They take turns where the model is not `concurrent`: on other devices than the processor, and with custom
-    tools.
+    On another device than the processor what they ask for at a time is computed together. They take turns
+    where the model is not `concurrent`: with custom tools on the processor.
 
     Attributes:
         runtime: The model.

@@ -93,7 +93,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     start.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     start.add_argument("--restart", action="store_true", help="delete the checkpoint in --out, start anew")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
 def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

@@ -180,7 +180,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
         bar.update()
 
     largest = largest_beside(restorer) if len(jobs) > 1 else 0
-    workers = args.workers or args.threads or max(2, restorer.runtime.threads)
+    workers = args.workers or args.threads or usual_workers(restorer)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
     with bar, batch(settle, workers, restorer.runtime) as work:
@@ -195,14 +195,20 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
 def largest_beside(restorer: "Restorer") -> int:
     """Return up to how many pixels an image is not restored in the main thread.
 
-    There it has all cores, and an interruption ends it at once. On another device than the cores the threads
-    take turns, and it works while they read and write.
+    There it has all cores, and an interruption ends it at once. Another device than the cores computes for
+    many threads at a time, while others read and write.
     """
     from rlrestore.cli.batch import PIXELS_HELD
 
     if restorer.runtime.device != "cpu":
         return PIXELS_HELD
     return SMALL_PIXELS if restorer.runtime.concurrent else 0
+
+
+def usual_workers(restorer: "Restorer") -> int:
+    """Return how many images are worked on at a time: a core each, two where it waits for another device."""
+    cores = max(2, restorer.runtime.threads)
+    return cores if restorer.runtime.device == "cpu" else 2 * cores
 
 
 def _restored(

@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="M",
         help="name or folder; its tools are listed with their parameters (default: the shipped one)",
     )
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,8 +156,9 @@ def apply_tool_(tools: Tools, action: int, image: Floats, follow: Follow = iter)
         image: `(1, 3, H, W)`; it is changed, and returned.
         follow: Passes the tiles on, and follows how many are done.
     """
+    ahead = tools.pixels_ahead // TILE**2
     return apply_tiled_(
-        lambda part: tools.apply(action, part), image, TILE, tools.radii[action], follow=follow
+        partial(tools.begin, action), image, TILE, tools.radii[action], follow=follow, ahead=ahead
     )
 
 
