@@ -28,6 +28,7 @@ class Tally:
         unchanged: Images to which none was.
         skipped: Images.
         failed: Images.
+        said: What was said of those, each once: what ails a folder is said once, not for every image in it.
     """
 
     expected_db: list[float] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Tally:
     unchanged: int = 0
     skipped: int = 0
     failed: int = 0
+    said: set[str] = field(default_factory=set)
 
     def add(self, trace: "Trace") -> None:
         """Count an image that the agent has seen to."""
@@ -125,7 +127,9 @@ def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally)
     from tqdm import tqdm
 
     tally.failed += 1
-    report(error, args.debug, about=source)
+    if describe(error, source) not in tally.said:
+        tally.said.add(describe(error, source))
+        report(error, args.debug, about=source)
     if args.json:
         tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import torch
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
-from rlrestore.devices import resolve_device, restoring_precision
+from rlrestore.devices import precision_name, resolve_device, restoring_precision
 from rlrestore.errors import ModelError
 from rlrestore.model_folder import find_model, read_card
 from rlrestore.model_folder.card import ModelCard
@@ -72,6 +72,7 @@ class TorchRuntime:
         device: Where they compute, such as `cpu` or `cuda:0`.
         concurrent: Several threads may call it on the processor alone, and without custom tools, which may
             keep a state between their layers.
+        precision: In which the tools compute, `float32` or `bfloat16`.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class TorchRuntime:
             )
         self._original, self.policy = toolbox.eval(), policy.eval()
         self.toolbox = in_bfloat16(toolbox) if precision == torch.bfloat16 else self._original
-        self.name, self.card = name, card or ModelCard()
+        self.name, self.card, self.precision = name, card or ModelCard(), precision_name(precision)
         self.tools: Tools = TorchTools(self.toolbox)
         self.agent: Agent = TorchAgent(policy, self.card.values_in_db)
         self.device = str(self.place)
