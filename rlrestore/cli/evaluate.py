@@ -121,13 +121,15 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Not exactly one source, an option that does not go with it, or bad data.
         RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
+    from rlrestore.model_folder import find_model, weights_label
+
     _check(args)
     if args.tools:
         content = _evaluate_tools(args)
     else:
         content = _evaluate_policy(args) if args.oracle else _evaluate_sets(args)
     if args.json is not None:
-        _write(args.json, content)
+        _write(args.json, {"weights": weights_label(find_model(args.model)), **content})
     return 0
 
 
