@@ -157,7 +157,8 @@ class Restorer:
                 cover_hidden_(clean, source.alpha)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
             left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
-            trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
+            size, precision = (source.width, source.height), self.runtime.precision
+            trace = Trace(mode, self.name, *size, steps=(), left_out=left_out, precision=precision)
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()

@@ -72,6 +72,7 @@ class Trace:
         detail: How much of the detail that the chain took away was brought back, from 0 to 1.
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
         blend: The result at this strength and detail like a frame, None if it was not kept.
+        precision: In which the tools computed, `float32` or `bfloat16`.
     """
 
     mode: str
@@ -87,6 +88,7 @@ class Trace:
     detail: float = 0.0
     blend_psnr_db: float | None = None
     blend: NDArray[np.uint8] | None = None
+    precision: str = "float32"
 
     @property
     def stopped(self) -> bool:
@@ -177,6 +179,7 @@ class Trace:
         """Return the chain as plain JSON values: gains and PSNR in dB, times in ms, None if not measured."""
         return {
             "model": self.model,
+            "precision": self.precision,
             "mode": self.mode,
             "width": self.width,
             "height": self.height,

@@ -45,7 +45,7 @@ from rlrestore.cli.arguments import LARGEST_SEED, natural, positive_float, posit
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import add_facts, find_model, read_card
@@ -299,6 +299,7 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, a checkpoint
             of another training, or one that diverged.
     """
+    keep_freed_memory()
     device, side = resolve_device(args.device), smallest_side(args.mixture)
     check_trainable(args.family)
     if args.test is not None:

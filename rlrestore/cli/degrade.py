@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Degrade the image and write it.
 
     Raises:
-        UsageError: An amount out of its range, none at all, or an output that would not keep the result.
+        UsageError: An amount out of its range, none at all, an output that would not keep the result, or a
+            path that cannot be opened or written.
         ImageError: The image cannot be read or the result not written.
     """
     _check(args)
@@ -53,14 +54,21 @@ def run(args: argparse.Namespace) -> int:
         return take_picture(args)
     import numpy as np
 
-    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.outputs import (
+        check_jpeg_size,
+        check_named,
+        prepare_named,
+        refuse_overwriting,
+        write_file,
+    )
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
-    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
+    check_named(source)
     photo = read_photo(source)
     pixels = to_integers(photo.pixels, 8).astype(np.uint8, copy=False)
     notes = (*photo.notes, *kept_of(photo, BARE)[1])
@@ -68,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jpeg is not None:
         check_jpeg_size(source, pixels)
     refuse_overwriting(output, source)
-    prepare_output(output)
+    prepare_named(output)
     say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0
@@ -76,7 +84,16 @@ def run(args: argparse.Namespace) -> int:
         write_file(output, jpeg_file(blur_and_noise(pixels, blur_px, noise_255, rng), args.jpeg))
     else:
         write_photo(output, Photo(to_floats(degrade_pixels(pixels, blur_px, noise_255, args.jpeg, rng))))
+    print(f"{shown(source)} -> {shown(output)}: {_describe(args)}")
     return 0
+
+
+def _describe(args: argparse.Namespace) -> str:
+    """Return what was done, in the order in which it was done."""
+    words = {"blur": "blur σ {:g} px", "noise": "noise σ {:g} of 255", "jpeg": "JPEG {}"}
+    given = {name: getattr(args, name) for name in words if getattr(args, name) is not None}
+    seed = [f"seed {args.seed}"] if "noise" in given else []
+    return ", ".join([words[name].format(amount) for name, amount in given.items()] + seed)
 
 
 def _check(args: argparse.Namespace) -> None:

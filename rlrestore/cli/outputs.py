@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from rlrestore.errors import ImageError, RlrestoreError, UsageError
+from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.io.files import check_output, shown
+from rlrestore.imaging.io.files import check_input, check_output, shown
 
 LARGEST_JPEG_SIDE_PX = 65500
 """What libjpeg can hold."""
@@ -60,11 +60,41 @@ def prepare_output(output: Path) -> None:
     check_output(output)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make a model's folder and see that it can be written, before a training of hours.
+def check_named(*paths: str | Path) -> None:
+    """Make sure that files which the command line names can be opened, whatever they hold.
 
     Raises:
-        RlrestoreError: It cannot.
+        UsageError: One cannot.
+    """
+    try:
+        for path in paths:
+            check_input(path)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+
+
+def prepare_named(output: Path) -> None:
+    """Make the folder of an output that the command line names, and see that it can be written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    try:
+        prepare_output(output)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+
+
+def prepare_folder(folder: Path, holds: str = "the model", option: str = "--out") -> None:
+    """Make a folder that the command line names and see that it can be written, before the work is done.
+
+    Args:
+        folder: The folder.
+        holds: What is written into it.
+        option: The option that names it.
+
+    Raises:
+        UsageError: It cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +102,9 @@ def prepare_folder(folder: Path) -> None:
     except OSError as error:
         cause = error.strerror
     if cause:
-        raise RlrestoreError(
-            f"expected a folder to write the model into, but {shown(folder)} cannot be written ({cause}); "
-            "choose another --out"
+        raise UsageError(
+            f"expected a folder to write {holds} into, but {shown(folder)} cannot be written ({cause}); "
+            f"choose another {option}"
         )
 
 

@@ -58,8 +58,10 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
         options: Of `Restorer.restore`.
 
     Raises:
-        RlrestoreError: It cannot be read, restored or written.
+        UsageError: A file that was named cannot be opened or written.
+        RlrestoreError: The image cannot be read or restored.
     """
+    from rlrestore.cli.outputs import check_named, prepare_named
     from rlrestore.imaging.io.encoding import KEEP, encode_photo
     from rlrestore.imaging.io.files import shown, write_photo
     from rlrestore.imaging.io.holding import check_holds, fitted
@@ -67,6 +69,10 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 
     (source,) = args.inputs
     photo, image_format = _read(source)
+    if args.out != PIPE:
+        prepare_named(Path(args.out))
+    if args.reference is not None:
+        check_named(args.reference)
     suffix = f".{args.format or 'png'}" if args.format != KEEP else kept_suffix(image_format, "")
     if args.out != PIPE:
         suffix = Path(args.out).suffix.lower()
@@ -87,10 +93,12 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 
 def _read(source: str) -> tuple["Photo", str]:
     """Return the image, and what format it came in."""
+    from rlrestore.cli.outputs import check_named
     from rlrestore.imaging.io.decoding import decode_photo, read_header
     from rlrestore.imaging.io.files import claimed_format, read_photo
 
     if source != PIPE:
+        check_named(source)
         return read_photo(source), claimed_format(source)
     content = sys.stdin.buffer.read()
     if not content:

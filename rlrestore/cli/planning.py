@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlrestore.cli.outputs import check_named
 from rlrestore.cli.shards import Shard
 from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
 from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
@@ -84,7 +85,7 @@ def _is_json(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Refused:
-    """An input that is not there, or an image whose result would overwrite another's.
+    """An input that is not there or must not be read, or an image whose result would overwrite another's.
 
     Attributes:
         source: The file.
@@ -175,7 +176,8 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:
     """Return every image that is meant, each once, in the order it was named, and what of it is not there.
 
     Raises:
-        UsageError: Nothing is there: the first path is missing, or the folder or pattern holds no image.
+        UsageError: Nothing is there: the first path is missing or must not be read, or the folder or pattern
+            holds no image.
     """
     unique: dict[Path, Found] = {}
     refused: list[Refused] = []
@@ -205,6 +207,7 @@ def _expand(text: str) -> Iterator[Found]:
     if is_folder(path):
         yield from _search(path)
     elif _is_there(path):
+        check_named(path)
         yield Found(path, Path(path.name), listed=False)
     elif glob.has_magic(text):
         matches = [Path(match) for match in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207  # any root

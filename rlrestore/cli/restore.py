@@ -51,18 +51,20 @@ def run(args: argparse.Namespace) -> int:
         restore_piped(_restorer(args), args, _options(args))
         return 0
     if args.watch:
+        from rlrestore.cli.outputs import prepare_folder
         from rlrestore.cli.watching import check_watched, watch
 
         check_watched(args)
         restorer, tally = _restorer(args), Tally()
+        prepare_folder(Path(args.out), "results", "-o")
         watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
         say(tally.summary(tally.total))
         return 1 if tally.failed else 0
     if args.shard is not None and args.reference is not None:
         raise UsageError("--shard does not go with --reference, which is for one image")
     plan = _plan(args)
-    if args.reference is not None and plan.total != 1:
-        raise UsageError(f"--reference goes with one image, got {plan.total}: restore them one by one")
+    if args.reference is not None:
+        _check_reference(plan, args.reference)
     _check_format(plan, args)
     if args.shard is not None:
         whole, plan = plan, _part(plan, args)
@@ -72,14 +74,46 @@ def run(args: argparse.Namespace) -> int:
         return list_plan(plan, args)
     if args.trying:
         check_trying(args)
+        _prepare_out(plan, args.out)
         return try_all(_restorer(args), plan, args)
     restorer, tally = _restorer(args), Tally()
+    _prepare_out(plan, args.out)
     for each in plan.refused:
         fail(each.source, each.problem, args, tally)
     _restore_due(restorer, plan.jobs, args, tally)
     if plan.total > 1 or tally.skipped:
         say(tally.summary(plan.total))
     return 1 if tally.failed else 0
+
+
+def _check_reference(plan: "Plan", reference: str) -> None:
+    """Make sure that a reference can be opened, and goes with one image.
+
+    Raises:
+        UsageError: It does not.
+    """
+    from rlrestore.cli.outputs import check_named
+
+    if plan.total != 1:
+        raise UsageError(f"--reference goes with one image, got {plan.total}: restore them one by one")
+    check_named(reference)
+
+
+def _prepare_out(plan: "Plan", out: str | None) -> None:
+    """Make what `-o` names, and see that it can be written: once, and not for every image.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    from rlrestore.cli.outputs import prepare_folder, prepare_named
+
+    if out is None:
+        return
+    named = [job.output for job in plan.jobs if job.output == Path(out)]
+    if named:
+        prepare_named(named[0])
+    else:
+        prepare_folder(Path(out), "results", "-o")
 
 
 def _part(plan: "Plan", args: argparse.Namespace) -> "Plan":

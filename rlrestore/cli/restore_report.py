@@ -28,6 +28,7 @@ class Tally:
         unchanged: Images to which none was.
         skipped: Images.
         failed: Images.
+        said: What was said of those, each once: what ails a folder is said once, not for every image in it.
     """
 
     expected_db: list[float] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Tally:
     unchanged: int = 0
     skipped: int = 0
     failed: int = 0
+    said: set[str] = field(default_factory=set)
 
     def add(self, trace: "Trace") -> None:
         """Count an image that the agent has seen to."""
@@ -121,7 +123,9 @@ def skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
 def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
     """Report an image that could not be restored."""
     tally.failed += 1
-    report(error, args.debug, about=source)
+    if describe(error, source) not in tally.said:
+        tally.said.add(describe(error, source))
+        report(error, args.debug, about=source)
     if args.json:
         print_whole(json.dumps({"input": str(source), "error": describe(error)}), sys.stdout)
 

@@ -191,14 +191,14 @@ def apply_locally_(
             fade = np.einsum("hr,rc->hc", above, (actions[near] == action).astype(np.float32))
             weights = np.einsum("hc,wc->hw", fade, beside)
             if weights.any():
-                seen = _surroundings(weights, tile.inner, tools.radii[action])
+                seen = _seen_by(weights, tile.inner, tools.radii[action])
                 correction = np.zeros_like(part)
                 correction[seen] = tools.apply(action, part[seen]) - part[seen]
                 image[tile.kept] += correction[tile.inner] * weights
     return image
 
 
-def _surroundings(weights: Floats, inner: Region, radius: int) -> Region:
+def _seen_by(weights: Floats, inner: Region, radius: int) -> Region:
     """Return what a tool must see for the pixels of a tile that have a weight, counted inside what is read.
 
     Args:

@@ -105,6 +105,7 @@ class Runtime(Protocol):
         agent: The agent that was trained on them.
         device: Where it computes, `cpu` or the name of another device.
         concurrent: Whether several threads may call it at a time.
+        precision: In which the tools compute, `float32` or `bfloat16`.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Runtime(Protocol):
     agent: Agent
     device: str
     concurrent: bool
+    precision: str
 
     @property
     def threads(self) -> int:

@@ -115,10 +115,12 @@ class OnnxRuntime:
     Attributes:
         device: `cpu`.
         concurrent: True: a network in ONNX keeps no state.
+        precision: `float32`.
     """
 
     device = "cpu"
     concurrent = True
+    precision = "float32"
 
     def __init__(self, model: Exported, name: str = "custom") -> None:
         """Run a model.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.storage import load_agent, save_model
-from rlrestore.devices import resolve_device, restoring_precision
+from rlrestore.devices import precision_name, resolve_device, restoring_precision
 from rlrestore.errors import ModelError
 from rlrestore.model_folder import find_model, read_card
 from rlrestore.model_folder.card import ModelCard
@@ -98,6 +98,7 @@ class TorchRuntime:
         device: Where they compute, such as `cpu` or `cuda:0`.
         concurrent: Several threads may call it, but for custom tools on the processor, which may keep a state
             between their layers. On another device one thread computes for all of them, in a queue.
+        precision: In which the tools compute, `float32` or `bfloat16`.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class TorchRuntime:
             )
         self._original, self.policy = toolbox.eval(), policy.eval()
         self.toolbox = in_bfloat16(toolbox) if precision == torch.bfloat16 else self._original
-        self.name, self.card = name, card or ModelCard()
+        self.name, self.card, self.precision = name, card or ModelCard(), precision_name(precision)
         queue = queue or queue_of(self.place)
         self.tools: Tools = TorchTools(self.toolbox, queue)
         self.agent: Agent = TorchAgent(policy, self.card.values_in_db, queue)

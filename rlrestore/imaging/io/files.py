@@ -22,6 +22,7 @@ from rlrestore.imaging.io.samples import to_integers
 
 __all__ = [
     "Photo",
+    "check_input",
     "check_output",
     "claimed_pixels",
     "is_folder",
@@ -127,26 +128,40 @@ def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
 @contextmanager
 def _opened(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file for reading after making sure that it is one with something in it."""
+    with _open(path) as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            raise ImageError(
+                f"expected an image file, but {shown(path)} has zero bytes; get a fresh copy of it"
+            )
+        yield stream
+
+
+def _open(path: PathLike) -> BinaryIO:
+    """Open what is a file, whatever it holds."""
     name = shown(path)
     try:
-        status = Path(path).stat()
-        kind = stat.S_IFMT(status.st_mode)
+        kind = stat.S_IFMT(Path(path).stat().st_mode)
         if kind == stat.S_IFDIR:
             raise ImageError(f"expected an image file, but {name} is a folder; name a file in it")
         if kind != stat.S_IFREG:
             # A pipe or a device may never end.
             raise ImageError(f"expected an image file, but {name} is not a regular file; copy it into one")
-        if status.st_size == 0:
-            raise ImageError(f"expected an image file, but {name} has zero bytes; get a fresh copy of it")
-        stream = Path(path).open("rb")  # noqa: SIM115 - closed below, outside of what may fail to open
+        return Path(path).open("rb")
     except FileNotFoundError as error:
         raise ImageError(f"expected an image file, but {name} does not exist; check the path") from error
     except (OSError, ValueError) as error:
         raise ImageError(
             f"expected a readable file, but {name} cannot be opened ({_cause(error)}); check its permissions"
         ) from error
-    with stream:
-        yield stream
+
+
+def check_input(path: PathLike) -> None:
+    """Make sure that a file can be opened, whatever it holds.
+
+    Raises:
+        ImageError: It is missing, a folder, a device or a pipe, or must not be read.
+    """
+    _open(path).close()
 
 
 def _cause(error: Exception) -> str:
@@ -164,7 +179,8 @@ def check_output(path: PathLike) -> None:
     target, name = Path(path), shown(path)
     if target.suffix.lower() not in ENCODERS:
         raise ImageError(
-            f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one of these"
+            f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one, or "
+            f"end it in a slash, {shown(str(target) + '/')}, for a folder"
         )
     if is_folder(target):
         raise ImageError(f"expected the name of a file to write, but {name} is a folder; add a file name")
