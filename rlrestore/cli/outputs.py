@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ def refuse_overwriting(output: Path, source: Path, option: str = "-o") -> None:
         raise UsageError(f"{shown(output)} is the input itself: choose another output with {option}")
 
 
-def prepare_output(output: Path) -> None:
+def prepare_output(output: Path, check: Callable[[Path], None] = check_output) -> None:
     """Make the folder of an output and see that it can be written, before the work is done.
+
+    Args:
+        output: The file.
+        check: Raises an ImageError where it cannot.
 
     Raises:
         ImageError: It cannot.
@@ -57,7 +62,7 @@ def prepare_output(output: Path) -> None:
             f"expected a folder to write into, but {shown(output.parent)} cannot be made ({error.strerror}); "
             f"choose another output"
         ) from error
-    check_output(output)
+    check(output)
 
 
 def check_named(*paths: str | Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlrestore.cli.reporting import say, say_notes
 from rlrestore.cli.restore_report import summary
 from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.io.files import is_video
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.photo import Photo
@@ -40,6 +41,8 @@ def check_piped(args: argparse.Namespace) -> None:
         raise UsageError(
             f"expected where to write the image from stdin: add -o {PIPE}, or -o and a file's name"
         )
+    if is_video(args.inputs[0]):
+        raise UsageError(f"a video does not go with {PIPE}: name the result with -o FILE")
     for name in REFUSED:
         if getattr(args, name):
             option = "--try" if name == "trying" else f"--{name.replace('_', '-')}"

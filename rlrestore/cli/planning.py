@@ -11,7 +11,15 @@ from pathlib import Path
 from rlrestore.cli.outputs import check_named
 from rlrestore.cli.shards import Shard
 from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
-from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
+from rlrestore.imaging.io.files import (
+    LISTED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_folder,
+    is_video,
+    is_whole,
+    list_photos,
+    shown,
+)
 from rlrestore.toolbox.specs import TOOLS
 
 SUFFIX = "_restored"
@@ -41,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes.
+    """One image, or video, and where its result goes.
 
     Attributes:
         source: The file.
@@ -68,8 +76,18 @@ class Job:
         """Where the picture of several chains is written."""
         return self.output.with_name(f"{self.output.stem}{TRY_SUFFIX}.png")
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return is_video(self.source)
+
     def is_done(self, traced: bool) -> bool:
-        """Tell whether an earlier run has written all of it, and it is still whole."""
+        """Tell whether an earlier run has written all of it, and it is still whole.
+
+        A video is there or not, for reading all of it takes long.
+        """
+        if self.is_video:
+            return self.output.is_file() and (not traced or _is_json(self.trace_json))
         return is_whole(self.output) and (
             not traced or (_is_json(self.trace_json) and is_whole(self.trace_picture))
         )
@@ -263,8 +281,8 @@ def _output(image: Found, out: str | None, suffix: str, alone: bool) -> Path:
 
 
 def _names_picture(out: str) -> bool:
-    """Tell whether an output can only be meant as a picture's name."""
-    return Path(out).suffix.lower() in LISTED_SUFFIXES and not names_folder(out)
+    """Tell whether an output can only be meant as the name of a picture or a video."""
+    return Path(out).suffix.lower() in LISTED_SUFFIXES | VIDEO_SUFFIXES and not names_folder(out)
 
 
 def names_folder(out: str) -> bool:

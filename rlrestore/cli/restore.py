@@ -16,6 +16,7 @@ from rlrestore.cli.reporting import say
 from rlrestore.cli.restore_options import DESCRIPTION, EPILOG, FORMATS, add_arguments
 from rlrestore.cli.restore_report import Tally, fail, list_plan, record, skip, tell
 from rlrestore.cli.trying import check_trying, try_all
+from rlrestore.cli.videos import check_videos, restore_videos
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.shard is not None and args.reference is not None:
         raise UsageError("--shard does not go with --reference, which is for one image")
     plan = _plan(args)
+    check_videos(plan, args)
     if args.reference is not None:
         _check_reference(plan, args.reference)
     _check_format(plan, args)
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
         check_trying(args)
         _prepare_out(plan, args.out)
         return try_all(_restorer(args), plan, args)
-    restorer, tally = _restorer(args), Tally()
+    with_videos = any(job.is_video for job in plan.jobs)
+    restorer, tally = _restorer(args), Tally("files" if with_videos else "images")
     _prepare_out(plan, args.out)
     for each in plan.refused:
         fail(each.source, each.problem, args, tally)
@@ -124,8 +127,14 @@ def _part(plan: "Plan", args: argparse.Namespace) -> "Plan":
 def _plan(args: argparse.Namespace) -> "Plan":
     """Find the images and name their results."""
     from rlrestore.cli.planning import make_plan
+    from rlrestore.imaging.io.files import is_video
+    from rlrestore.video.library import result_suffix
 
-    suffix = _kept if args.format == KEEP else f".{args.format or FORMATS[0]}"
+    def suffix(source: Path) -> str:
+        if is_video(source):
+            return result_suffix(source)
+        return _kept(source) if args.format == KEEP else f".{args.format or FORMATS[0]}"
+
     return make_plan(args.inputs, args.out, args.reference, suffix)
 
 
@@ -158,14 +167,15 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _restore_due(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
-    """Restore images, but for those that were restored before, where these are to be left out."""
+    """Restore images and then videos, but for those that were restored before, where these are left out."""
     due = []
     for job in jobs:
         if args.skip_existing and job.is_done(args.trace):
             skip(job, args, tally)
         else:
             due.append(job)
-    _restore_all(restorer, due, args, tally)
+    _restore_all(restorer, [job for job in due if not job.is_video], args, tally)
+    restore_videos(restorer, [job for job in due if job.is_video], args, tally)
 
 
 def _kept(source: Path) -> str:
@@ -184,7 +194,7 @@ def _check_format(plan: "Plan", args: argparse.Namespace) -> None:
     """
     from rlrestore.imaging.io.encoding import LOSSY_SUFFIXES
 
-    for output in (job.output for job in plan.jobs):
+    for output in (job.output for job in plan.jobs if not job.is_video):
         if args.format not in (None, KEEP) and output.suffix.lower() != f".{args.format}":
             raise UsageError(
                 f"--format {args.format} does not go with -o {output.name}: leave one of them out"

@@ -21,6 +21,7 @@ class Tally:
     """What became of the images of one call.
 
     Attributes:
+        what: What they are called: `files` where there are videos among them.
         expected_db: The gain that the agent expected, of each image that was read; none if it is not in dB.
         expected_at: Of what it is expected, as `Trace.expected_at`.
         tools: How often each tool was applied.
@@ -31,6 +32,7 @@ class Tally:
         said: What was said of those, each once: what ails a folder is said once, not for every image in it.
     """
 
+    what: str = "images"
     expected_db: list[float] = field(default_factory=list)
     expected_at: str = ""
     tools: Counter[str] = field(default_factory=Counter)
@@ -58,7 +60,7 @@ class Tally:
 
     def summary(self, total: int) -> str:
         """Return all of it in a line."""
-        counts = [f"{self.restored} of {total} images restored"]
+        counts = [f"{self.restored} of {total} {self.what} restored"]
         were = "it was" if self.unchanged == 1 else "they were"
         counts += [f"{self.unchanged} left as {were}"] if self.unchanged else []
         counts += [f"{self.skipped} skipped"] if self.skipped else []

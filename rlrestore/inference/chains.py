@@ -60,24 +60,47 @@ def global_chain(
 
     Source: paper, section 4.4 (there the patches vote).
     """
-    grid = _sampling_grid(*image.shape[-2:])
-    windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
+    for step in common_chain(tools, agent, [image], max_steps, monitor, choice):
+        yield image, step
+
+
+def common_chain(
+    tools: Tools,
+    agent: Agent,
+    images: Sequence[Floats],
+    max_steps: int,
+    monitor: Monitor = SILENT,
+    choice: Choice = FREE,
+) -> Iterator[TraceStep]:
+    """Apply one tool at a time to several images alike, as to frames of one scene.
+
+    Args: as in `global_chain`, but for
+        images: `(1, 3, H, W)` each, of one size; they are changed.
+
+    Yields:
+        Every step after it was taken.
+    """
+    grid = _sampling_grid(*images[0].shape[-2:])
+    agents = [WindowedAgent(agent, grid) for _ in images]
+    action, stop = NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
         started = time.perf_counter()
         monitor.begin(number, max_steps)
         valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
         applying = monitor.part("tile", VALUING_SHARE, 1)
         last_actions = np.full(len(grid), action, np.int64)
-        values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
+        found = [one.values(image, last_actions, valuing) for one, image in zip(agents, images, strict=True)]
+        values = np.concatenate(found).mean(axis=0, dtype=np.float64)
         values[list(choice.left_out)] = FORBIDDEN_DB
         by_hand = choice.action(number)
         margin_db = float(step_margins_db(agent, number)[values[:-1].argmax()])
         action = best_action(values, margin_db) if by_hand is None else by_hand
         if action != stop:
-            apply_tool_(tools, action, image, applying)
+            for image in images:
+                apply_tool_(tools, action, image, applying)
         shares = np.eye(stop + 1)[action]
         step = _step(tools, agent, values, shares, float(values[action]), margin_db, started)
-        yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
+        yield step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
             return
 

@@ -24,8 +24,10 @@ __all__ = [
     "Photo",
     "check_input",
     "check_output",
+    "check_place",
     "claimed_pixels",
     "is_folder",
+    "is_video",
     "is_whole",
     "list_photos",
     "read_photo",
@@ -59,6 +61,14 @@ LISTED_SUFFIXES = frozenset(
 """Names taken for photographs in a folder, beside those of camera raw files where the extra `raw` is there; a
 file named on its own is read whatever its name."""
 
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob"),
+        *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".dv"),
+    }
+)
+"""Names taken for videos, which a search of a folder leaves out."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -70,6 +80,11 @@ def shown(path: PathLike) -> str:
 def is_folder(path: PathLike) -> bool:
     """Tell whether a path is a folder; it is none where that cannot be asked, as with too long a name."""
     return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises there
+
+
+def is_video(path: PathLike) -> bool:
+    """Tell whether a file is taken for a video, by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read_photo(path: PathLike) -> Photo:
@@ -182,6 +197,17 @@ def check_output(path: PathLike) -> None:
             f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one, or "
             f"end it in a slash, {shown(str(target) + '/')}, for a folder"
         )
+    check_place(path)
+
+
+def check_place(path: PathLike) -> None:
+    """Make sure that a file of any kind could be written to a path.
+
+    Raises:
+        ImageError: The path is a folder, a device or a pipe, or cannot be a file's name, or its folder is
+            missing or not writable.
+    """
+    target, name = Path(path), shown(path)
     if is_folder(target):
         raise ImageError(f"expected the name of a file to write, but {name} is a folder; add a file name")
     folder = target.parent
@@ -259,7 +285,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     listed = LISTED_SUFFIXES | RAW_SUFFIXES if can_develop() else LISTED_SUFFIXES
     seen: set[tuple[int, int]] = set()
-    left_out = 0
+    left_out = videos = 0
     for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -272,9 +298,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             if Path(name).suffix.lower() in listed:
                 yield Path(root) / name
         left_out += sum(Path(name).suffix.lower() in RAW_SUFFIXES - listed for name in shown_names)
+        videos += sum(is_video(name) for name in shown_names)
     if left_out:
         _logger.warning(
             "%d camera raw files in %s are left out: develop them first, or install the extra raw",
             left_out,
             shown(folder),
         )
+    if videos:
+        what = "1 video" if videos == 1 else f"{videos} videos"
+        _logger.warning("%s in %s left out: a video is restored when it is named", what, shown(folder))
