@@ -151,10 +151,7 @@ def test_runtimes_are_compared(
 
 @pytest.mark.usefixtures("small_trainings")
 def test_a_release_is_trained_part_by_part_and_goes_on(
-    run: Run,
-    photos: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -172,8 +169,8 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 
     assert run("train_release.py", *common, "--out", str(first), "--start", str(first)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
-    wider = ["--start", str(first), "--widths", "33", "106"]
-    assert run("train_release.py", *common, "--out", str(second), *wider) == 0
+    common += ["--start", str(first), "--widths", "33", "106"]
+    assert run("train_release.py", *common, "--out", str(second)) == 0
     again = read_card(second)
     assert load_toolbox(second).widths == {3: (64,), 8: (33, 106)}
     assert [record["part"] for record in again.training] == [*PARTS, "joint", "agent-again"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rlrestore.cli.reporting import say, say_notes
 from rlrestore.cli.restore_report import summary
 from rlrestore.errors import ImageError, UsageError
-from rlrestore.imaging.io.files import is_video
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.photo import Photo
@@ -33,6 +32,8 @@ def check_piped(args: argparse.Namespace) -> None:
     Raises:
         UsageError: It does not.
     """
+    from rlrestore.imaging.io.files import is_video
+
     if len(args.inputs) != 1:
         raise UsageError(
             f"{PIPE} goes with one image, got {len(args.inputs)} inputs: restore them one by one"
