@@ -137,14 +137,14 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
 def test_runtimes_are_compared(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = save_toy(tmp_path, [0, 1])
-    quick = ["--count", "1", "--rounds", "1", "--threads", "1", "--side", "64", "--model", str(model)]
+    model, other = save_toy(tmp_path / "one", [0, 1]), save_toy(tmp_path / "other", [1])
+    quick = ["--count=1", "--rounds=1", "--threads=1", "--side=64", f"--model={model}", f"--beside={other}"]
     assert run("bench_runtimes.py", "--image", str(photos / "0.png"), "--data", str(photos), *quick) == 0
     rows = {line.split(" | ")[0]: line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
-    assert {"| torch float32", "| torch bfloat16", "| onnxruntime"} <= rows.keys()
+    assert {"| torch float32", "| torch bfloat16", "| onnxruntime", f"| {other}"} <= rows.keys()
     for name in ("| torch bfloat16", "| onnxruntime"):
-        seconds, _, levels, others = rows[name]
-        assert float(seconds) > 0
+        tools, seconds, _, levels, others = rows[name]
+        assert (tools, float(seconds) > 0) == ("2", True)
         assert int(levels) <= 1
         assert others == "0 of 3 |"
 
