@@ -70,6 +70,7 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
     from rlrestore.imaging.io.files import shown, write_photo
     from rlrestore.imaging.io.holding import check_holds, fitted
     from rlrestore.imaging.io.keeping import kept_suffix
+    from rlrestore.inference.upscaling import check_enlarged
 
     (source,) = args.inputs
     photo, image_format = _read(source)
@@ -82,9 +83,13 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
         suffix = Path(args.out).suffix.lower()
     quality = KEEP if args.format == KEEP and args.quality is None else args.quality
     if args.out == PIPE:
-        check_holds(photo, suffix, shown(PIPE))
+        check_holds(photo, suffix, shown(PIPE), args.upscale or 1)
         photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
+    if args.upscale:
+        check_enlarged(photo.width, photo.height, args.upscale)
     done = restorer.restore(photo, args.reference, args.mode, args.max_steps, in_place=True, **options)  # type: ignore[arg-type]  # of its own
+    if args.upscale:
+        done = done.enlarged(args.upscale, args.model, args.device)
     if args.out == PIPE:
         content = encode_photo(done.photo, suffix, shown(PIPE), quality)
         sys.stdout.buffer.write(content)
