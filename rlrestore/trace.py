@@ -1,7 +1,7 @@
 """The chain of a photograph and the values behind it: a table, JSON, and a picture."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from PIL import Image
 from rlrestore.errors import UsageError
 from rlrestore.inference.regions import Regions
 from rlrestore.picture import Panel, draw
+
+if TYPE_CHECKING:
+    from rlrestore.explain.inspection import Inspection
 
 STOP_NAME = "stop"
 BY_AGENT, BY_HAND = "agent", "hand"
@@ -69,6 +72,7 @@ class Trace:
         detail: How much of the detail that the chain took away was brought back, from 0 to 1.
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
         blend: The result at this strength and detail like a frame, None if it was not kept.
+        inspection: What is wrong with the input, None if it was not inspected.
     """
 
     mode: str
@@ -84,6 +88,7 @@ class Trace:
     detail: float = 0.0
     blend_psnr_db: float | None = None
     blend: NDArray[np.uint8] | None = None
+    inspection: "Inspection | None" = None
 
     @property
     def stopped(self) -> bool:
@@ -169,6 +174,7 @@ class Trace:
             "height": self.height,
             "tools": list(self.tools),
             "left_out": list(self.left_out),
+            "inspection": None if self.inspection is None else self.inspection.to_json(),
             "stopped": self.stopped,
             "strength": self.strength,
             "detail": self.detail,
@@ -219,6 +225,7 @@ class Trace:
     def _start_caption(self) -> tuple[str, ...]:
         caption = [f"{self.width} x {self.height} pixels"]
         caption += [] if self.start_psnr_db is None else [f"PSNR {self.start_psnr_db:.2f} dB"]
+        caption += [] if self.inspection is None else self.inspection.captions()
         looked = any(step.regions is not None for step in self.steps)
         return (*caption, "no regions differ") if looked and not self.divided else tuple(caption)
 

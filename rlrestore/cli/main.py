@@ -23,6 +23,7 @@ from rlrestore.cli import (
     evaluate,
     export,
     import_paper,
+    inspect,
     restore,
     serve,
     tools,
@@ -45,6 +46,7 @@ COMMANDS = (
     tools,
     add_tool,
     import_paper,
+    inspect,
     export,
     about,
 )
