@@ -163,7 +163,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what `Restorer.restore` is told of the command line, beside mode and limit."""
     overruled = {"chain": args.chain, "only": args.only, "never": args.never}
     shares = {"strength": args.strength, "detail": args.detail, "keep_original": False}
-    return {"keep_steps": args.trace, **overruled, **shares}
+    return {"keep_steps": args.trace, "inspect": args.trace, **overruled, **shares}
 
 
 def _restore_due(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
