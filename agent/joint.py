@@ -23,11 +23,11 @@ from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import precision_name, training_precision
-from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import AnyRecipe, draw_pairs
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
@@ -119,7 +119,7 @@ class JointTraining:
         toolbox: Toolbox,
         follower: AgentTraining | None,
         bank: PhotoBank,
-        recipe: Recipe | PairRecipe,
+        recipe: AnyRecipe,
         settings: JointSettings,
         mixture: str = "paper",
         begun: int | None = None,

@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.learn import LOG, TRAINING_RECIPES, logged, moderate_held_out
+from rlrestore.agent.learn import LOG, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
 from rlrestore.agent.spectrum import PLANES, Spectrum
@@ -40,6 +40,7 @@ from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
@@ -294,7 +295,7 @@ def train_ppo(
     """
     settings = settings or PpoSettings()
     held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
-    source = MixtureSource(bank, TRAINING_RECIPES["paper"])
+    source = MixtureSource(bank, read_mixture("paper").recipe)
     folder = out / TRAINING_FOLDER / AgentTraining.name / LOG
     with logged(folder, lambda: held_out.measure(policy).metrics()) as watch:
         spent = fit_ppo(policy, toolbox, source, budget, settings, watch)

@@ -162,11 +162,11 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the degradations that a training draws."""
     parser.add_argument(
         "--mixture",
-        choices=("paper", "any"),
         default="paper",
-        metavar="NAME",
+        metavar="FILE",
         help="paper: moderate mixtures and single distortions, as in the paper, which leaves mild and severe "
-        "mixtures unseen (default); any: everything from clean to severe, for a model that people use",
+        "mixtures unseen (default); any: everything from clean to severe, for a model that people use; "
+        "another that ships, or a TOML file",
     )
     add_renamed_argument(parser, "--damage", "--mixture")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rlrestore.agent.policy import AnyPolicy
     from rlrestore.agent.training import Learning
     from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.imaging.recipes import NamedRecipe
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -87,12 +88,13 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.training_records import agent_records, tool_records, training_record
     from rlrestore.devices import resolve_device
+    from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
 
-    device = resolve_device(args.device)
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     tools = find_model(args.toolbox)
     toolbox, old_card = load_toolbox(tools, device), read_card(tools)
     policy = _policy(args, toolbox)
@@ -103,12 +105,12 @@ def run(args: argparse.Namespace) -> int:
         goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
         earlier += agents[:-1] if goes_on else agents
     prepare_training_folder(args)
-    bank, validation = photo_banks(args, smallest_side(args.mixture))
-    policy, report, more = _train(args, policy, toolbox, (bank, validation))
+    bank, validation = photo_banks(args, smallest_side(mixture))
+    policy, report, more = _train(args, policy, toolbox, (bank, validation), mixture)
     if rank() != 0:
         return 0
     record = training_record(
-        "agent", args, len(bank), **more, mixture=args.mixture, validation=report.record()
+        "agent", args, len(bank), **more, mixture=mixture.identity, validation=report.record()
     )
     say(report.line())
     card = ModelCard(training=(*earlier, record), values_in_db=args.algo != "ppo")
@@ -118,7 +120,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(
-    args: argparse.Namespace, policy: "AnyPolicy", toolbox: "Toolbox", banks: tuple["PhotoBank", "PhotoBank"]
+    args: argparse.Namespace,
+    policy: "AnyPolicy",
+    toolbox: "Toolbox",
+    banks: tuple["PhotoBank", "PhotoBank"],
+    mixture: "NamedRecipe",
 ) -> tuple["AnyPolicy", "PolicyReport", dict[str, Any]]:
     """Train by the algorithm that was asked for; return the agent, how good it is, and what a card says."""
     from rlrestore.toolbox.trainer import Budget
@@ -138,7 +144,7 @@ def _train(
     settings = AgentSettings(seed=args.seed, **rate)
     learning, start = _learning(args), start_of(args)
     report, trainer = train_agent(
-        policy, learning, *banks, toolbox, args.out, budget, settings, args.mixture, start
+        policy, learning, *banks, toolbox, args.out, budget, settings, mixture, start
     )
     return policy, report, trainer.spent()
 
@@ -154,7 +160,7 @@ def _check(args: argparse.Namespace) -> None:
         "--start": args.start,
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",
-        "--mixture any": args.mixture == "any",
+        f"--mixture {args.mixture}": args.mixture != "paper",
         "--rate": args.rate is not None,
     }
     for option, is_given in given.items():

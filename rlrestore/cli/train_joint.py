@@ -103,12 +103,13 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
+    from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
     from rlrestore.toolbox.trainer import Budget
 
-    device = resolve_device(args.device)
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
@@ -117,10 +118,10 @@ def run(args: argparse.Namespace) -> int:
     begun = copy.deepcopy(toolbox)
     settings = _settings(args)
     prepare_training_folder(args)
-    bank, validation = photo_banks(args, smallest_side(args.mixture))
+    bank, validation = photo_banks(args, smallest_side(mixture))
     budget, start = Budget(args.minutes, args.steps), start_of(args)
     gain_db, trainer = train_joint(
-        toolbox, policy, bank, validation, args.out, budget, settings, args.mixture, start
+        toolbox, policy, bank, validation, args.out, budget, settings, mixture, start
     )
     if rank() != 0:
         return 0
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         args,
         len(bank),
         **trainer.spent(),
-        mixture=args.mixture,
+        mixture=mixture.identity,
         validation={"policy_db": round(gain_db, 3)},
         usage=measure_usage(toolbox, policy, validation, args.seed),
     )
