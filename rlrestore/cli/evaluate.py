@@ -13,13 +13,15 @@ from rlrestore.cli.arguments import add_precision_argument
 from rlrestore.errors import RlrestoreError, UsageError
 
 if TYPE_CHECKING:
-    from rlrestore.evaluation.scores import Report, Scores
+    from rlrestore.evaluation.report import Report
+    from rlrestore.evaluation.scores import Scores
     from rlrestore.evaluation.testsets import PatchPairs
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
 DESCRIPTION = """\
-Measure how well a model restores a test set: PSNR and SSIM at the input and after each step, each the mean
-over images of the unrounded result, and what the agent did. It never trains. Give one source:
+Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse) and a PSNR
+that tolerates small shifts, at the input and after each step, each the mean over images of the unrounded
+result, and what the agent did. It never trains. Give one source:
 
   --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
                          degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB

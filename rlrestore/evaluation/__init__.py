@@ -7,7 +7,8 @@ from rlrestore.lazy import lazy_names
 if TYPE_CHECKING:
     from rlrestore.evaluation.file_pairs import FilePair, pair_files
     from rlrestore.evaluation.policy import compare_with_oracles
-    from rlrestore.evaluation.scores import Report, Scores, measure_files, measure_patches
+    from rlrestore.evaluation.report import Report
+    from rlrestore.evaluation.scores import Scores, measure_files, measure_patches
     from rlrestore.evaluation.testsets import PatchPairs, generate, read_npz
     from rlrestore.evaluation.tools import compare_tools
 
@@ -30,8 +31,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "file_pairs": ("FilePair", "pair_files"),
         "policy": ("compare_with_oracles",),
+        "report": ("Report",),
         "scores": (
-            "Report",
             "Scores",
             "measure_files",
             "measure_patches",

@@ -1,11 +1,10 @@
-"""How well a model restores a test set: PSNR and SSIM at every step, and the agent's actions.
+"""How well a model restores a test set: every metric at every step, and the agent's actions.
 
 Nothing here trains or selects anything: a test set is measured once, by the model as it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from tqdm import tqdm
 from rlrestore.agent.rollout import Rollout, greedy, roll_out
 from rlrestore.errors import UsageError
 from rlrestore.evaluation.file_pairs import FilePair, read_pair
+from rlrestore.evaluation.report import Report
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging import PATCH
-from rlrestore.imaging.metrics import psnr_db, ssim
+from rlrestore.imaging.metrics import METRICS
 from rlrestore.inference.chains import global_chain
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.trace import STOP_NAME
@@ -32,8 +32,8 @@ PatchRestorer = Callable[[Tensor, Tensor], Rollout]
 """From degraded and clean patches `(B, 3, H, W)`, clean for oracles alone, to a rollout."""
 PhotoChain = Iterator[tuple[Tensor, int]]
 """A photograph `(1, 3, H, W)` after each step, and the action that led there."""
-Measured = tuple[Tensor, Tensor, Tensor]
-"""Of a part of a set: PSNR and SSIM `(B, steps + 1)`, actions `(B, steps)`."""
+Measured = tuple[dict[str, Tensor], Tensor]
+"""Of a part of a set: the values of every metric `(B, steps + 1)`, and actions `(B, steps)`."""
 
 
 @dataclass(frozen=True)
@@ -43,91 +43,40 @@ class Scores:
     Attributes:
         name: The test set.
         action_names: Names of the actions; the last is stop.
-        psnr_db: `(N, steps + 1)` at the input and after each step; a chain that ended keeps its value.
-        ssim: `(N, steps + 1)` likewise.
+        values: Of every metric by its name `(N, steps + 1)`, at the input and after each step; a chain that
+            ended keeps its value.
         actions: `(N, steps)` int64 index into `action_names`, `STOPPED` after the chain ended.
     """
 
     name: str
     action_names: tuple[str, ...]
-    psnr_db: Tensor
-    ssim: Tensor
+    values: Mapping[str, Tensor]
     actions: Tensor
 
     def __post_init__(self) -> None:
         count, steps = self.actions.shape
         expected = (count, steps + 1)
-        if self.psnr_db.shape != expected or self.ssim.shape != expected:
-            raise ValueError(
-                f"expected PSNR and SSIM of shape {expected} beside actions {(count, steps)}, "
-                f"got {tuple(self.psnr_db.shape)} and {tuple(self.ssim.shape)}"
-            )
+        for name, values in self.values.items():
+            if values.shape != expected:
+                raise ValueError(
+                    f"expected {name} of shape {expected} beside actions {(count, steps)}, "
+                    f"got {tuple(values.shape)}"
+                )
+
+    @property
+    def psnr_db(self) -> Tensor:
+        """The PSNR `(N, steps + 1)` in dB."""
+        return self.values["psnr_db"]
+
+    @property
+    def ssim(self) -> Tensor:
+        """The SSIM `(N, steps + 1)`."""
+        return self.values["ssim"]
 
     def tools(self) -> Tensor:
         """Return `(N,)` float64: how many tools each image passed."""
         stop = len(self.action_names) - 1
         return ((self.actions != stop) & (self.actions != STOPPED)).sum(dim=1).double()
-
-
-@dataclass(frozen=True)
-class Report:
-    """Means over a test set.
-
-    Attributes:
-        name: The test set.
-        n: How many images.
-        psnr_db: Mean over the images of the PSNR of each: input, after step 1, 2, …
-        ssim: Mean SSIM, likewise.
-        gain_db: Mean PSNR of the results over that of the inputs.
-        gain_standard_error_db: Standard error of this mean over images, 0 for one image.
-        worse_share: Share of the images whose result has a lower PSNR than the input.
-        least_gain_db: Of the image that gained least, negative if one lost.
-        stop_shares: Share of the images whose chain the agent ended at step 1, 2, …
-        actions: How often each action was chosen, every action of the model being listed.
-        actions_by_step: The same for each step alone.
-    """
-
-    name: str
-    n: int
-    psnr_db: tuple[float, ...]
-    ssim: tuple[float, ...]
-    gain_db: float
-    gain_standard_error_db: float
-    worse_share: float
-    least_gain_db: float
-    stop_shares: tuple[float, ...]
-    actions: dict[str, int]
-    actions_by_step: tuple[dict[str, int], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
-
-    def table(self) -> str:
-        """Return the report for a terminal."""
-        steps = len(self.stop_shares)
-        rows = [
-            ("", "input", *(f"step {step + 1}" for step in range(steps)), "gain"),
-            (
-                "PSNR, dB",
-                *(f"{value:.2f}" for value in self.psnr_db),
-                f"{self.gain_db:+.2f} ± {self.gain_standard_error_db:.2f}",
-            ),
-            ("SSIM", *(f"{value:.4f}" for value in self.ssim), f"{self.ssim[-1] - self.ssim[0]:+.4f}"),
-            ("stop here", "", *(f"{share:.1%}" for share in self.stop_shares), ""),
-        ]
-        lines = [f"{self.name}, {self.n} images"]
-        for head, *cells, last in rows:
-            lines.append(f"  {head:<10}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
-        lines.append(f"  worse than the input: {self.worse_share:.1%}, worst {self.least_gain_db:+.2f} dB")
-        lines.append(f"  actions: {_shares(self.actions)}")
-        return "\n".join(line.rstrip() for line in lines)
-
-
-def _shares(actions: dict[str, int]) -> str:
-    total = max(1, sum(actions.values()))
-    used = sorted(((count, name) for name, count in actions.items() if count), key=lambda item: -item[0])
-    return ", ".join(f"{name} {count / total:.1%}" for count, name in used)
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
@@ -214,9 +163,14 @@ def _measure_batch(
 ) -> Measured:
     images, target = (to_images(pixels).to(device) for pixels in (degraded, clean))
     rollout = restore(images, target)
-    psnr = torch.stack([psnr_db(images, target) for images in rollout.images], dim=1)  # (B, steps + 1)
-    similarity = torch.stack([ssim(images, target) for images in rollout.images], dim=1)
-    return psnr.cpu(), similarity.cpu(), rollout.actions.cpu()
+    return _by_every_metric(rollout.images, target), rollout.actions.cpu()
+
+
+def _by_every_metric(images: Iterable[Tensor], target: Tensor) -> dict[str, Tensor]:
+    """Measure images `(B, 3, H, W)` of one size against their target: `(B, images)` by each metric's name."""
+    rows = [[metric.measure(each, target) for metric in METRICS] for each in images]
+    columns = zip(METRICS, zip(*rows, strict=True), strict=True)
+    return {metric.name: torch.stack(values, dim=1).cpu() for metric, values in columns}
 
 
 def to_images(pixels: NDArray[np.uint8]) -> Tensor:
@@ -270,16 +224,14 @@ def measure_chain(chain: PhotoChain, image: Tensor, target: Tensor, steps: int) 
         target: `(1, 3, H, W)` the clean photograph.
         steps: How long the chain may be.
     """
-    psnr, similarity, actions = [psnr_db(image, target)], [ssim(image, target)], []
+    parts, actions = [_by_every_metric([image], target)], []
     for restored, action in chain:
-        psnr.append(psnr_db(restored, target))
-        similarity.append(ssim(restored, target))
+        parts.append(_by_every_metric([restored], target))
         actions.append(action)
     missing = steps - len(actions)
-    psnr += psnr[-1:] * missing
-    similarity += similarity[-1:] * missing
+    parts += parts[-1:] * missing
     actions += [STOPPED] * missing
-    return torch.stack(psnr, dim=1).cpu(), torch.stack(similarity, dim=1).cpu(), torch.tensor([actions])
+    return _joined(parts, dim=1), torch.tensor([actions])
 
 
 def action_names(model: TorchRuntime) -> tuple[str, ...]:
@@ -295,8 +247,14 @@ def join_scores(parts: Iterable[Measured], name: str, names: tuple[str, ...]) ->
         name: Name of the set.
         names: Names of the actions, stop last.
     """
-    psnr, similarity, actions = (torch.cat(columns) for columns in zip(*parts, strict=True))
-    return Scores(name, names, psnr.double(), similarity.double(), _until_stop(actions, len(names) - 1))
+    values, actions = zip(*parts, strict=True)
+    doubles = {metric: each.double() for metric, each in _joined(values, dim=0).items()}
+    return Scores(name, names, doubles, _until_stop(torch.cat(actions), len(names) - 1))
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]], dim: int) -> dict[str, Tensor]:
+    """Join the values of each metric."""
+    return {name: torch.cat([part[name] for part in parts], dim=dim) for name in parts[0]}
 
 
 def _until_stop(actions: Tensor, stop: int) -> Tensor:
@@ -307,13 +265,8 @@ def _until_stop(actions: Tensor, stop: int) -> Tensor:
 
 def merge(scores: Sequence[Scores], name: str) -> Scores:
     """Put several sets together, each image counting once."""
-    return Scores(
-        name,
-        scores[0].action_names,
-        torch.cat([part.psnr_db for part in scores]),
-        torch.cat([part.ssim for part in scores]),
-        torch.cat([part.actions for part in scores]),
-    )
+    values = _joined([part.values for part in scores], dim=0)
+    return Scores(name, scores[0].action_names, values, torch.cat([part.actions for part in scores]))
 
 
 def summarise(scores: Scores) -> Report:
@@ -328,8 +281,7 @@ def summarise(scores: Scores) -> Report:
     return Report(
         name=scores.name,
         n=count,
-        psnr_db=tuple(scores.psnr_db.mean(dim=0).tolist()),
-        ssim=tuple(scores.ssim.mean(dim=0).tolist()),
+        means={metric: tuple(values.mean(dim=0).tolist()) for metric, values in scores.values.items()},
         gain_db=gains.mean().item(),
         gain_standard_error_db=standard_error(gains),
         worse_share=(gains < 0).double().mean().item(),

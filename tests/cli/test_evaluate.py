@@ -57,6 +57,8 @@ def test_one_mixture_is_measured_and_written(
     assert len(content["psnr_db"]) == len(content["ssim"]) == 4
     assert 10 < content["psnr_db"][0] < 40
     assert 0 < content["ssim"][0] < 1
+    assert 0 < content["gmsd"][0] < 0.5
+    assert content["shift_psnr_db"][0] > content["psnr_db"][0]
     assert content["actions"] == {"brighten": 6, "darken": 6, "keep": 0, "stop": 6}
     assert (content["patches"], content["seed"], content["grid"]) == (6, 5, "aligned")
     assert content["sets"]["moderate"]["psnr_db"] == content["psnr_db"]
@@ -172,7 +174,7 @@ def test_pairs_of_files_are_measured(
     assert main(["evaluate", "--pairs", str(degraded), photos, "--model", model]) == 0
     out = capsys.readouterr().out
     assert out.startswith("degraded, 2 images\n")
-    assert "PSNR, dB      100.00     18.06     24.08     24.08" in out  # wrong by nothing, 1/8, 1/16
+    assert "PSNR, dB          100.00     18.06     24.08     24.08" in out  # wrong by nothing, 1/8, 1/16
     assert "worse than the input: 100.0%, worst -75.92 dB\n" in out
 
 

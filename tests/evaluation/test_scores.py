@@ -127,9 +127,8 @@ def test_an_image_below_the_window_of_ssim_is_refused(tmp_path: Path) -> None:
 
 def scores_of(name: str, psnr_db: list[list[float]]) -> Scores:
     values = torch.tensor(psnr_db, dtype=torch.float64)
-    return Scores(
-        name, ("tool", "stop"), values, values / 100, torch.zeros(len(values), 1, dtype=torch.int64)
-    )
+    metrics = {"psnr_db": values, "ssim": values / 100}
+    return Scores(name, ("tool", "stop"), metrics, torch.zeros(len(values), 1, dtype=torch.int64))
 
 
 def test_merged_sets_count_each_image_once() -> None:
@@ -145,8 +144,9 @@ def test_one_image_has_no_standard_error() -> None:
 
 
 def test_scores_of_unequal_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected PSNR and SSIM of shape \(2, 4\)"):
-        Scores("", ("stop",), torch.zeros(2, 3), torch.zeros(2, 4), torch.zeros(2, 3, dtype=torch.int64))
+    values = {"psnr_db": torch.zeros(2, 4), "ssim": torch.zeros(2, 3)}
+    with pytest.raises(ValueError, match=r"expected ssim of shape \(2, 4\) .* got \(2, 3\)"):
+        Scores("", ("stop",), values, torch.zeros(2, 3, dtype=torch.int64))
 
 
 def test_the_table_shows_the_numbers() -> None:

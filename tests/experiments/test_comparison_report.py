@@ -41,7 +41,7 @@ def profile(name: str, agent: bool = True) -> Profile:
 def scores(steps: list[list[float]], actions: list[list[int]]) -> Scores:
     """Of images by their PSNR at the input and after every step."""
     psnr_db = torch.tensor(steps, dtype=torch.float64)
-    return Scores("", TOOLS, psnr_db, psnr_db / 100, torch.tensor(actions))
+    return Scores("", TOOLS, {"psnr_db": psnr_db, "ssim": psnr_db / 100}, torch.tensor(actions))
 
 
 def comparison(differences_db: dict[str, float]) -> Comparison:
