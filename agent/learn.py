@@ -164,7 +164,8 @@ def train_joint(
         # Not the patches that the agent was trained on before.
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
         source = MixtureSource(bank, recipe)
-        follower = AgentTraining(policy, toolbox, source, TriedActions(), episodes, bank.device, identity)
+        learning = TriedActions(reward=settings.reward)
+        follower = AgentTraining(policy, toolbox, source, learning, episodes, bank.device, identity)
     training = JointTraining(toolbox, follower, bank, recipe, settings, identity, begun)
     folder = out / TRAINING_FOLDER / training.name
     trainer = Trainer(training, Checkpoint(folder), start)

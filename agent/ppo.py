@@ -42,6 +42,7 @@ from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK
 from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
@@ -62,6 +63,7 @@ class PpoSettings:
         epochs: Passes over a rollout.
         learning_rate: Of Adam.
         entropy: Weight of the entropy bonus, which keeps the actor from settling too early.
+        reward: What a step is rewarded with.
         worst_reward_db: Losses beyond this count as this: one tool on one clean patch can cost 60 dB.
         seed: Of the weights and of all draws; stable-baselines3 sets the process's global seeds to it.
     """
@@ -72,6 +74,7 @@ class PpoSettings:
     epochs: int = 4
     learning_rate: float = 5e-4
     entropy: float = 0.01
+    reward: Reward = "psnr"
     worst_reward_db: float = -2.0
     seed: int = 0
 
@@ -184,7 +187,9 @@ def make_ppo(
     toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device
 ) -> RecurrentPPO:
     """Return sb3-contrib's recurrent PPO, untrained, on a toolbox and a source of pairs."""
-    batched = BatchedRestorationEnv(settings.episodes, toolbox, source, stop_when_worse=True, device=device)
+    batched = BatchedRestorationEnv(
+        settings.episodes, toolbox, source, stop_when_worse=True, device=device, reward=settings.reward
+    )
     observations = SpectrumObservations(VecMonitor(RestorationVecEnv(batched)), device)
     model = RecurrentPPO(
         "MultiInputLstmPolicy",

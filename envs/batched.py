@@ -22,6 +22,7 @@ from rlrestore.envs.setup import (
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.rewards import Reward, checked_reward
 from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Toolbox, group_sizes
 
@@ -67,9 +68,11 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         stop_when_worse: bool = False,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
+        reward: Reward = "psnr",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"expected at least one episode, got num_envs={num_envs}")
+        self.reward = checked_reward(reward)
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
@@ -142,7 +145,9 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         sizes, ready = self._read_counts(actions)
         self._reserve.fill(ready)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            moved = transition(self.toolbox, before, actions, self.max_steps, self.stop_when_worse, sizes)
+            moved = transition(
+                self.toolbox, before, actions, self.max_steps, self.stop_when_worse, sizes, self.reward
+            )
         ended = moved.terminated
         tools = torch.where(actions == self.toolbox.stop, NO_ACTION, actions)
         self._chains = self._chains.scatter(1, before.steps[:, None], tools[:, None])

@@ -179,7 +179,7 @@ class Experiment:
                 raise UsageError("expected PPO to train the network that sees the spectrum")
             fit_ppo(policy, self.toolbox, source, budget, PpoSettings(seed=seed), watch)
             return
-        tried = {} if learner.tried is None else {"tried": learner.tried}
+        tried: dict[str, Any] = {} if learner.tried is None else {"tried": learner.tried}
         learning = TriedActions(**tried) if learner.algo == "q" else TakenActions()
         settings = AgentSettings(seed=seed)
         training = AgentTraining(policy, self.toolbox, source, learning, settings, self.device)

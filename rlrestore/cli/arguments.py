@@ -171,6 +171,17 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     add_renamed_argument(parser, "--damage", "--mixture")
 
 
+def add_reward_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the choice of what an agent is rewarded with."""
+    parser.add_argument(
+        "--reward",
+        choices=("psnr", "salient-psnr", "ssim"),
+        default="psnr",
+        help="what a step's gain is measured by: PSNR (default), PSNR weighted by saliency, or SSIM in dB"
+        + more,
+    )
+
+
 def add_precision_argument(parser: argparse._ActionsContainer, default: str = "auto") -> None:
     """Add the choice of the precision that a restoration computes in."""
     parser.add_argument(

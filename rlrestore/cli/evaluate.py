@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
 DESCRIPTION = """\
-Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse) and a PSNR
-that tolerates small shifts, at the input and after each step, each the mean over images of the unrounded
-result, and what the agent did. It never trains. Give one source:
+Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse), a PSNR
+that tolerates small shifts, and one that counts most where people look, at the input and after each step,
+each the mean over images of the unrounded result, and what the agent did. It never trains. Give one source:
 
   --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
                          degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB

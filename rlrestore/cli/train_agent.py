@@ -7,6 +7,7 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_renamed_argument,
+    add_reward_argument,
     add_training_arguments,
     on_ranks,
     photo_banks,
@@ -60,6 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
     add_mixture_argument(parser)
+    add_reward_argument(parser)
     parser.add_argument(
         "--discount",
         type=share,
@@ -110,7 +112,13 @@ def run(args: argparse.Namespace) -> int:
     if rank() != 0:
         return 0
     record = training_record(
-        "agent", args, len(bank), **more, mixture=mixture.identity, validation=report.record()
+        "agent",
+        args,
+        len(bank),
+        **more,
+        mixture=mixture.identity,
+        reward=args.reward,
+        validation=report.record(),
     )
     say(report.line())
     card = ModelCard(training=(*earlier, record), values_in_db=args.algo != "ppo")
@@ -135,7 +143,9 @@ def _train(
         from rlrestore.agent.ppo import PpoSettings, train_ppo
 
         actor = Policy(toolbox.stop).to(toolbox.device)
-        report, spent = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
+        report, spent = train_ppo(
+            actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed, reward=args.reward)
+        )
         return actor, report, spent
     from rlrestore.agent.learn import train_agent
     from rlrestore.agent.training import AgentSettings
@@ -191,5 +201,6 @@ def _learning(args: argparse.Namespace) -> "Learning":
     from rlrestore.agent.dqn import TakenActions
     from rlrestore.agent.qlearning import TriedActions
 
+    algo = TakenActions if args.algo == "dqn" else TriedActions
     discount = {} if args.discount is None else {"discount": args.discount}
-    return TakenActions(**discount) if args.algo == "dqn" else TriedActions(**discount)
+    return algo(reward=args.reward, **discount)

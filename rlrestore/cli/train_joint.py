@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
+    add_reward_argument,
     add_training_arguments,
     natural,
     on_ranks,
@@ -44,6 +45,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--model", required=True, metavar="M", help="the model to begin with, a name or folder"
     )
     add_mixture_argument(parser)
+    add_reward_argument(parser, "; the tools are trained by its error, half of it plain if it is salient")
     parser.add_argument(
         "--planned",
         type=share,
@@ -131,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
         len(bank),
         **trainer.spent(),
         mixture=mixture.identity,
+        reward=args.reward,
         validation={"policy_db": round(gain_db, 3)},
         usage=measure_usage(toolbox, policy, validation, args.seed),
     )
@@ -149,7 +152,7 @@ def _settings(args: argparse.Namespace) -> "JointSettings":
     from rlrestore.agent.joint import JointSettings
 
     options = vars(args) | {"learning_rate": args.rate}
-    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
+    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own", "reward")
     given = {name: options[name] for name in names if options[name] is not None}
     if args.keep_agent:
         given["agent_every"] = 0
