@@ -1,4 +1,4 @@
-"""The quality measures of the project, per image: PSNR, SSIM, GMSD, a PSNR that tolerates shifts, a salient one."""
+"""The quality measures of the project, per image: PSNR, SSIM, GMSD, PSNR tolerant of shifts, salient PSNR."""
 
 import itertools
 import math

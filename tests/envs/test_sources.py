@@ -12,8 +12,18 @@ from rlrestore.imaging.degradation.film import FILM
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
-from rlrestore.imaging.recipes import Blend, Cameras, Films, Recipe, SingleDistortions, Untouched, draw_pairs
+from rlrestore.imaging.recipes import (
+    AnyRecipe,
+    Blend,
+    Cameras,
+    Films,
+    Recipe,
+    SingleDistortions,
+    Untouched,
+    draw_pairs,
+)
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from tests.envs.waits import Waits
 
@@ -115,8 +125,11 @@ def test_single_distortions_of_a_tool_for_a_mixture_are_that_mixture() -> None:
     assert drawn.noise_sigma_255.max() > 30
 
 
-def test_sampling_waits_for_the_device_only_the_first_time(bank: PhotoBank) -> None:
-    source = MixtureSource(bank, SingleDistortions(TOOLS, light_share=0.5))
+@pytest.mark.parametrize(
+    "recipe", [SingleDistortions(TOOLS, light_share=0.5), read_mixture("second-order").recipe]
+)
+def test_sampling_waits_for_the_device_only_the_first_time(bank: PhotoBank, recipe: AnyRecipe) -> None:
+    source = MixtureSource(bank, recipe)
     source.candidates(4, seeded())  # constants are sent to the device once
     with Waits() as waits:
         source.candidates(4, seeded())
