@@ -61,7 +61,7 @@ class Report:
         ]
         lines = [f"{self.name}, {self.n} images"]
         for head, *cells, last in rows:
-            lines.append(f"  {head:<16}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
+            lines.append(f"  {head:<14}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
         lines.append(f"  worse than the input: {self.worse_share:.1%}, worst {self.least_gain_db:+.2f} dB")
         lines.append(f"  actions: {_shares(self.actions)}")
         return "\n".join(line.rstrip() for line in lines)

@@ -228,6 +228,6 @@ METRICS = (
     Metric("ssim", "SSIM", 4, True, ssim),
     Metric("gmsd", "GMSD", 4, False, gmsd),
     Metric("shift_psnr_db", "shift PSNR, dB", 2, True, shift_psnr_db),
-    Metric("salient_psnr_db", "salient PSNR, dB", 2, True, salient_psnr_db),
+    Metric("salient_psnr_db", "salient, dB", 2, True, salient_psnr_db),
 )
 """What `rlrestore evaluate` measures."""
