@@ -84,7 +84,7 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | `reward` | `"psnr"` | or `"salient-psnr"`, `"ssim"` |
     | `render_mode` | `None` | `"rgb_array"`: the input, each step so far and the clean patch in a row |
 
-    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `device`, and two more:
+    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `reward`, and two more:
 
     | Argument | Default | Meaning |
     |---|---|---|
