@@ -11,10 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments.salient_regions import gains, rows
-from rlrestore.cli.arguments import natural, positive_int
+import numpy as np
+
+from experiments.salient_regions import beside_map, gains, rows
+from rlrestore.cli.arguments import JPEG_SUFFIXES, natural, positive_int
 from rlrestore.cli.reporting import run_script
 from rlrestore.evaluation.testsets import generate, read_photos
+from rlrestore.imaging.io.files import Photo, write_photo
+from rlrestore.imaging.io.samples import to_floats
 from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
@@ -30,16 +34,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--patches", type=positive_int, default=300, metavar="N", help="(default: 300)")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="which patches (default: 0)")
     parser.add_argument("--device", default="cpu", metavar="D")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the maps of the photographs of --data, no more"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table.
+    """Print the table, or draw the picture.
 
     Raises:
         UsageError: No such model, mixture or photographs.
+        ImageError: The picture cannot be written.
     """
     mixture, photos = read_mixture(args.mixture), read_photos(args.data)
+    if args.picture is not None:
+        width = min(photo.shape[1] for photo in photos)
+        maps = np.concatenate([beside_map(photo[:, :width]) for photo in photos])
+        quality = 70 if args.picture.suffix.lower() in JPEG_SUFFIXES else None
+        write_photo(args.picture, Photo(to_floats(maps)), quality)
+        return
     models = {name: TorchRuntime.load(name, args.device) for name in args.models}
     pairs = generate(photos, mixture, args.patches, args.seed)
     print("\n".join(rows({name: gains(model, pairs) for name, model in models.items()})))

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rlrestore.evaluation.scores import BATCH, restore_patches, standard_error, to_images
-from rlrestore.evaluation.testsets import PatchPairs
+from rlrestore.evaluation.testsets import PatchPairs, Pixels
 from rlrestore.imaging.metrics import psnr_db, salient_psnr_db, ssim
 from rlrestore.imaging.psnr import SMALLEST_MSE
-from rlrestore.imaging.saliency import salient_region
+from rlrestore.imaging.saliency import saliency, salient_region
 from rlrestore.runtime.torch_runtime import TorchRuntime
+
+DARKEST, BRIGHT_FROM = 0.15, 0.95
+"""In pictures: how light what is not salient stays, and from which quantile on a pixel keeps its light."""
 
 Qualities = Mapping[str, Tensor]
 """By what is measured: its value on each patch, `(N,)`."""
@@ -47,6 +51,13 @@ def gains(model: TorchRuntime, pairs: PatchPairs) -> Qualities:
         before = qualities(degraded, clean)
         parts.append({name: (after[name] - before[name]).double().cpu() for name in after})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def beside_map(photo: Pixels) -> Pixels:
+    """Return a photograph `(H, W, 3)`, and to its right the same, dark where it is not salient."""
+    found = saliency(to_images(photo[None]))[0, 0].numpy()[..., None]
+    light = DARKEST + (1 - DARKEST) * np.minimum(found / np.quantile(found, BRIGHT_FROM), 1)
+    return np.concatenate((photo, np.rint(photo * light).astype(np.uint8)), axis=1)
 
 
 def rows(measured: Mapping[str, Qualities]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.salient_regions import region_psnr_db
+from experiments.salient_regions import beside_map, region_psnr_db
 from tests.toys import save_toy
 
 
@@ -43,3 +43,25 @@ def test_models_are_compared_on_the_same_patches(
     gains = re.findall(r"[+-]\d+\.\d{3}", second)
     assert re.findall(r"[+-]\d+\.\d{3}(?= ±)", beyond) == gains
     assert gains[0] != "+0.000"
+
+
+def test_the_picture_shows_a_photograph_and_darkens_what_is_not_salient(
+    run_script: Callable[..., int],
+    make_photograph: Callable[..., npt.NDArray[np.uint8]],
+    tmp_path: Path,
+) -> None:
+    photo = make_photograph(128, 130)
+    drawn = beside_map(photo)
+    assert drawn.shape == (128, 260, 3)
+    np.testing.assert_array_equal(drawn[:, :130], photo)
+    kept = drawn[:, 130:].astype(float) / np.maximum(photo, 1)
+    assert kept.max() == pytest.approx(1, abs=0.02)
+    assert kept.min() < 0.5
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(photo).save(tmp_path / "photos" / "0.png")
+    picture = tmp_path / "maps.png"
+    assert (
+        run_script("measure_saliency.py", "--data", str(tmp_path / "photos"), "--picture", str(picture)) == 0
+    )
+    with Image.open(picture) as image:
+        np.testing.assert_array_equal(np.asarray(image), drawn)
