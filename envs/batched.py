@@ -22,6 +22,7 @@ from rlrestore.envs.setup import (
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.rewards import Reward, checked_reward
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Toolbox, Tools, group_sizes
@@ -75,11 +76,13 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
         episodes_per_pair: int = 1,
+        reward: Reward = "psnr",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"expected at least one episode, got num_envs={num_envs}")
         if episodes_per_pair < 1:
             raise ValueError(f"expected at least one episode per pair, got {episodes_per_pair}")
+        self.reward = checked_reward(reward)
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
@@ -154,7 +157,9 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         before = self.state
         sizes, ready = self._read_counts(actions)
         self.reserve.fill(ready)
-        moved = transition(self.tools, before, actions, self.max_steps, self.stop_when_worse, sizes)
+        moved = transition(
+            self.tools, before, actions, self.max_steps, self.stop_when_worse, sizes, self.reward
+        )
         ended = moved.terminated
         tools = torch.where(actions == self.toolbox.stop, NO_ACTION, actions)
         self._chains = self._chains.scatter(1, before.steps[:, None], tools[:, None])

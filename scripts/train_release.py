@@ -29,8 +29,6 @@ import torch
 from experiments.release_state import ReleaseState
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
-    BASE_MIXTURES,
-    TRAINING_RECIPES,
     measure_usage,
     smallest_side,
     train_agent,
@@ -47,7 +45,9 @@ from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
 from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import NamedRecipe
 from rlrestore.model_folder import add_facts, find_model, read_card
 from rlrestore.model_folder.card import ModelCard, Record
 from rlrestore.toolbox.checkpoint import Checkpoint
@@ -75,6 +75,7 @@ class Release:
         bank: Photographs to train on, on the device.
         validation: Photographs to measure on.
         minutes: Time for each part.
+        mixture: What is trained on.
         trained: How many parts the model that it begins with has behind it.
     """
 
@@ -82,6 +83,7 @@ class Release:
     bank: PhotoBank
     validation: PhotoBank
     minutes: dict[str, float]
+    mixture: NamedRecipe
     trained: int
 
     def seed(self, part: str) -> int:
@@ -98,7 +100,7 @@ class Release:
             "stage": stage,
             "part": part,
             "command": command(),
-            "mixture": self.args.mixture,
+            "mixture": self.mixture.identity,
             "data": f"{len(self.bank)} photographs (scales counted)",
             **trainer.spent(),
             "device": self.args.device,
@@ -116,7 +118,7 @@ class Release:
 
     def base(self, part: str, toolbox: Toolbox) -> Record:
         """Train a network of one depth on mixtures; all tools of that depth begin with it."""
-        mixture, depth = BASE_MIXTURES[self.args.mixture], BASES[part]
+        mixture, depth = self.mixture.levels, BASES[part]
         spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
         widths = toolbox.widths.get(depth)
         settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part), widths=widths)
@@ -146,7 +148,7 @@ class Release:
             self.folder(part),
             Budget(minutes=self.minutes[part]),
             settings,
-            self.args.mixture,
+            self.mixture,
             "either",
             begun,
         )
@@ -168,7 +170,7 @@ class Release:
             self.folder(part),
             Budget(minutes=self.minutes[part]),
             AgentSettings(seed=self.seed(part)),
-            self.args.mixture,
+            self.mixture,
             "either",
         )
         log.info("%s: %s", part, report.line())
@@ -217,7 +219,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--own", type=natural, default=4, help="patches of each tool's own range a step (default: 4)"
     )
-    parser.add_argument("--mixture", choices=tuple(TRAINING_RECIPES), default="any", help="default: any")
+    parser.add_argument(
+        "--mixture", default="any", metavar="FILE", help="one that ships, or a TOML file (default: any)"
+    )
     parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
     )
@@ -300,7 +304,7 @@ def run(args: argparse.Namespace) -> None:
             of another training, or one that diverged.
     """
     keep_freed_memory()
-    device, side = resolve_device(args.device), smallest_side(args.mixture)
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     check_trainable(args.family)
     if args.test is not None:
         from rlrestore.evaluation.testsets import read_photos  # needs more than a training does
@@ -312,11 +316,11 @@ def run(args: argparse.Namespace) -> None:
     before = ModelCard() if start is None else read_card(start)
     prepare_folder(args.out)
     bank, validation = (
-        PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
+        PhotoBank.from_folder(args.data, part, smallest_side=smallest_side(mixture), device=device)
         for part in ("train", "validation")
     )
     minutes = parts_of(start is not None, args.minutes)
-    release = Release(args, bank, validation, minutes, len(before.training))
+    release = Release(args, bank, validation, minutes, mixture, len(before.training))
     begun = begin(args, start, device)
     if args.pack is not None:
         begun[0].check_pack(args.pack)

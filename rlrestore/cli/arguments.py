@@ -163,13 +163,24 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the degradations that a training draws."""
     parser.add_argument(
         "--mixture",
-        choices=("paper", "any"),
         default="paper",
-        metavar="NAME",
+        metavar="FILE",
         help="paper: moderate mixtures and single distortions, as in the paper, which leaves mild and severe "
-        "mixtures unseen (default); any: everything from clean to severe, for a model that people use",
+        "mixtures unseen (default); any: everything from clean to severe, for a model that people use; "
+        "another that ships, or a TOML file",
     )
     add_renamed_argument(parser, "--damage", "--mixture")
+
+
+def add_reward_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the choice of what an agent is rewarded with."""
+    parser.add_argument(
+        "--reward",
+        choices=("psnr", "salient-psnr", "ssim"),
+        default="psnr",
+        help="what a step's gain is measured by: PSNR (default), PSNR weighted by saliency, or SSIM in dB"
+        + more,
+    )
 
 
 def add_precision_argument(parser: argparse._ActionsContainer, default: str = "auto") -> None:

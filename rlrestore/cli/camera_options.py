@@ -28,7 +28,8 @@ RANGES = {
     "sharpen": (0.0, LARGEST_SHARPENING),
 }
 """Of the options with one number, by name."""
-OPTIONS = (*RANGES, "gains", "demosaic", "scale", "chroma", "target")
+CHOICES = ("gains", "demosaic", "scale", "chroma")
+OPTIONS = (*RANGES, *CHOICES, "target")
 """Those that mean nothing without --camera."""
 
 
@@ -78,11 +79,16 @@ def check_camera_options(args: argparse.Namespace) -> bool:
             raise UsageError(f"expected --{name} from {low:g} to {high:g}, got {value:g}")
     if args.seed > LARGEST_SEED:
         raise UsageError(f"expected --seed up to {LARGEST_SEED}, got {args.seed}")
-    _check_target(args.target, args.out)
+    check_target(args.target, args.out)
     return True
 
 
-def _check_target(target: str | None, out: str) -> None:
+def check_target(target: str | None, out: str) -> None:
+    """Refuse a reference that would be compressed, or that is the result.
+
+    Raises:
+        UsageError: It would.
+    """
     if target is None:
         return
     if Path(target).suffix.lower() in JPEG_SUFFIXES:
@@ -108,6 +114,7 @@ def take_picture(args: argparse.Namespace) -> int:
         write_file,
     )
     from rlrestore.cli.reporting import say_notes
+    from rlrestore.imaging.degradation.camera import describe
     from rlrestore.imaging.degradation.camera_files import (
         compress_pixels,
         compression_round_trip,
@@ -169,27 +176,3 @@ def choose_camera(args: argparse.Namespace, generator: "torch.Generator") -> "Ca
     # Checked by `Camera` itself: the names are its fields.
     settings: dict[str, Any] = chosen | {"compression": compression, "scale": scale}
     return replace(camera, **settings)
-
-
-def describe(camera: "Camera") -> str:
-    """Return one line that says what a camera's settings are."""
-    disc, sharpen, smoothed = (
-        value.item() for value in (camera.disc_radius_px, camera.sharpen, camera.chroma_sigma_px)
-    )
-    earlier, quality = (
-        round(value.item()) for value in (camera.compression.earlier_quality, camera.compression.quality)
-    )
-    words = [
-        f"disc of radius {disc:.1f} px" if disc else f"blur {camera.blur_sigma_px.item():.2f} px",
-        f"shot {camera.shot.item():.3g}",
-        f"read {camera.read.item():.3g}",
-        f"gains {camera.red_gain.item():.2f} {camera.blue_gain.item():.2f}",
-        "malvar" if camera.malvar.item() else "bilinear",
-        f"tone {camera.tone.item():.2f}",
-        f"chroma denoised at {smoothed:.1f} px" if smoothed else "not denoised",
-        f"sharpened by {sharpen:.0%}" if sharpen else "not sharpened",
-        f"scaled down by {camera.scale:g}",
-        f"JPEG {f'{earlier} and ' if earlier else ''}{quality} "
-        f"{'4:4:4' if camera.compression.full_chroma.item() else '4:2:0'}",
-    ]
-    return ", ".join(words)

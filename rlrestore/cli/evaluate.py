@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
 DESCRIPTION = """\
-Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse) and a PSNR
-that tolerates small shifts, at the input and after each step, each the mean over images of the unrounded
-result, and what the agent did. It never trains. Give one source:
+Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse), a PSNR
+that tolerates small shifts, and one that counts most where people look, at the input and after each step,
+each the mean over images of the unrounded result, and what the agent did. It never trains. Give one source:
 
   --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
                          degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB
                          is drawn again. The default number takes about half a minute on one core for each
-                         mixture and gives the mean gain to about 0.05 dB. --split camera has simulated
+                         mixture and gives the mean gain to about 0.05 dB. --mixture camera has simulated
                          cameras in the place of the protocol: shot and read noise on a mosaic, developed
-                         and compressed, against the same without noise and JPEG.
+                         and compressed, against the same without noise and JPEG; --mixture FILE, what a
+                         TOML file says.
   --pairs IN_DIR GT_DIR  degraded images and their originals of the same name, of any size; each is restored
                          as `rlrestore restore` does, or as one patch if it is exactly 63×63. In the place of
                          a folder may stand a path with one * in its last part, as 'photos/*_real'
@@ -48,7 +49,6 @@ also reports when the agent stops too early or too late, and compares its first 
 default numbers take about six minutes on one core for each mixture, the subset most of it.
 """
 MIXTURE_NAMES = ("mild", "moderate", "severe")
-SPLITS = (*MIXTURE_NAMES, "camera")
 PATCHES = 1000
 TOOL_PATCHES = 500
 ORACLE_PATCHES = 500
@@ -78,9 +78,10 @@ def add_parser(subparsers: Subparsers) -> None:
     source.add_argument("--npz", type=Path, metavar="FILE", help="file of patch pairs")
     made = parser.add_argument_group("how test sets are made from --data")
     made.add_argument(
+        "--mixture",
         "--split",
-        choices=SPLITS,
-        help="the mixture of distortions, or simulated cameras (default: the three mixtures)",
+        metavar="FILE",
+        help="what degrades them: a mixture that ships, or a TOML file (default: mild, moderate and severe)",
     )
     made.add_argument(
         "--patches",
@@ -188,7 +189,7 @@ def _check(args: argparse.Namespace) -> None:
     if len(sources) != 1:
         came = " and ".join(f"--{name}" for name in sources) or "none of them"
         raise UsageError(f"expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got {came}")
-    strays = [name for name in ("split", "patches", "seed", "grid") if getattr(args, name) is not None]
+    strays = [name for name in ("mixture", "patches", "seed", "grid") if getattr(args, name) is not None]
     if strays and sources != ["data"]:
         raise UsageError(
             f"--{strays[0]} says how test sets are made from --data; leave it out with --{sources[0]}"
@@ -199,6 +200,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"expected --seed to be at least 0, got {args.seed}")
     if args.json is not None:
         _check_output(args.json, args.npz)
+    if args.mixture is not None:
+        from rlrestore.imaging.mixture_files import read_mixture
+
+        read_mixture(args.mixture)  # before photographs are read
 
 
 def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
@@ -209,10 +214,8 @@ def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
         raise UsageError(f"--tools makes its patches from photographs: expected --data DIR, got {came}")
     if args.tools and args.precision != "float32":
         raise UsageError("--tools measures in float32: leave out --precision")
-    if args.tools and args.split is not None:
-        raise UsageError(
-            "--tools gives each tool its own distortion; leave out --split, which names a mixture"
-        )
+    if args.tools and args.mixture is not None:
+        raise UsageError("--tools gives each tool its own distortion; leave out --mixture")
 
 
 def _check_oracle(args: argparse.Namespace, sources: list[str]) -> None:
@@ -261,17 +264,15 @@ def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Score
 
 def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
     from rlrestore.evaluation.testsets import generate, read_npz, read_photos
-    from rlrestore.imaging.degradation import mixtures
-    from rlrestore.imaging.degradation.camera import CameraRecipe
+    from rlrestore.imaging.mixture_files import read_mixture
 
     if args.npz is not None:
         yield read_npz(args.npz)
     else:
         photos = read_photos(args.data)
         made = _made(args)
-        for name in MIXTURE_NAMES if args.split is None else (args.split,):
-            source = mixtures.MIXTURES.get(name) or CameraRecipe()
-            yield generate(photos, source, made["patches"], made["seed"], made["grid"])
+        for name in MIXTURE_NAMES if args.mixture is None else (args.mixture,):
+            yield generate(photos, read_mixture(name), made["patches"], made["seed"], made["grid"])
 
 
 def _made(args: argparse.Namespace) -> dict[str, Any]:

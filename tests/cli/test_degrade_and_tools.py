@@ -58,7 +58,7 @@ def test_the_seed_decides_the_noise(photo: Path, tmp_path: Path) -> None:
         (["--jpeg", "0"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 0"),
         (["--jpeg", "101"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 101"),
         (["--noise", "1", "--seed", "-1"], "out.png", 2, "expected --seed from 0, got -1"),
-        ([], "out.png", 2, "give at least one of --blur, --noise and --jpeg, or --camera"),
+        ([], "out.png", 2, "give at least one of --blur, --noise, --jpeg, or --camera, or --mixture"),
         (["--noise", "5"], "out.jpg", 2, "would be compressed, which was not asked for"),
         (["--noise", "5"], "photo.png", 2, "is the input itself"),
         (["--noise", "5"], "out.xyz", 2, "ends in one of .png"),

@@ -9,6 +9,7 @@ from rlrestore.envs import ENV_ID
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.envs.waits import Waits
 from tests.toys import make_toolbox
@@ -25,12 +26,14 @@ def random_actions(count: int, steps: int, seed: int = 0) -> Tensor:
     return torch.randint(STOP + 1, (steps, count), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("stop_when_worse", [False, True])
+@pytest.mark.parametrize(
+    ("stop_when_worse", "reward"), [(False, "psnr"), (True, "psnr"), (True, "salient-psnr"), (False, "ssim")]
+)
 def test_one_batched_episode_is_the_single_one_on_the_same_seed(
-    toolbox: Toolbox, source: PairSource, stop_when_worse: bool
+    toolbox: Toolbox, source: PairSource, stop_when_worse: bool, reward: Reward
 ) -> None:
-    single = RestorationEnv(toolbox, source, stop_when_worse=stop_when_worse)
-    batched = BatchedRestorationEnv(1, toolbox, source, stop_when_worse=stop_when_worse)
+    single = RestorationEnv(toolbox, source, stop_when_worse=stop_when_worse, reward=reward)
+    batched = BatchedRestorationEnv(1, toolbox, source, stop_when_worse=stop_when_worse, reward=reward)
     alone, info = single.reset(seed=7)
     together, infos = batched.reset(seed=7)
     for actions in random_actions(1, steps=20):
@@ -38,9 +41,9 @@ def test_one_batched_episode_is_the_single_one_on_the_same_seed(
             torch.testing.assert_close(value[0], torch.from_numpy(alone[name]))
         assert infos["psnr_db"].item() == pytest.approx(info["psnr_db"], abs=1e-4)
         assert infos["input_psnr_db"].item() == pytest.approx(info["input_psnr_db"], abs=1e-4)
-        alone, reward, terminated, _, info = single.step(actions.item())
+        alone, earned, terminated, _, info = single.step(actions.item())
         together, rewards, terminations, _, infos = batched.step(actions)
-        assert rewards.item() == pytest.approx(reward, abs=1e-4)
+        assert rewards.item() == pytest.approx(earned, abs=1e-4)
         assert terminations.item() is terminated
         if terminated:
             torch.testing.assert_close(infos["final_obs"]["image"][0], torch.from_numpy(alone["image"]))
