@@ -106,13 +106,7 @@ def take_picture(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from rlrestore.cli.outputs import (
-        check_jpeg_size,
-        check_named,
-        prepare_named,
-        refuse_overwriting,
-        write_file,
-    )
+    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named, write_file
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.camera import describe
     from rlrestore.imaging.degradation.camera_files import (
@@ -133,8 +127,7 @@ def take_picture(args: argparse.Namespace) -> int:
     check_jpeg_size(source, pixels, border_px=MCU - 1)
     for path, option in ((output, "-o"), (target, "--target")):
         if path is not None:
-            refuse_overwriting(path, source, option)
-            prepare_named(path)
+            prepare_named(path, source, option)
     say_notes(source, notes)
     generator = torch.Generator().manual_seed(args.seed)
     camera = choose_camera(args, generator)

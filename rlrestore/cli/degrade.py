@@ -68,13 +68,7 @@ def run(args: argparse.Namespace) -> int:
         return take_picture(args)
     import numpy as np
 
-    from rlrestore.cli.outputs import (
-        check_jpeg_size,
-        check_named,
-        prepare_named,
-        refuse_overwriting,
-        write_file,
-    )
+    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named, write_file
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
     from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
@@ -89,8 +83,7 @@ def run(args: argparse.Namespace) -> int:
     del photo
     if args.jpeg is not None:
         check_jpeg_size(source, pixels)
-    refuse_overwriting(output, source)
-    prepare_named(output)
+    prepare_named(output, source)
     say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0

@@ -78,12 +78,13 @@ def check_named(*paths: str | Path) -> None:
         raise UsageError(str(error)) from error
 
 
-def prepare_named(output: Path) -> None:
-    """Make the folder of an output that the command line names, and see that it can be written.
+def prepare_named(output: Path, source: Path, option: str = "-o") -> None:
+    """Make the folder of an output that an option names, and see that it can be written and is not the input.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It cannot, or it is.
     """
+    refuse_overwriting(output, source, option)
     try:
         prepare_output(output)
     except ImageError as error:

@@ -75,7 +75,7 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
     (source,) = args.inputs
     photo, image_format = _read(source)
     if args.out != PIPE:
-        prepare_named(Path(args.out))
+        prepare_named(Path(args.out), Path(source))
     if args.reference is not None:
         check_named(args.reference)
     suffix = f".{args.format or 'png'}" if args.format != KEEP else kept_suffix(image_format, "")

@@ -169,6 +169,21 @@ def make_plan(
             f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
             f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
         )
+    plan = _named(found, refused, out, suffix, alone)
+    sources = [image.path for image in found] + ([] if reference is None else [Path(reference)])
+    _refuse_overwriting(plan, sources)
+    return plan
+
+
+def _named(
+    found: Sequence[Found],
+    refused: Sequence[Refused],
+    out: str | None,
+    suffix: str | Callable[[Path], str],
+    alone: bool,
+) -> Plan:
+    """Name the results, no two alike."""
+    refused = list(refused)
     suffixes = [suffix if isinstance(suffix, str) else suffix(image.path) for image in found]
     outputs = [_output(image, out, one, alone) for image, one in zip(found, suffixes, strict=True)]
     shared = Counter(map(_place, outputs))
@@ -183,11 +198,7 @@ def make_plan(
                 f"{shown(first.source)}; restore it on its own with -o"
             )
             refused.append(Refused(job.source, job.place, ImageError(problem)))
-    plan = Plan(tuple(jobs.values()), tuple(refused))
-    _refuse_overwriting(
-        plan, [image.path for image in found] + ([] if reference is None else [Path(reference)])
-    )
-    return plan
+    return Plan(tuple(jobs.values()), tuple(refused))
 
 
 def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:

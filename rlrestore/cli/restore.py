@@ -52,15 +52,7 @@ def run(args: argparse.Namespace) -> int:
         restore_piped(_restorer(args), args, _options(args))
         return 0
     if args.watch:
-        from rlrestore.cli.outputs import prepare_folder
-        from rlrestore.cli.watching import check_watched, watch
-
-        check_watched(args)
-        restorer, tally = _restorer(args), Tally()
-        prepare_folder(Path(args.out), "results", "-o")
-        watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
-        say(tally.summary(tally.total))
-        return 1 if tally.failed else 0
+        return _watch(args)
     if args.shard is not None and args.reference is not None:
         raise UsageError("--shard does not go with --reference, which is for one image")
     plan = _plan(args)
@@ -89,6 +81,19 @@ def run(args: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
+def _watch(args: argparse.Namespace) -> int:
+    """Restore what arrives in a folder, until Ctrl-C."""
+    from rlrestore.cli.outputs import prepare_folder
+    from rlrestore.cli.watching import check_watched, watch
+
+    check_watched(args)
+    restorer, tally = _restorer(args), Tally()
+    prepare_folder(Path(args.out), "results", "-o")
+    watch(lambda: _part(_plan(args), args), lambda jobs: _restore_due(restorer, jobs, args, tally))
+    say(tally.summary(tally.total))
+    return 1 if tally.failed else 0
+
+
 def _check_reference(plan: "Plan", reference: str) -> None:
     """Make sure that a reference can be opened, and goes with one image.
 
@@ -112,9 +117,9 @@ def _prepare_out(plan: "Plan", out: str | None) -> None:
 
     if out is None:
         return
-    named = [job.output for job in plan.jobs if job.output == Path(out)]
+    named = [job for job in plan.jobs if job.output == Path(out)]
     if named:
-        prepare_named(named[0])
+        prepare_named(named[0].output, named[0].source)
     else:
         prepare_folder(Path(out), "results", "-o")
 

@@ -84,7 +84,7 @@ def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) ->
 
 
 def _apply(args: argparse.Namespace) -> int:
-    from rlrestore.cli.outputs import check_named, prepare_named, refuse_overwriting
+    from rlrestore.cli.outputs import check_named, prepare_named
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
@@ -97,8 +97,7 @@ def _apply(args: argparse.Namespace) -> int:
     check_tool(tools, args.tool)
     photo = read_photo(source)
     output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
-    refuse_overwriting(output, source)
-    prepare_named(output)
+    prepare_named(output, source)
     check_holds(photo, output.suffix.lower(), shown(output))
     lost = write_photo(output, apply_by_hand(tools, args.tool, photo))
     say_notes(source, (*photo.notes, *lost))

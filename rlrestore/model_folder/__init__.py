@@ -247,7 +247,10 @@ def _read_arrays(folder: Path, card: Record, part: str) -> Arrays:
             "expected the model that it was exported from"
         )
     if not isinstance(card.get(part), dict):
-        raise ModelError(f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}")
+        raise ModelError(
+            f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}; train it first, "
+            "or take another model"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
