@@ -48,7 +48,7 @@ def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> No
 def _clear_abandoned(folder: Path, _: int) -> None:
     """Remove what killed processes left behind, and nothing that another process may be writing.
 
-    Once an hour, and not for every file: to list a folder of 10,000 takes 10 ms.
+    Once an hour, and not for every file: to list a folder takes the longer the more it holds.
     """
     for path in folder.glob(".rlrestore-*.tmp"):
         with suppress(OSError):
