@@ -73,7 +73,7 @@ def _clear_abandoned(folder: Path) -> None:
 
 @lru_cache(maxsize=1024)
 def _clear_abandoned_in(folder: Path, _: int) -> None:
-    """Do so once an hour, and not for every file: to list a folder of 10,000 takes 10 ms."""
+    """Do so once an hour, and not for every file: to list a folder takes the longer the more it holds."""
     for path in folder.glob(".rlrestore-*.tmp"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
