@@ -162,7 +162,7 @@ class Inspection:
         first = _list(self.lines())
         said = [f"{first[0].upper()}{first[1:]}."]
         if self.varies:
-            said.append(f"Over the picture {_list([NAMES[name] for name in self.varies])} differ.")
+            said.append(f"Over the picture it differs in {_list([NAMES[name] for name in self.varies])}.")
         if self.unfamiliar.exceeded:
             said.append(
                 f"It is unlike anything the inspector was trained on (score {self.unfamiliar.score:.2f}, "

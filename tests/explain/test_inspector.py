@@ -183,8 +183,8 @@ def test_what_is_said_of_it() -> None:
 
     assert found.sentences() == (
         "Blurred by about 1.2 px (0.9 to 1.6), without visible noise (below 2.5 of 255) and JPEG of quality "
-        "about 41 (33 to 47). Over the picture blur and JPEG's traces differ. It is unlike anything the "
-        "inspector was trained on (score 1.50, usual up to 1.00): do not rely on these numbers."
+        "about 41 (33 to 47). Over the picture it differs in blur and JPEG's traces. It is unlike anything "
+        "the inspector was trained on (score 1.50, usual up to 1.00): do not rely on these numbers."
     )
     assert json.loads(json.dumps(found.to_json())) == {
         "blur_sigma_px": {"estimate": 1.23, "low": 0.9, "high": 1.6},
