@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from experiments.degradation_features import (
+    TOOLS,
     all_layers,
     before_training,
     draw_kinds,
@@ -59,6 +60,10 @@ def run(args: argparse.Namespace) -> None:
     model = TorchRuntime.load(args.model, precision="float32")
     if not isinstance(model.policy, Policy):
         raise UsageError("expected an agent that observes the spectrum, got one that observes the patch")
+    if not set(TOOLS) <= set(model.toolbox.names):
+        raise UsageError(
+            f"expected a model with the tools {', '.join(TOOLS)}, got {', '.join(model.toolbox.names)}"
+        )
     bank = PhotoBank.from_folder(args.data, scales=(1.0,), smallest_side=context_side(PATCH))
     images = draw_kinds(bank, args.patches, torch.Generator().manual_seed(args.seed))
     first = before_training(model.policy, model.toolbox, args.seed)

@@ -116,7 +116,7 @@ def measure(inspector: Inspector, args: argparse.Namespace) -> None:
     if args.test is not None:
         bank = PhotoBank.from_folder(args.test, smallest_side=camera_context_side(PATCH))
         results["windows"] = measure_groups(inspector, bank, args.windows, 1, seed)
-        strangers["windows"] = measure_strangers(inspector, bank, args.windows // 4, 1, seed)
+        strangers["windows"] = measure_strangers(inspector, bank, max(1, args.windows // 4), 1, seed)
     if args.whole is not None:
         side = camera_context_side(PATCH + (WHOLE_WINDOWS - 1) * STRIDE)
         bank = PhotoBank.from_folder(args.whole, scales=(1.0,), smallest_side=side)

@@ -162,7 +162,7 @@ class Inspection:
         first = _list(self.lines())
         said = [f"{first[0].upper()}{first[1:]}."]
         if self.varies:
-            said.append(f"Over the picture {_list([NAMES[name] for name in self.varies])} differ.")
+            said.append(f"Over the picture it differs in {_list([NAMES[name] for name in self.varies])}.")
         if self.unfamiliar.exceeded:
             said.append(
                 f"It is unlike anything the inspector was trained on (score {self.unfamiliar.score:.2f}, "
@@ -181,7 +181,7 @@ def _list(parts: tuple[str, ...] | list[str]) -> str:
 
 def _blur(found: Estimate) -> str:
     if found.high <= SHARP_PX:
-        return f"sharp (blur below {found.high:.1f} px)"
+        return f"sharp (blur below {max(found.high, 0.1):.1f} px)"
     if found.low < SHARP_PX / 2 and found.estimate <= SHARP_PX:
         return f"hardly blurred (up to {found.high:.1f} px)"
     return f"blurred by about {found.estimate:.1f} px ({found.low:.1f} to {found.high:.1f})"
@@ -189,11 +189,13 @@ def _blur(found: Estimate) -> str:
 
 def _noise(found: Estimate) -> str:
     if found.high <= QUIET_255:
-        return f"without visible noise (below {found.high:.1f} of 255)"
+        return f"without visible noise (below {max(found.high, 0.5):.1f} of 255)"
     return f"noise of about {found.estimate:.0f} of 255 ({found.low:.0f} to {found.high:.0f})"
 
 
 def _jpeg(found: Estimate) -> str:
+    if found.low >= BEST_QUALITY:
+        return "no trace of JPEG"
     if found.low >= LOSSLESS:
         return f"no visible trace of JPEG (quality above {found.low:.0f})"
     if found.high >= BEST_QUALITY:

@@ -48,6 +48,9 @@ BATCH = 48
 """Windows at a time; bounds the memory."""
 RANGES = ((0.0, 10.0), (0.0, 100.0), (1.0, 100.0))
 """Within which estimates lie, by `QUANTITIES`."""
+NONE = np.array((0.0, 0.0, 100.0), np.float32)
+"""The amounts of a picture to which nothing was done: no compression cannot be told from the best."""
+NONE_IS_HIGHEST = np.array((False, False, True))
 UNITS = np.array((5.0, 50.0, 100.0), np.float32)
 """What the network counts the quantities in."""
 NARROWEST = np.array((0.02, 0.2, 0.5), np.float32)
@@ -160,7 +163,8 @@ class Inspector:
         quantiles = self.quantiles(standard)
         whole = aggregate(quantiles)
         count = len(observed)
-        low, middle, high = widened(whole, self._calibration(self.entry.widening, count)).T
+        ends = widened(whole, self._calibration(self.entry.widening, count))
+        low, middle, high = reaching_none(ends, self._calibration(self.entry.faint, count)).T
         distances = self.distances(standard) / self._calibration(self.entry.limits, count)
         amounts, widths = (one.reshape(*shape, -1) for one in (quantiles[..., 1], width(quantiles)))
         varies = spread(amounts, widths) > self._calibration(self.entry.varying, count)
@@ -225,6 +229,22 @@ def widened(quantiles: Floats, shares: Floats) -> Floats:
     return _within(
         np.stack((np.minimum(low - grown, middle), middle, np.maximum(high + grown, middle)), axis=-1)
     )
+
+
+def from_none(ends: Floats) -> Floats:
+    """Return how far intervals `(..., 3, 3)` end from no blur, no noise and no JPEG, `(..., 3)`."""
+    low, high = ends[..., 0], ends[..., 2]
+    distances: Floats = np.where(NONE_IS_HIGHEST, NONE - high, low - NONE)
+    return distances
+
+
+def reaching_none(ends: Floats, faint: Floats) -> Floats:
+    """Return intervals `(..., 3, 3)` that reach none where they end no farther from it than `(3,)`."""
+    near = from_none(ends) <= faint
+    low, middle, high = np.moveaxis(ends, -1, 0)
+    low = np.where(near & ~NONE_IS_HIGHEST, NONE, low)
+    high = np.where(near & NONE_IS_HIGHEST, NONE, high)
+    return np.stack((low, middle, high), axis=-1)
 
 
 def _within(quantiles: Floats) -> Floats:

@@ -38,6 +38,8 @@ class InspectorEntry:
         windows: `(S,)` numbers of windows.
         widening: `(S, 3)` of its width by which an interval grows on each side, by `QUANTITIES`; negative
             where many windows know better than one.
+        faint: `(S, 3)` how near to none an interval must end for it to reach none: so little cannot be told
+            from it.
         limits: `(S, 2)` how far familiar pictures lie from the middle of all, by isotropic and by directed
             features, but for the false alarms.
         varying: `(S, 3)` how far neighbourhoods must differ, in widths of their intervals, for a quantity to
@@ -49,13 +51,14 @@ class InspectorEntry:
     false_alarm: float
     windows: tuple[int, ...]
     widening: tuple[tuple[float, ...], ...]
+    faint: tuple[tuple[float, ...], ...]
     limits: tuple[tuple[float, ...], ...]
     varying: tuple[tuple[float, ...], ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.windows)
-        rows = (*self.widening, *self.varying)
+        rows = (*self.widening, *self.faint, *self.varying)
         numbers: tuple[Any, ...] = (self.coverage, self.false_alarm, *self.windows)
         numbers += sum((*rows, *self.limits), ())
         if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
@@ -64,7 +67,7 @@ class InspectorEntry:
             raise ValueError(f"expected ascending numbers of windows, got {list(self.windows)}")
         if not all(0 < share < 1 for share in (self.coverage, self.false_alarm)):
             raise ValueError(f"expected shares, got {self.coverage}, {self.false_alarm}")
-        lengths = {len(self.widening), len(self.limits), len(self.varying)}
+        lengths = {len(self.widening), len(self.faint), len(self.limits), len(self.varying)}
         widths = {len(row) for row in rows}, {len(row) for row in self.limits}
         if lengths != {count} or widths != ({len(QUANTITIES)}, {2}):
             raise ValueError(f"expected calibrations for {count} numbers of windows")
@@ -162,6 +165,7 @@ def _entry(said: Mapping[str, Any]) -> InspectorEntry:
         said["false_alarm"],
         tuple(said["windows"]),
         tuple(map(tuple, said["widening"])),
+        tuple(map(tuple, said["faint"])),
         tuple(map(tuple, said["limits"])),
         tuple(map(tuple, said["varying"])),
         dict(said["facts"]),

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from experiments.inspector_data import GROUPS, draw, draw_trained, spectra_of
 from experiments.inspector_strangers import strangers
-from experiments.inspector_training import NONE, windows_of
+from experiments.inspector_training import windows_of
 from experiments.presentation import markdown_table
 from experiments.rivals import real_pairs
 from rlrestore.evaluation.file_pairs import read_pair
 from rlrestore.explain.inspection import Inspection
-from rlrestore.explain.inspector import STRIDE, Inspector
+from rlrestore.explain.inspector import NONE, STRIDE, Inspector
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.photos import as_photo
@@ -48,7 +48,7 @@ class Judged:
     @property
     def some(self) -> NDArray[np.bool_]:
         """`(N, 3)` where the truth is known and not none: what the intervals are calibrated on."""
-        some: NDArray[np.bool_] = np.isfinite(self.truth) & (self.truth != np.array(NONE))
+        some: NDArray[np.bool_] = np.isfinite(self.truth) & (self.truth != NONE)
         return some
 
     @property

@@ -11,16 +11,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from experiments.inspector_data import LOSSLESS_QUALITY, draw_trained, spectra_of
+from experiments.inspector_data import draw_trained, spectra_of
 from rlrestore.explain.inspection import spread
 from rlrestore.explain.inspector import (
     LAYERS,
     MOST_DEVIATION,
+    NONE,
     STRIDE,
     UNITS,
     Inspector,
     aggregate,
     fold_directions,
+    from_none,
+    widened,
     width,
 )
 from rlrestore.explain.spectrum import BLOCK
@@ -40,8 +43,6 @@ ISOTROPIC, DIRECTED = 32, 4
 LEAST_DEVIATION = 0.1
 MEASURED = 1 << 14
 """Spectra at most whose means and components are taken; bounds the memory."""
-NONE = (0.0, 0.0, LOSSLESS_QUALITY)
-"""Amounts of what was not done, by `QUANTITIES`."""
 CALIBRATED_ON = {1: 4000, 3: 600, 7: 300}
 """How many square pictures of so many windows a side are calibrated on."""
 
@@ -153,16 +154,19 @@ def calibrated(weights: Arrays, pictures: Sequence[tuple[Halves, Floats]]) -> In
     """
     sizes = tuple(spectra.shape[1] for spectra, _ in pictures)
     blank = tuple((0.0,) * len(QUANTITIES) for _ in sizes)
-    entry = InspectorEntry(COVERAGE, FALSE_ALARM, sizes, blank, tuple((1.0, 1.0) for _ in sizes), blank)
+    entry = InspectorEntry(
+        COVERAGE, FALSE_ALARM, sizes, blank, blank, tuple((1.0, 1.0) for _ in sizes), blank
+    )
     raw = Inspector(entry, weights)
     found = [[_judged(raw, one) for one in spectra] for spectra, _ in pictures]
-    widening = _rows(
-        _widening(np.stack([aggregate(quantiles) for quantiles, _ in judged]), truth)
+    shares = [
+        _shares(np.stack([aggregate(quantiles) for quantiles, _ in judged]), truth)
         for judged, (_, truth) in zip(found, pictures, strict=True)
-    )
+    ]
+    widening, faint = (_rows(each[index] for each in shares) for index in range(2))
     limits = _rows(_limits(np.stack([distances for _, distances in judged])) for judged in found)
     varying = _rows(_varying([quantiles for quantiles, _ in judged]) for judged in found)
-    return Inspector(replace(entry, widening=widening, limits=limits, varying=varying), weights)
+    return Inspector(replace(entry, widening=widening, faint=faint, limits=limits, varying=varying), weights)
 
 
 def _rows(arrays: Iterable[Floats]) -> tuple[tuple[float, ...], ...]:
@@ -175,16 +179,29 @@ def _judged(raw: Inspector, spectra: Halves) -> tuple[Floats, Floats]:
     return raw.quantiles(standard), raw.distances(standard)
 
 
-def _widening(whole: Floats, truth: Floats) -> Floats:
-    """Return by what share of its width each interval must grow: `(N, 3, 3)` and `(N, 3)` to `(3,)`.
+def _shares(whole: Floats, truth: Floats) -> Floats:
+    """Return by what share of its width each interval must grow, and what is too faint to be told from none.
 
-    Amounts that are none lie at the end of their range, where hardly an interval misses them; with them, too
-    many of the others would be missed.
+    The first such that as many as should be are held of the amounts that are some, the second of those that
+    are none.
+
+    Args:
+        whole: `(N, 3, 3)` of pictures.
+        truth: `(N, 3)`.
+
+    Returns:
+        `(2, 3)`.
     """
+    none = truth == NONE
     missed = np.maximum(whole[..., 0] - truth, truth - whole[..., 2]) / width(whole)
-    some = truth != np.array(NONE, np.float32)
-    columns = [np.quantile(missed[some[:, index], index], COVERAGE) for index in range(len(QUANTITIES))]
-    return np.array(columns, np.float32)
+    shares = _columns(missed, ~none)
+    return np.stack((shares, _columns(from_none(widened(whole, shares)), none)))
+
+
+def _columns(values: Floats, chosen: NDArray[np.bool_]) -> Floats:
+    """Return what `COVERAGE` of the chosen values of each column do not exceed: `(N, 3)` to `(3,)`."""
+    columns = zip(values.T, chosen.T, strict=True)
+    return np.array([np.quantile(column[rows], COVERAGE) for column, rows in columns], np.float32)
 
 
 def _limits(distances: Floats) -> Floats:

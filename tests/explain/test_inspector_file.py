@@ -20,7 +20,14 @@ from rlrestore.model_folder.inspector import (
 )
 
 ENTRY = InspectorEntry(
-    0.9, 0.02, (1, 9), ((0.1, 0.2, 0.3),) * 2, ((1.0, 2.0),) * 2, ((0.5, 0.5, 0.5),) * 2, {"seed": 3}
+    0.9,
+    0.02,
+    (1, 9),
+    ((0.1, 0.2, 0.3),) * 2,
+    ((0.1, 1.0, 2.0),) * 2,
+    ((1.0, 2.0),) * 2,
+    ((0.5, 0.5, 0.5),) * 2,
+    {"seed": 3},
 )
 ARRAYS = {"b": np.arange(6, dtype=np.float16).reshape(2, 3), "a": np.ones(2, np.float16)}
 
