@@ -93,7 +93,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
         each - each.mean(dim=-1, keepdim=True) for each in (ranks(first).double(), ranks(second).double())
     ]
     lengths = centred[0].norm(dim=-1) * centred[1].norm(dim=-1)
-    return (centred[0] * centred[1]).sum(dim=-1) / lengths.clamp(min=1e-12)
+    correlation: Tensor = (centred[0] * centred[1]).sum(dim=-1) / lengths.clamp(min=1e-12)
+    return correlation
 
 
 def agreement(outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
