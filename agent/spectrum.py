@@ -42,7 +42,6 @@ class Spectrum(nn.Module):
         self.greys: Tensor
         self.register_buffer("greys", torch.tensor([0.0, 0.5, 0.5]).view(3, 1, 1), persistent=False)
 
-    @torch.no_grad()  # nothing here learns; and what is counted is counted in place
     def forward(self, images: Tensor) -> Tensor:
         """Return the spectra of images.
 
@@ -76,6 +75,7 @@ def on_lines(planes: Tensor, line: Callable[[int, torch.device], Tensor]) -> Ten
 
 
 @functools.cache
+@torch.inference_mode(False)  # what is made in that mode and kept could not be part of a gradient later
 def halving_line(length: int, device: torch.device) -> Tensor:
     """Return the means of pairs; an odd last pixel is left out."""
     pairs = torch.eye(length // 2).repeat_interleave(2, dim=1) / 2
@@ -83,6 +83,7 @@ def halving_line(length: int, device: torch.device) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)
 def block_lines(length: int, device: torch.device, stride: int) -> Tensor:
     """Return the DCT of every block of a line: `(blocks · 8, length)`."""
     starts = range(0, length - BLOCK + 1, stride)
@@ -98,7 +99,8 @@ def log_means_(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     A product of up to `FACTORS` sizes takes one logarithm, by far the slowest step, for all of them.
 
     Args:
-        sizes: `(B, C, rows, 8, columns, 8)`, not negative; they are overwritten.
+        sizes: `(B, C, rows, 8, columns, 8)`, not negative; they are overwritten, unless a gradient is asked
+            for.
 
     Returns:
         `(B, C, 8, 8)` each.
@@ -108,7 +110,8 @@ def log_means_(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Down the rows first: that goes along the memory.
     mean = sizes.sum(2).sum(3) / blocks
     norm = sizes.square().sum(2).sum(3).sqrt()
-    products, factors = sizes.add_(coefficient_floor), 1
+    add = torch.add if sizes.requires_grad else Tensor.add_
+    products, factors = add(sizes, coefficient_floor), 1
     for dim in (2, 4):
         while products.shape[dim] % 2 == 0 and 2 * factors <= FACTORS:
             first, second = products.chunk(2, dim=dim)

@@ -58,3 +58,19 @@ def test_a_spectrum_holds_three_means_of_each_coefficient(
 
 def test_a_flat_patch_is_finite() -> None:
     assert bool(Spectrum()(torch.zeros(1, 3, 63, 63)).isfinite().all())
+
+
+def test_gradients_flow_even_after_a_call_in_inference_mode() -> None:
+    """The matrices that are kept from the first call on must be fit for gradients; checked by differences."""
+    spectrum = Spectrum()
+    images = torch.rand(1, 3, 33, 35, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    with torch.inference_mode():
+        plain = spectrum(images)
+    asked = images.clone().requires_grad_()
+    values = spectrum(asked)
+    torch.testing.assert_close(values.detach(), plain)
+    (gradient,) = torch.autograd.grad(values[0, :, 1:3, 1:3].sum(), asked)
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    step, exact = 1e-3, float((gradient * direction).sum())
+    ends = [spectrum(images + sign * step * direction)[0, :, 1:3, 1:3].sum() for sign in (1, -1)]
+    assert exact == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=0.02)
