@@ -148,7 +148,7 @@ class AgentTraining:
         """Collect episodes once and fit many times.
 
         Returns:
-            The round's metrics, as explained in docs/agent.md.
+            The round's metrics, as explained in docs/training.md.
         """
         settings, device = self.settings, self.device
         generator = rank_generator(device, settings.seed + (moment.attempt << 16), self.steps)

@@ -84,11 +84,12 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | `reward` | `"psnr"` | or `"salient-psnr"`, `"ssim"` |
     | `render_mode` | `None` | `"rgb_array"`: the input, each step so far and the clean patch in a row |
 
-    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `reward`, and two more:
+    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `reward`, and three more:
 
     | Argument | Default | Meaning |
     |---|---|---|
     | `bfloat16` | `False` | the tools compute in bfloat16 |
+    | `episodes_per_pair` | 1 | how many episodes begin with the same pair |
     | `tensors` | `False` | torch tensors on the device instead of NumPy arrays (`BatchedRestorationEnv`) |
 
     ```python

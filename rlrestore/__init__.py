@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rlrestore.toolbox.trainer import Budget
     from rlrestore.toolbox.training import ToolSettings, train_tools
     from rlrestore.trace import Trace
+    from rlrestore.video.restoring import VideoRestoration, restore_video
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "ToolSpec",
     "Toolbox",
     "Trace",
+    "VideoRestoration",
     "__version__",
     "add_tool",
     "custom_spec",
@@ -62,6 +64,7 @@ __all__ = [
     "psnr_db",
     "register",
     "restore",
+    "restore_video",
     "save_model",
     "save_toolbox",
     "shipped_models",
@@ -84,6 +87,7 @@ _HOMES = {
     "ToolSpec": "rlrestore.toolbox.specs",
     "Toolbox": "rlrestore.toolbox.toolbox",
     "Trace": "rlrestore.trace",
+    "VideoRestoration": "rlrestore.video.restoring",
     "add_tool": "rlrestore.toolbox.custom",
     "custom_spec": "rlrestore.toolbox.custom",
     "find_model": "rlrestore.model_folder",
@@ -92,6 +96,7 @@ _HOMES = {
     "psnr_db": "rlrestore.imaging.metrics",
     "register": "rlrestore.toolbox.custom",
     "restore": "rlrestore.restorer",
+    "restore_video": "rlrestore.video.restoring",
     "save_model": "rlrestore.agent.storage",
     "save_toolbox": "rlrestore.toolbox.storage",
     "shipped_models": "rlrestore.model_folder",

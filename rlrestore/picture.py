@@ -1,5 +1,6 @@
 """Photographs side by side with titles: one with the same crop of each enlarged, or rows of crops."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,23 @@ Line = tuple[str, int, Ink]
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """A map of a photograph in coloured cells.
+
+    Attributes:
+        title: What it shows.
+        caption: Lines in smaller print below the title.
+        colours: `(rows, columns, 3)` uint8, one for each cell.
+        cell: Side of a cell in pixels of the photograph, whose border may cut the last ones off.
+    """
+
+    title: str
+    caption: tuple[str, ...]
+    colours: NDArray[np.uint8]
+    cell: int
+
+
+@dataclass(frozen=True)
 class Panel:
     """One photograph of the row.
 
@@ -48,12 +66,14 @@ class Panel:
         title: What it is.
         caption: Lines in smaller print below the title.
         inks: Their colours; the usual one without.
+        maps: Drawn below its crop.
     """
 
     pixels: NDArray[np.uint8]
     title: str
     caption: tuple[str, ...] = ()
     inks: tuple[Ink, ...] = ()
+    maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,7 @@ class Crop:
 
 
 def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 1800) -> Image.Image:
-    """Draw the panels in a row, and below each the crop in which two of them differ most.
+    """Draw the panels in a row, below each the crop in which two of them differ most, and its maps.
 
     A large photograph is scaled down for its panel and a small one enlarged; a crop keeps its pixels, each
     drawn as a square of whole size.
@@ -118,14 +138,38 @@ def draw(panels: Sequence[Panel], compare: tuple[int, int], max_width: int = 180
     crop = _choose_crop(panels[first].pixels, panels[second].pixels, column)
     titles = [_wrapped(panel.title, panel.caption, column, panel.inks) for panel in panels]
     text_height = max(map(_text_height, titles))
-    bottom = MARGIN + text_height + 6 + shown[1] + GAP + crop.height * crop.zoom + MARGIN
+    below = MARGIN + text_height + 6 + shown[1] + GAP + crop.height * crop.zoom
+    heats = itertools.zip_longest(*(panel.maps for panel in panels))
+    rows = [_map_row(row, (width, height), shown, column) for row in heats]
+    bottom = below + sum(ROW_GAP + row.height for row in rows) + MARGIN
     canvas = Image.new("RGB", (2 * MARGIN + len(panels) * (column + GAP) - GAP, bottom), BACKGROUND)
     for number, (panel, lines) in enumerate(zip(panels, titles, strict=True)):
         left = MARGIN + number * (column + GAP)
         _draw_text(canvas, lines, left, MARGIN)
         _draw_photo(canvas, panel.pixels, crop, shown, (left, MARGIN + text_height + 6))
         _draw_crop(canvas, panel.pixels, crop, (left, MARGIN + text_height + 6 + shown[1] + GAP))
+    for row in rows:
+        canvas.paste(row, (MARGIN, below + ROW_GAP))
+        below += ROW_GAP + row.height
     return canvas
+
+
+def _map_row(
+    heats: Sequence[HeatMap | None], size: tuple[int, int], shown: tuple[int, int], column: int
+) -> Image.Image:
+    """Draw maps of a photograph of a width and height, each as large as it is shown; None leaves a gap."""
+    texts = [_wrapped(heat.title, heat.caption, column) if heat else [] for heat in heats]
+    top = max(map(_text_height, texts)) + 6
+    row = Image.new("RGB", (len(heats) * (column + GAP) - GAP, top + shown[1]), BACKGROUND)
+    for number, (heat, text) in enumerate(zip(heats, texts, strict=True)):
+        left = number * (column + GAP)
+        _draw_text(row, text, left, 0)
+        if heat is not None:
+            part = (0, 0, size[0] / heat.cell, size[1] / heat.cell)
+            colours = Image.fromarray(heat.colours).resize(shown, Image.Resampling.BOX, box=part)
+            row.paste(colours, (left, top))
+            ImageDraw.Draw(row).rectangle([left, top, left + shown[0] - 1, row.height - 1], outline=EDGE)
+    return row
 
 
 def draw_rows(title: str, legend: Sequence[str], rows: Sequence[Row], column: int) -> Image.Image:

@@ -32,17 +32,18 @@ CHAINS = {"global": global_chain, "local": local_chain}
 class Restorer:
     """A model that restores photographs, from any number of threads.
 
-    They take turns where the model is not `concurrent`: on other devices than the processor, and with custom
-    tools.
+    On another device than the processor what they ask for at a time is computed together. They take turns
+    where the model is not `concurrent`: with custom tools on the processor.
 
     Attributes:
         runtime: The model.
+        turn: Held by a thread while the model works for it.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         """Restore by a model, such as a `rlrestore.runtime.torch_runtime.TorchRuntime`."""
         self.runtime = runtime
-        self._turn = nullcontext() if runtime.concurrent else Lock()
+        self.turn = nullcontext() if runtime.concurrent else Lock()
 
     @property
     def name(self) -> str:
@@ -138,7 +139,7 @@ class Restorer:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
-        limit, monitor = self._limit(mode, max_steps, choice), Monitor(progress, cancel)
+        limit, monitor = self.limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else as_photo(reference)
         if truth is not None and truth.pixels.shape != source.pixels.shape:
             raise UsageError(
@@ -146,7 +147,7 @@ class Restorer:
                 f"got {truth.width}×{truth.height}"
             )
         # A damaged model's weights may overflow: that is found at the end.
-        with self._turn, np.errstate(over="ignore", invalid="ignore"):
+        with self.turn, np.errstate(over="ignore", invalid="ignore"):
             as_it_is = strength == 1 and detail == 0
             original = None if as_it_is and not keep_original else copy_original(source)
             image = _to_change(source, copied=source is photo and not in_place)
@@ -157,7 +158,8 @@ class Restorer:
                 cover_hidden_(clean, source.alpha)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
             left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
-            trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
+            size, precision = (source.width, source.height), self.runtime.precision
+            trace = Trace(mode, self.name, *size, steps=(), left_out=left_out, precision=precision)
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()
@@ -172,7 +174,7 @@ class Restorer:
             done = Restoration(result, trace, as_given(photo), parts)
             return done if as_it_is else _measured(done.blended(strength, detail), clean)
 
-    def _limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
+    def limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
         """Return how many tools to apply at most.
 
         Raises:

@@ -1,6 +1,7 @@
 """The chain of a photograph and the values behind it: a table, JSON, and a picture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlrestore.errors import UsageError
+from rlrestore.explain.errors import ErrorMap, error_map, find_harm
+from rlrestore.explain.heat import error_heat
 from rlrestore.inference.regions import Regions
 from rlrestore.picture import Panel, draw
 
@@ -69,6 +72,7 @@ class Trace:
         detail: How much of the detail that the chain took away was brought back, from 0 to 1.
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
         blend: The result at this strength and detail like a frame, None if it was not kept.
+        precision: In which the tools computed, `float32` or `bfloat16`.
     """
 
     mode: str
@@ -84,6 +88,7 @@ class Trace:
     detail: float = 0.0
     blend_psnr_db: float | None = None
     blend: NDArray[np.uint8] | None = None
+    precision: str = "float32"
 
     @property
     def stopped(self) -> bool:
@@ -141,6 +146,16 @@ class Trace:
             for start, step in zip(before, self.steps, strict=False)
         )
 
+    @cached_property
+    def error_maps(self) -> tuple[ErrorMap, ...]:
+        """Where each of the frames differs from the reference; none without reference or frames.
+
+        Of the frames as they are, in 8 bits, where `psnr_db` is of the unrounded photograph.
+        """
+        return (
+            () if self.reference is None else tuple(error_map(each, self.reference) for each in self.frames)
+        )
+
     def _numbered(self) -> list[tuple[int, TraceStep, float | None]]:
         """Return every step with its number, from 1, and its measured gain."""
         return list(zip(range(1, len(self.steps) + 1), self.steps, self.gains_db(), strict=True))
@@ -164,6 +179,7 @@ class Trace:
         """Return the chain as plain JSON values: gains and PSNR in dB, times in ms, None if not measured."""
         return {
             "model": self.model,
+            "precision": self.precision,
             "mode": self.mode,
             "width": self.width,
             "height": self.height,
@@ -174,13 +190,26 @@ class Trace:
             "detail": self.detail,
             "expected_gain_db": _rounded(self.expected_gain_db),
             "input_psnr_db": _rounded(self.start_psnr_db),
+            **({"input_ssim": _rounded(self.error_maps[0].mean_ssim)} if self.error_maps else {}),
             "psnr_db": _rounded(self.psnr_db),
             "time_ms": round(sum(step.time_ms for step in self.steps), 1),
-            "steps": [_step_json(number, step, gain_db) for number, step, gain_db in self._numbered()],
+            "steps": [
+                _step_json(number, step, gain_db) | self._errors_json(number)
+                for number, step, gain_db in self._numbered()
+            ],
         }
+
+    def _errors_json(self, number: int) -> dict[str, Any]:
+        """Return what the maps say of a step, from 1, if it was measured and applied a tool."""
+        if number >= len(self.error_maps):
+            return {}
+        before, after = self.error_maps[number - 1 : number + 1]
+        return {"ssim": _rounded(after.mean_ssim), "harm": find_harm(before, after).to_json()}
 
     def picture(self, max_width: int = 1800) -> Image.Image:
         """Draw input, every step and result side by side, and below each the crop that changed most.
+
+        With a reference, below that where PSNR and SSIM are low, and where the step did harm.
 
         Args:
             max_width: The picture is at most this many pixels wide.
@@ -193,12 +222,15 @@ class Trace:
         panels = [Panel(self.frames[0], "input", self._start_caption())]
         for (number, step, gain_db), frame in zip(self._numbered(), self.frames[1:], strict=False):
             panels.append(Panel(frame, f"{number}: {step.label}", self._caption(step, gain_db)))
+        for number, after in enumerate(self.error_maps):
+            before = self.error_maps[number - 1] if number else None
+            panels[number] = replace(panels[number], maps=error_heat(before, after))
         if self.blend is not None:
             psnr = () if self.psnr_db is None else (f"PSNR {self.psnr_db:.2f} dB",)
             panels.append(Panel(self.blend, f"result: {self.blend_text}", psnr))
         elif self.applied:
             last = panels[-1]
-            panels[-1] = Panel(last.pixels, f"{last.title} = result", last.caption)
+            panels[-1] = replace(last, title=f"{last.title} = result")
         else:
             why = ("stop: no tool was expected to gain enough",)
             panels.append(Panel(self.frames[0], "result = input", why))

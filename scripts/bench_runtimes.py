@@ -15,7 +15,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +44,8 @@ REFERENCE = "torch float32"
 class OpenvinoTools:
     """The tools of an exported model, run by OpenVINO; for comparison alone."""
 
+    pixels_ahead = 0
+
     def __init__(self, model: Exported, precision: str) -> None:
         self.names, self.specs, self.radii = model.names, model.toolbox.tools, model.radii
         self._networks, self._precision, self.threads = model.networks, precision, 1
@@ -64,6 +66,11 @@ class OpenvinoTools:
             self._ready[key] = compiled.create_infer_request()
         restored: Floats = self._ready[key].infer([np.ascontiguousarray(images)])[0]
         return restored
+
+    def begin(self, index: int, images: Floats) -> Callable[[], Floats]:
+        """Apply one tool; return what returns the result."""
+        restored = self.apply(index, images)
+        return lambda: restored
 
 
 class OpenvinoRuntime(OnnxRuntime):

@@ -14,9 +14,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from experiments.matrix_rate import matrix_rate
 from rlrestore.agent.joint import JointSettings, JointTraining
 from rlrestore.agent.learn import JOINT_EPISODES, smallest_side
 from rlrestore.agent.qlearning import TriedActions
@@ -33,7 +33,6 @@ from rlrestore.model_folder import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.trainer import Moment
 
-MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
 KINDS = {
     "convolution": ("conv", "mkldnn", "cudnn"),
     "element-wise": ("add", "mul", "relu", "where", "clamp", "div", "pow", "log", "sum", "sub", "square"),
@@ -57,20 +56,6 @@ def wait(device: torch.device) -> None:
     """Wait until a GPU has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
-    """Return the multiply-adds a second of a large matrix product."""
-    side = MATRIX_SIDE.get(device.type, 1024)
-    factor: Tensor = torch.randn(side, side, device=device).to(precision)
-    factor @ factor
-    wait(device)
-    began, repeats = time.perf_counter(), 0
-    while time.perf_counter() - began < 1:
-        factor @ factor
-        wait(device)
-        repeats += 1
-    return repeats * side**3 / (time.perf_counter() - began)
 
 
 def shares_of_a_step(run: "JointTraining") -> dict[str, float]:

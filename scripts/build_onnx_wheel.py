@@ -24,7 +24,7 @@ from rlrestore.errors import RlrestoreError
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("rlrestore", "toolbox", "envs", "agent")
 FILES = ("LICENSE", "README.md")
-EXTRAS = ("heic", "raw", "serve")
+EXTRAS = ("heic", "raw", "serve", "video")
 MODEL = Path("rlrestore/weights/default")
 
 

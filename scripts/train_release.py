@@ -43,7 +43,7 @@ from rlrestore.cli.arguments import LARGEST_SEED, natural, positive_float, posit
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
@@ -54,7 +54,7 @@ from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.storage import load_toolbox
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Toolbox, widened
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import ToolSettings, ToolTraining
 
@@ -120,7 +120,8 @@ class Release:
         """Train a network of one depth on mixtures; all tools of that depth begin with it."""
         mixture, depth = self.mixture.levels, BASES[part]
         spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
-        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part))
+        widths = toolbox.widths.get(depth)
+        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part), widths=widths)
         training = ToolTraining(spec, settings, self.bank)
         trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
         trainer.run(Budget(minutes=self.minutes[part]))
@@ -224,6 +225,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
     )
+    parser.add_argument(
+        "--widths",
+        type=positive_int,
+        nargs=2,
+        metavar=("HALF", "QUARTER"),
+        help="channels of the 8-layer tools at half and at a quarter of the resolution; those of --start "
+        "grow and restore as before, until they are trained (default: those of --start, or 32 104)",
+    )
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")
     parser.add_argument("--pack", type=Path, metavar="DIR", help="write what must travel to go on elsewhere")
@@ -248,11 +257,14 @@ def begin(
 ) -> tuple[ReleaseState, Toolbox, AnyPolicy]:
     """Return how far the training has come, and tools and agent as they are then."""
     if start is None:
-        toolbox = Toolbox(TOOLS, args.family).to(device).eval().requires_grad_(False)
+        toolbox = Toolbox(TOOLS, args.family)
         policy: AnyPolicy = untrained(Policy, toolbox.specs, args.seed).to(device)
     else:
         toolbox = load_toolbox(start, device)
         policy = load_agent(start, toolbox, device)
+    if args.widths is not None:
+        toolbox = widened(toolbox, {max(DEPTHS): args.widths}, args.seed)
+    toolbox = toolbox.to(device).eval().requires_grad_(False)
     state = ReleaseState.read(Path(args.out) / "training", start is not None)
     state = state.with_piece({"command": command(), "device": args.device})
     return state, *state.load(toolbox, policy, device)
@@ -291,6 +303,7 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, a checkpoint
             of another training, or one that diverged.
     """
+    keep_freed_memory()
     device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     check_trainable(args.family)
     if args.test is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import UsageError
 from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.pairs import context_side
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         RlrestoreError: No such device, model or photographs, or a checkpoint of another training.
     """
+    keep_freed_memory()
     device = resolve_device(args.device)
     if max(args.widths) > LARGEST_WIDTH:
         raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(args.widths)}")

@@ -45,6 +45,22 @@ def run(run_script: Run) -> Run:
     return run_script
 
 
+def test_rollouts_are_measured_with_an_agent_and_shared_patches(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The toy's agent applies its first tool, and stops in every second step."""
+    toy, out = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json"
+    options = ["--sizes", "40", "--seconds", "0.01", "--threads", "1", "--device", "cpu", "--agent"]
+    files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
+    assert run("bench_rollouts.py", *options, "--episodes-per-pair", "8", *files) == 0
+    (report,) = json.loads(out.read_text())
+    assert (report["agent"], report["episodes_per_pair"]) == (True, 8)
+    for row in report["rows"]:
+        per_step = row["multiply_adds_per_s"] / row["steps_per_s"]
+        assert 0.3 < per_step / (12_672 * 63 * 63) < 0.7
+    assert "the agent chooses; 8 episodes a degraded patch" in capsys.readouterr().out
+
+
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +74,9 @@ def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     assert {(row["episodes"], row["precision"]) for row in rows} == set(itertools.product((1, 40), rates))
     for row in rows:
         assert row["times_the_loop"] == pytest.approx(row["steps_per_s"] / report["loop_steps_per_s"])
-        assert 0 < row["tool_share"] < 1
+        assert set(row["shares"]) == {"tools", "agent", "new episodes", "patches", "rest"}
+        assert all(0 < share < 1 for share in row["shares"].values())
+        assert sum(row["shares"].values()) == pytest.approx(1, abs=0.05)
         # Every fourth action stops; a toy tool is a `fast` one of 3 layers, 12,672 multiply-adds a pixel.
         per_step = row["multiply_adds_per_s"] / row["steps_per_s"]
         assert per_step == pytest.approx(0.75 * 12_672 * 63 * 63, rel=0.8 if row["episodes"] == 1 else 0.2)
@@ -154,8 +172,10 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 
     assert run("train_release.py", *common, "--out", str(first), "--start", str(first)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
-    assert run("train_release.py", *common, "--out", str(second), "--start", str(first)) == 0
+    wider = ["--start", str(first), "--widths", "33", "106"]
+    assert run("train_release.py", *common, "--out", str(second), *wider) == 0
     again = read_card(second)
+    assert load_toolbox(second).widths == {3: (64,), 8: (33, 106)}
     assert [record["part"] for record in again.training] == [*PARTS, "joint", "agent-again"]
     assert again.training[-1]["mixture"] == "any"
     assert again.name == "second"

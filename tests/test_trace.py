@@ -146,6 +146,26 @@ def test_the_json_holds_everything() -> None:
     }
 
 
+def test_errors_are_mapped_where_there_is_a_reference_and_frames() -> None:
+    worse = plain((140, 140, 140))
+    worse[:100] = 90
+    frames = (plain((120, 120, 120)), worse)
+    steps = (step("denoise-3", 15.0), step("stop", 15.0))
+    measured = trace(*steps, start_psnr_db=22.0, frames=frames, reference=plain((100, 100, 100)))
+    content = json.loads(json.dumps(measured.to_json()))
+
+    assert content["input_ssim"] == pytest.approx((2 * 100 * 120 + 6.5) / (100**2 + 120**2 + 6.5), abs=1e-3)
+    harm = content["steps"][0]["harm"]  # the lower half got worse by 6 dB, the upper one better
+    assert harm["share"] == pytest.approx(0.5, abs=0.03)
+    assert harm["worst"]["y"] >= 96
+    assert harm["worst"]["gain_db"] == pytest.approx(-6.02, abs=0.01)
+    assert content["steps"][0]["ssim"] < content["input_ssim"]
+    assert "harm" not in content["steps"][1]  # a stop changes nothing
+    unmeasured = replace(measured, reference=None)
+    assert "harm" not in unmeasured.to_json()["steps"][0]
+    assert measured.picture().height > unmeasured.picture().height + 300
+
+
 def test_a_gain_that_rounds_to_zero_has_no_minus() -> None:
     table = trace(step("denoise-3", 19.999), start_psnr_db=20.0).table()
 

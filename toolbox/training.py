@@ -3,7 +3,7 @@
 Tools are trained one after another and share the time by what their networks cost. Each has a checkpoint of
 its own, so a training that was stopped goes on where it was.
 
-Source: paper, section 3.1; what is ours was measured, row by row, in `docs/toolbox.md`.
+Source: paper, section 3.1; what is ours, in `docs/concepts.md`.
 """
 
 import copy

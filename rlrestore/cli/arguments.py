@@ -93,7 +93,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     start.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     start.add_argument("--restart", action="store_true", help="delete the checkpoint in --out, start anew")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
 def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
@@ -106,8 +106,10 @@ def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
 
     @wraps(train)
     def run(args: argparse.Namespace) -> int:
+        from rlrestore.devices import keep_freed_memory
         from rlrestore.toolbox.ranks import joined_ranks, rank
 
+        keep_freed_memory()
         with joined_ranks(args.device) as device:
             if rank() == 0:
                 show_log()
@@ -146,8 +148,7 @@ def prepare_training_folder(args: argparse.Namespace) -> None:
     """Make the folder of a training, but for one that is to be resumed and is not there.
 
     Raises:
-        UsageError: There is nothing to resume.
-        RlrestoreError: The folder cannot be written to.
+        UsageError: There is nothing to resume, or the folder cannot be written to.
     """
     from rlrestore.cli.outputs import prepare_folder
 

@@ -101,12 +101,18 @@ def take_picture(args: argparse.Namespace) -> int:
     """Take the picture and write it, and its reference where that is asked for.
 
     Raises:
-        UsageError: An output is the input.
+        UsageError: An output is the input, or a path cannot be opened or written.
         ImageError: The image cannot be read or a result not written.
     """
     import torch
 
-    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.outputs import (
+        check_jpeg_size,
+        check_named,
+        prepare_named,
+        refuse_overwriting,
+        write_file,
+    )
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.camera import describe
     from rlrestore.imaging.degradation.camera_files import (
@@ -115,19 +121,20 @@ def take_picture(args: argparse.Namespace) -> int:
         expose_pixels,
     )
     from rlrestore.imaging.degradation.jpeg import MCU
-    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats
 
     output, source = Path(args.out), Path(args.image)
     target = None if args.target is None else Path(args.target)
+    check_named(source)
     photo = read_photo(source)
     pixels, notes = photo.pixels, (*photo.notes, *kept_of(photo, BARE)[1])
     check_jpeg_size(source, pixels, border_px=MCU - 1)
     for path, option in ((output, "-o"), (target, "--target")):
         if path is not None:
             refuse_overwriting(path, source, option)
-            prepare_output(path)
+            prepare_named(path)
     say_notes(source, notes)
     generator = torch.Generator().manual_seed(args.seed)
     camera = choose_camera(args, generator)
@@ -138,7 +145,7 @@ def take_picture(args: argparse.Namespace) -> int:
         write_photo(output, Photo(to_floats(compression_round_trip(noisy, camera.compression))))
     if target is not None:
         write_photo(target, Photo(to_floats(clean)))
-    print(describe(camera))
+    print(f"{shown(source)} -> {shown(output)}: {describe(camera)}")
     return 0
 
 

@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Degrade the image and write it.
 
     Raises:
-        UsageError: An amount out of its range, none at all, or an output that would not keep the result.
+        UsageError: An amount out of its range, none at all, an output that would not keep the result, or a
+            path that cannot be opened or written.
         ImageError: The image cannot be read or the result not written.
     """
     if args.mixture is not None:
@@ -67,14 +68,21 @@ def run(args: argparse.Namespace) -> int:
         return take_picture(args)
     import numpy as np
 
-    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.outputs import (
+        check_jpeg_size,
+        check_named,
+        prepare_named,
+        refuse_overwriting,
+        write_file,
+    )
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.libjpeg import blur_and_noise, degrade_pixels, jpeg_file
-    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats, to_integers
 
     output, source = Path(args.out), Path(args.image)
+    check_named(source)
     photo = read_photo(source)
     pixels = to_integers(photo.pixels, 8).astype(np.uint8, copy=False)
     notes = (*photo.notes, *kept_of(photo, BARE)[1])
@@ -82,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jpeg is not None:
         check_jpeg_size(source, pixels)
     refuse_overwriting(output, source)
-    prepare_output(output)
+    prepare_named(output)
     say_notes(source, notes)
     rng = np.random.default_rng(args.seed)
     blur_px, noise_255 = args.blur or 0.0, args.noise or 0.0
@@ -90,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         write_file(output, jpeg_file(blur_and_noise(pixels, blur_px, noise_255, rng), args.jpeg))
     else:
         write_photo(output, Photo(to_floats(degrade_pixels(pixels, blur_px, noise_255, args.jpeg, rng))))
+    print(f"{shown(source)} -> {shown(output)}: {_describe(args)}")
     return 0
 
 
@@ -97,34 +106,35 @@ def apply_mixture(args: argparse.Namespace) -> int:
     """Draw what a mixture does to the image, do it, and write the result, and its reference if asked to.
 
     Raises:
-        UsageError: The mixture's file is none, or an output is the input.
+        UsageError: The mixture's file is none, an output is the input, or a path cannot be opened or written.
         ImageError: The image cannot be read or a result not written.
     """
     import numpy as np
     import torch
 
-    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting
+    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named, refuse_overwriting
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.jpeg import MCU
-    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats
     from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.imaging.recipes import draw_file
 
     mixture, source = read_mixture(args.mixture), Path(args.image)
+    check_named(source)
     photo = read_photo(source)
     check_jpeg_size(source, photo.pixels, border_px=MCU - 1)
     outputs = {"-o": Path(args.out)} | ({} if args.target is None else {"--target": Path(args.target)})
     for option, path in outputs.items():
         refuse_overwriting(path, source, option)
-        prepare_output(path)
+        prepare_named(path)
     say_notes(source, (*photo.notes, *kept_of(photo, BARE)[1]))
     generator, rng = torch.Generator().manual_seed(args.seed), np.random.default_rng(args.seed)
     drawn = draw_file(mixture.recipe, generator, rng)
     for path, pixels in zip(outputs.values(), drawn.apply(photo.pixels), strict=False):
         write_photo(path, Photo(to_floats(pixels)))
-    print(drawn.text)
+    print(f"{shown(source)} -> {shown(outputs['-o'])}: {drawn.text}")
     return 0
 
 
@@ -138,6 +148,14 @@ def _check_mixture(args: argparse.Namespace) -> None:
     if Path(args.out).suffix.lower() in JPEG_SUFFIXES:
         raise UsageError(f"{args.out!r} would be compressed once more: name a .png")
     check_target(args.target, args.out)
+
+
+def _describe(args: argparse.Namespace) -> str:
+    """Return what was done, in the order in which it was done."""
+    words = {"blur": "blur σ {:g} px", "noise": "noise σ {:g} of 255", "jpeg": "JPEG {}"}
+    given = {name: getattr(args, name) for name in words if getattr(args, name) is not None}
+    seed = [f"seed {args.seed}"] if "noise" in given else []
+    return ", ".join([words[name].format(amount) for name, amount in given.items()] + seed)
 
 
 def _check(args: argparse.Namespace) -> None:

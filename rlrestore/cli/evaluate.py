@@ -124,13 +124,15 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Not exactly one source, an option that does not go with it, or bad data.
         RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
+    from rlrestore.model_folder import find_model, weights_label
+
     _check(args)
     if args.tools:
         content = _evaluate_tools(args)
     else:
         content = _evaluate_policy(args) if args.oracle else _evaluate_sets(args)
     if args.json is not None:
-        _write(args.json, content)
+        _write(args.json, {"weights": weights_label(find_model(args.model)), **content})
     return 0
 
 
@@ -144,7 +146,8 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     made = _made(args)
     report = compare_tools(read_photos(args.data), toolboxes, **made, progress=sys.stderr.isatty())
     print(report.table())
-    return {"model": models[0], "against": models[1:], "data": str(args.data), **made, **report.to_json()}
+    about = {"model": models[0], "precision": args.precision, "against": models[1:], "data": str(args.data)}
+    return {**about, **made, **report.to_json()}
 
 
 def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
         print(report.table(), end="\n\n")
         sets[report.name] = report.to_json()
     settings = {"npz": str(args.npz)} if args.data is None else {"data": str(args.data), **made}
-    return {"model": model.name, **settings, "subset": subset, "sets": sets}
+    return {"model": model.name, "precision": model.precision, **settings, "subset": subset, "sets": sets}
 
 
 def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
         reports.append(summarise(scores))
         print(reports[-1].table(), end="\n\n")
     whole = reports[0] if len(reports) == 1 else summarise(merge(all_scores, "all"))
-    return _content(args, model.name, whole, reports)
+    return _content(args, model, whole, reports)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -235,7 +238,7 @@ def _check_output(path: Path, npz: Path | None) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"expected --json to name a file, {shown(path)} is a device or pipe")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise RlrestoreError(f"expected --json in a writable folder, got {shown(path)}; choose another")
+        raise UsageError(f"expected --json in a writable folder, got {shown(path)}; choose another")
     if path.suffix.lower() in LISTED_SUFFIXES:
         raise UsageError(f"expected --json to name a JSON file, got the name of an image, {shown(path)}")
     if npz is not None:
@@ -281,12 +284,12 @@ def _made(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _content(
-    args: argparse.Namespace, model: str, whole: "Report", reports: "list[Report]"
+    args: argparse.Namespace, model: "TorchRuntime", whole: "Report", reports: "list[Report]"
 ) -> dict[str, Any]:
     """The JSON file: the means over all images at the top, and those of each set by its name."""
     settings = {"data": str(args.data), **_made(args)} if args.data is not None else {}
     sets = {report.name: report.to_json() for report in reports}
-    return {"model": model, **settings, **whole.to_json(), "sets": sets}
+    return {"model": model.name, "precision": model.precision, **settings, **whole.to_json(), "sets": sets}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

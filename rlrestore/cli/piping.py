@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlrestore.cli.reporting import say, say_notes
 from rlrestore.cli.restore_report import summary
 from rlrestore.errors import ImageError, UsageError
+from rlrestore.imaging.io.files import is_video
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.photo import Photo
@@ -40,6 +41,8 @@ def check_piped(args: argparse.Namespace) -> None:
         raise UsageError(
             f"expected where to write the image from stdin: add -o {PIPE}, or -o and a file's name"
         )
+    if is_video(args.inputs[0]):
+        raise UsageError(f"a video does not go with {PIPE}: name the result with -o FILE")
     for name in REFUSED:
         if getattr(args, name):
             option = "--try" if name == "trying" else f"--{name.replace('_', '-')}"
@@ -58,8 +61,10 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
         options: Of `Restorer.restore`.
 
     Raises:
-        RlrestoreError: It cannot be read, restored or written.
+        UsageError: A file that was named cannot be opened or written.
+        RlrestoreError: The image cannot be read or restored.
     """
+    from rlrestore.cli.outputs import check_named, prepare_named
     from rlrestore.imaging.io.encoding import KEEP, encode_photo
     from rlrestore.imaging.io.files import shown, write_photo
     from rlrestore.imaging.io.holding import check_holds, fitted
@@ -67,6 +72,10 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 
     (source,) = args.inputs
     photo, image_format = _read(source)
+    if args.out != PIPE:
+        prepare_named(Path(args.out))
+    if args.reference is not None:
+        check_named(args.reference)
     suffix = f".{args.format or 'png'}" if args.format != KEEP else kept_suffix(image_format, "")
     if args.out != PIPE:
         suffix = Path(args.out).suffix.lower()
@@ -87,10 +96,12 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 
 def _read(source: str) -> tuple["Photo", str]:
     """Return the image, and what format it came in."""
+    from rlrestore.cli.outputs import check_named
     from rlrestore.imaging.io.decoding import decode_photo, read_header
     from rlrestore.imaging.io.files import claimed_format, read_photo
 
     if source != PIPE:
+        check_named(source)
         return read_photo(source), claimed_format(source)
     content = sys.stdin.buffer.read()
     if not content:

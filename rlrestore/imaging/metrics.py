@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlrestore.imaging.io.samples import LUMA_WEIGHTS
 from rlrestore.imaging.psnr import SMALLEST_MSE
 from rlrestore.imaging.saliency import salient_mse
 
@@ -16,8 +17,6 @@ WINDOW = 11
 WINDOW_SIGMA_PX = 1.5
 K1 = 0.01
 K2 = 0.03
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma that GMSD is computed of."""
 GMSD_FLOOR = 170 / 255**2
 """What keeps a similarity of gradients finite where there are none."""
 LARGEST_SHIFT = 2
@@ -110,7 +109,7 @@ def gmsd(restored: Tensor, clean: Tensor) -> Tensor:
 
 def _squared_gradients(images: Tensor) -> Tensor:
     """Return the squared gradient magnitudes of the luma at half size: `(B, ⌈H / 2⌉, ⌈W / 2⌉)`."""
-    luma = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
+    luma = torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA_WEIGHTS))[:, None]
     height, width = luma.shape[-2:]
     half = F.avg_pool2d(F.pad(luma, (0, width % 2, 0, height % 2)), 2)
     difference = images.new_tensor([1.0, 0.0, -1.0]).expand(3, 3) / 3

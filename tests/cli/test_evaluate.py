@@ -14,6 +14,7 @@ from rlrestore.cli.main import main
 from rlrestore.evaluation.policy import compare_with_oracles
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MILD
+from rlrestore.model_folder import weights_label
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
@@ -110,6 +111,7 @@ def test_tools_are_measured_beside_those_of_another_model(
     assert printed.startswith("gain in dB on 3 patches of each tool's own distortion alone")
     content = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert (content["model"], content["against"]) == (model, [str(tmp_path / "other")])
+    assert (content["weights"], content["precision"]) == (weights_label(Path(model)), "float32")
     assert (content["patches"], content["seed"], content["grid"]) == (3, 0, "any")
     assert [job["name"] for job in content["own"]] == ["brighten", "darken", "keep"]
     assert set(content["own"][0]) == {"name", "spec", "n", "psnr_db", "gains"}

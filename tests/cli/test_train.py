@@ -233,9 +233,9 @@ def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
     [
         (["train-tools", "--tools", "sharpen"], 2, "unknown tool 'sharpen': expected one of deblur-1"),
         (["train-tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
-        (["train-tools", "--out", "file/model"], 1, "expected a folder to write the model into"),
+        (["train-tools", "--out", "file/model"], 2, "expected a folder to write the model into"),
         (["train-agent", "--toolbox", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
-        (["train-agent", "--toolbox", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-agent", "--toolbox", "tools", "--out", "file"], 2, "cannot be written (File exists)"),
         (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
         (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--rate", "1"], 2, "--rate does not go with"),
         (
@@ -248,7 +248,7 @@ def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
         (["train-tools", "--start", "tools", "--tools", "denoise-1"], 2, "no tool denoise-1"),
         (["train-joint", "--model", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
         (["train-joint", "--model", "tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
-        (["train-joint", "--model", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-joint", "--model", "tools", "--out", "file"], 2, "cannot be written (File exists)"),
     ],
 )
 def test_what_cannot_be_trained(

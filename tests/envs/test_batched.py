@@ -12,6 +12,7 @@ from rlrestore.envs.sources import PairSource
 from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.envs.waits import Waits
+from tests.toys import make_toolbox
 
 STOP = 3
 
@@ -139,6 +140,32 @@ def test_in_bfloat16_rewards_are_nearly_the_same_and_images_stay_float32(source:
         assert fast.state.images.dtype == torch.float32
     worst = torch.cat(gaps).abs().max().item()
     assert 0 < worst < 0.1
+
+
+def test_copies_in_bfloat16_follow_their_tools_at_a_reset(source: PairSource) -> None:
+    """Tools that are trained on meanwhile: those that change nothing, after a reset and not before."""
+    tools = make_toolbox()
+    env = BatchedRestorationEnv(4, tools, source, bfloat16=True)
+    env.reset(seed=0)
+    actions = torch.zeros(4, dtype=torch.int64)
+    with torch.no_grad():
+        for weight in tools.parameters():
+            weight.zero_()
+    assert (env.step(actions)[1] != 0).all()
+    env.reset(seed=0)
+    assert (env.step(actions)[1] == 0).all()
+
+
+def test_episodes_share_pairs_where_that_is_asked_for(toolbox: Toolbox, source: PairSource) -> None:
+    env = BatchedRestorationEnv(6, toolbox, source, episodes_per_pair=3)
+    env.reset(seed=0)
+    images = env.state.images
+    same = (images[:, None] == images[None]).flatten(2).all(dim=2)
+    assert torch.equal(same, torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool())
+    env.step(torch.full((6,), STOP))
+    assert not (env.state.images[:, None] == images[None]).flatten(2).all(dim=2).any()
+    with pytest.raises(ValueError, match="expected at least one episode per pair, got 0"):
+        BatchedRestorationEnv(6, toolbox, source, episodes_per_pair=0)
 
 
 def test_where_an_episode_ends_the_next_has_begun(batched: BatchedRestorationEnv) -> None:

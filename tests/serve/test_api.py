@@ -138,7 +138,7 @@ def test_transparency_is_kept_or_refused_before_the_work(toy: Live) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"no picture at all", "is none that can be read"),
+        (b"no picture at all", "holds text, whatever its name"),
         (b"", "is none that can be read"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "is none that can be read"),
         (png(np.zeros((64, 64, 3), np.uint8), compress_level=0)[:5000], "truncated or damaged"),

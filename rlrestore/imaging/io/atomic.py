@@ -2,8 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ABANDONED_S = 3600
@@ -28,7 +28,7 @@ def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> No
     """
     for folder in {path.parent for path in files}:
         _clear_abandoned(folder)
-    temporary = {path: path.with_name(f".rlrestore-{secrets.token_hex(8)}.tmp") for path in files}
+    temporary = {path: _temporary(path) for path in files}
     *others, last = files
     try:
         for path, data in files.items():
@@ -40,6 +40,29 @@ def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> No
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Let a large file be written bit by bit, under a name that is its own only when all went well.
+
+    Args:
+        path: The file.
+
+    Yields:
+        What to write to instead; it is removed after an error.
+    """
+    _clear_abandoned(path.parent)
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".rlrestore-{secrets.token_hex(8)}.tmp")
 
 
 def _clear_abandoned(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is wrong with a photograph, and what the model looks at."""
