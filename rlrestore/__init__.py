@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rlrestore.agent.learn import train_agent, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.agent.training import AgentSettings
+    from rlrestore.explain.inspection import Inspection
+    from rlrestore.explain.inspector import Inspector, inspect
     from rlrestore.imaging.io.files import Photo
     from rlrestore.imaging.metrics import psnr_db, ssim
     from rlrestore.imaging.patches import PhotoBank
@@ -44,6 +46,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __all__ = [
     "AgentSettings",
     "Budget",
+    "Inspection",
+    "Inspector",
     "JointSettings",
     "ModelCard",
     "Photo",
@@ -59,6 +63,7 @@ __all__ = [
     "add_tool",
     "custom_spec",
     "find_model",
+    "inspect",
     "load_agent",
     "load_toolbox",
     "psnr_db",
@@ -77,6 +82,8 @@ __all__ = [
 _HOMES = {
     "AgentSettings": "rlrestore.agent.training",
     "Budget": "rlrestore.toolbox.trainer",
+    "Inspection": "rlrestore.explain.inspection",
+    "Inspector": "rlrestore.explain.inspector",
     "JointSettings": "rlrestore.agent.joint",
     "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
@@ -91,6 +98,7 @@ _HOMES = {
     "add_tool": "rlrestore.toolbox.custom",
     "custom_spec": "rlrestore.toolbox.custom",
     "find_model": "rlrestore.model_folder",
+    "inspect": "rlrestore.explain.inspector",
     "load_agent": "rlrestore.agent.storage",
     "load_toolbox": "rlrestore.toolbox.storage",
     "psnr_db": "rlrestore.imaging.metrics",

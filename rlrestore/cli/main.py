@@ -24,6 +24,7 @@ from rlrestore.cli import (
     evaluate,
     export,
     import_paper,
+    inspect,
     restore,
     serve,
     tools,
@@ -46,6 +47,7 @@ COMMANDS = (
     tools,
     add_tool,
     import_paper,
+    inspect,
     export,
     about,
 )

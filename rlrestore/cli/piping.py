@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rlrestore.cli.reporting import say, say_notes
 from rlrestore.cli.restore_report import summary
 from rlrestore.errors import ImageError, UsageError
-from rlrestore.imaging.io.files import is_video
 
 if TYPE_CHECKING:
     from rlrestore.imaging.io.photo import Photo
@@ -33,6 +32,8 @@ def check_piped(args: argparse.Namespace) -> None:
     Raises:
         UsageError: It does not.
     """
+    from rlrestore.imaging.io.files import is_video
+
     if len(args.inputs) != 1:
         raise UsageError(
             f"{PIPE} goes with one image, got {len(args.inputs)} inputs: restore them one by one"
@@ -69,6 +70,7 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
     from rlrestore.imaging.io.files import shown, write_photo
     from rlrestore.imaging.io.holding import check_holds, fitted
     from rlrestore.imaging.io.keeping import kept_suffix
+    from rlrestore.inference.upscaling import check_enlarged
 
     (source,) = args.inputs
     photo, image_format = _read(source)
@@ -81,9 +83,13 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
         suffix = Path(args.out).suffix.lower()
     quality = KEEP if args.format == KEEP and args.quality is None else args.quality
     if args.out == PIPE:
-        check_holds(photo, suffix, shown(PIPE))
+        check_holds(photo, suffix, shown(PIPE), args.upscale or 1)
         photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
+    if args.upscale:
+        check_enlarged(photo.width, photo.height, args.upscale)
     done = restorer.restore(photo, args.reference, args.mode, args.max_steps, in_place=True, **options)  # type: ignore[arg-type]  # of its own
+    if args.upscale:
+        done = done.enlarged(args.upscale, args.model, args.device)
     if args.out == PIPE:
         content = encode_photo(done.photo, suffix, shown(PIPE), quality)
         sys.stdout.buffer.write(content)

@@ -163,7 +163,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what `Restorer.restore` is told of the command line, beside mode and limit."""
     overruled = {"chain": args.chain, "only": args.only, "never": args.never}
     shares = {"strength": args.strength, "detail": args.detail, "keep_original": False}
-    return {"keep_steps": args.trace, **overruled, **shares}
+    return {"keep_steps": args.trace, "inspect": args.trace, **overruled, **shares}
 
 
 def _restore_due(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Namespace, tally: Tally) -> None:
@@ -230,10 +230,11 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
     with bar, batch(settle, workers, restorer.runtime) as work:
         for job in jobs:
             pixels = claimed_pixels(job.source)
+            held = pixels * (args.upscale or 1) ** 2
             if pixels <= largest:
-                work.submit(job, pixels, partial(_restore_and_write, restorer, job, args))
+                work.submit(job, held, partial(_restore_and_write, restorer, job, args))
             else:
-                work.do_here(job, pixels, partial(_restored, restorer, job, args, progress=True))
+                work.do_here(job, held, partial(_restored, restorer, job, args, progress=True))
 
 
 def largest_beside(restorer: "Restorer") -> int:
@@ -263,17 +264,22 @@ def _restored(
     from rlrestore.imaging.io.files import check_output, claimed_format, read_photo, shown
     from rlrestore.imaging.io.holding import check_holds, fitted
     from rlrestore.imaging.io.keeping import KEPT_AS
+    from rlrestore.inference.upscaling import check_enlarged
 
     prepare_output(job.output)
     if args.trace:
         check_output(job.trace_picture)
     photo, suffix = read_photo(job.source), job.output.suffix.lower()
-    check_holds(photo, suffix, shown(job.output))
+    check_holds(photo, suffix, shown(job.output), args.upscale or 1)
+    if args.upscale:
+        check_enlarged(photo.width, photo.height, args.upscale)
     photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
     if args.format == KEEP and claimed_format(job.source) not in KEPT_AS:
         photo = replace(photo, notes=(*photo.notes, f"its format cannot be written: {suffix[1:]} instead"))
     options = {"progress": progress, "in_place": True, **_options(args)}
     restoration = restorer.restore(photo, args.reference, args.mode, args.max_steps, **options)
+    if args.upscale:
+        restoration = restoration.enlarged(args.upscale, args.model, args.device)
     return partial(_write, job, restoration, args)
 
 

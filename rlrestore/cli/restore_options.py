@@ -99,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0 to 1 (default: 0)",
     )
     parser.add_argument(
+        "--upscale",
+        type=int,
+        choices=(2, 3),
+        help="enlarge the restored image so many times, by a tool of its own",
+    )
+    parser.add_argument(
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")

@@ -76,9 +76,10 @@ class Tally:
 
 def record(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> dict[str, Any]:
     """Return what JSON says of an image."""
-    files = {"input": str(job.source), "output": str(job.output)}
+    files: dict[str, Any] = {"input": str(job.source), "output": str(job.output)}
     if args.trace:
         files |= {"trace_json": str(job.trace_json), "trace_picture": str(job.trace_picture)}
+    files |= {"upscale": args.upscale} if args.upscale else {}
     notes = {"notes": list(restoration.photo.notes)} if restoration.photo.notes else {}
     return {**files, **notes, "device": args.device, **restoration.trace.to_json()}
 

@@ -32,10 +32,9 @@ def check_videos(plan: "Plan", args: argparse.Namespace) -> None:
         return
     asked = [option for name, option in REFUSED.items() if getattr(args, name)]
     asked += ["--mode local"] if args.mode == "local" else []
+    asked += ["--upscale"] if args.upscale else []
     if asked:
-        raise UsageError(
-            f"{asked[0]} does not go with a video, whose frames are restored alike: leave it out"
-        )
+        raise UsageError(f"{asked[0]} does not go with a video: leave it out")
 
 
 def restore_videos(
