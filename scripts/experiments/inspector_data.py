@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrestore.agent.spectrum import Spectrum
-from rlrestore.envs.recipes import Recipe, SingleDistortions, Untouched
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.blur import RADIUS_PX
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, Camera, CameraRecipe
@@ -20,6 +19,7 @@ from rlrestore.imaging.degradation.jpeg import MCU
 from rlrestore.imaging.degradation.mixtures import ANY, MILD, MODERATE, SEVERE
 from rlrestore.imaging.pairs import context_side, degraded_pairs, film_pairs, split_count, take_patches
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import Recipe, SingleDistortions, Untouched
 from rlrestore.toolbox.specs import TOOLS
 
 Drawn = CameraRecipe | FilmRecipe | Recipe
