@@ -57,7 +57,7 @@ def test_degrade_applies_what_the_seed_draws(
     degraded, clean = drawn.apply(to_floats(photograph))
     np.testing.assert_array_equal(pixels_of(out), degraded)
     np.testing.assert_array_equal(pixels_of(target), clean)
-    assert capsys.readouterr().out == f"{drawn.text}\n"
+    assert capsys.readouterr().out.endswith(f"bad.png': {drawn.text}\n")
 
 
 @pytest.mark.parametrize(
