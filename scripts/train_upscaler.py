@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
     device = resolve_device(args.device)
     prepare_folder(args.out)
     settings = UpscaleSettings()
-    side = max(SCALES) * settings.patch
+    side = max(SCALES) * SIDE
     bank, validation = (
         PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
         for part in ("train", "validation")

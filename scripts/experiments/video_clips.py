@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from rlrestore.imaging.psnr import SMALLEST_MSE
 from rlrestore.restorer import Restorer
 from rlrestore.video.restoring import VideoRestoration, restore_video
 
@@ -110,7 +111,7 @@ def differences(clip: Clip, frames: Sequence[Picture]) -> list[float]:
 def psnr_db(frames: Sequence[Picture], clean: Sequence[Picture]) -> float:
     """Return the mean PSNR of frames in dB."""
     errors = (np.square((one - other) / 255).mean() for one, other in zip(frames, clean, strict=True))
-    return float(np.mean([-10 * np.log10(error) for error in errors]))
+    return float(np.mean([-10 * np.log10(error + SMALLEST_MSE) for error in errors]))
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,9 @@ def measure(restorer: Restorer, clip: Clip, degrade: Callable[[Picture], Picture
     came = read_frames(source)
     pictures = [frame.round().astype(np.uint8) for frame in came]
     alone = [restorer.restore(picture, keep_steps=False) for picture in pictures]
-    single = [np.asarray(each.image, np.float64) for each in alone]
+    # Written and read again, as the other: the colours of a video have half the resolution.
+    write_frames(folder / "alone.mp4", [np.asarray(each.image, np.float64) for each in alone], crf=0)
+    single = read_frames(folder / "alone.mp4")
     scenes, done = scene_by_scene(restorer, source, folder / f"{clip.name}_restored.mp4")
     forms = (
         ("as it came", came, 0),
