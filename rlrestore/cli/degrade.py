@@ -113,7 +113,7 @@ def apply_mixture(args: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named, refuse_overwriting
+    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.degradation.jpeg import MCU
     from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
@@ -128,8 +128,7 @@ def apply_mixture(args: argparse.Namespace) -> int:
     check_jpeg_size(source, photo.pixels, border_px=MCU - 1)
     outputs = {"-o": Path(args.out)} | ({} if args.target is None else {"--target": Path(args.target)})
     for option, path in outputs.items():
-        refuse_overwriting(path, source, option)
-        prepare_named(path)
+        prepare_named(path, source, option)
     say_notes(source, (*photo.notes, *kept_of(photo, BARE)[1]))
     generator, rng = torch.Generator().manual_seed(args.seed), np.random.default_rng(args.seed)
     drawn = draw_file(mixture.recipe, generator, rng)
