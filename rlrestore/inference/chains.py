@@ -1,7 +1,8 @@
 """The toolchain on a whole photograph: one chain for all of it, or others for regions that differ."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.progress import Follow, Monitor
-from rlrestore.imaging.tiling import ALIGN, Region, apply_tiled_, read_tiles
+from rlrestore.imaging.tiling import ALIGN, Region, Tile, apply_tiled_, read_tiles
 from rlrestore.inference.choice import FREE, Choice
 from rlrestore.inference.labelling import STOPPED, best_action, choose_actions, divide
 from rlrestore.inference.regions import Regions
@@ -36,6 +37,8 @@ SILENT = Monitor()
 
 Chain = Iterator[tuple[Floats, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
+Correction = tuple[Region, Floats, Callable[[], Floats]]
+"""Where in what is read of a tile a tool was begun, its weights there, `(h, w)`, and what waits for it."""
 
 
 def global_chain(
@@ -204,21 +207,41 @@ def apply_locally_(
     if len(used) == 1:
         return image if used[0] == len(tools.names) else apply_tool_(tools, used[0], image, follow)
     used = [action for action in used if action != len(tools.names)]
+    begun: deque[tuple[Tile, Floats, list[Correction]]] = deque()
     for tile, part in read_tiles(image, TILE, max(tools.radii[action] for action in used), follow=follow):
         _, rows, columns = tile.kept
         above, beside = down[rows], across[columns]
         near = np.ix_(above.any(axis=0), beside.any(axis=0))  # the windows that reach into the tile
         above, beside = above[:, near[0].ravel()], beside[:, near[1].ravel()]
+        corrections: list[Correction] = []
         for action in used:
             # By einsum, for a BLAS with threads of its own would be in the way of the tools' threads.
             fade = np.einsum("hr,rc->hc", above, (actions[near] == action).astype(np.float32))
             weights = np.einsum("hc,wc->hw", fade, beside)
             if weights.any():
                 seen = _seen_by(weights, tile.inner, tools.radii[action])
-                correction = np.zeros_like(part)
-                correction[seen] = tools.apply(action, part[seen]) - part[seen]
-                image[tile.kept] += correction[tile.inner] * weights
+                corrections.append((seen, weights, tools.begin(action, part[seen])))
+        begun.append((tile, part, corrections))
+        if len(begun) > tools.pixels_ahead // TILE**2:
+            _blend_(image, *begun.popleft())
+    for each in begun:
+        _blend_(image, *each)
     return image
+
+
+def _blend_(image: Floats, tile: Tile, part: Floats, corrections: Sequence[Correction]) -> None:
+    """Add to a tile what tools make of it, each as far as it counts there.
+
+    Args:
+        image: `(1, 3, H, W)`; it is changed.
+        tile: Where.
+        part: What was read of the tile.
+        corrections: Of each tool that counts there.
+    """
+    for seen, weights, wait in corrections:
+        correction = np.zeros_like(part)
+        correction[seen] = wait() - part[seen]
+        image[tile.kept] += correction[tile.inner] * weights
 
 
 def _seen_by(weights: Floats, inner: Region, radius: int) -> Region:
