@@ -22,6 +22,7 @@ from rlrestore.cli.reporting import run_script
 from rlrestore.imaging.degradation import MILD, MODERATE, Mixture, degrade
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.metrics import psnr_db, ssim
+from rlrestore.inference.upscaling import RESTORED_SHARE
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.upscaler import SCALES
 from rlrestore.restorer import Restorer
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs")
+    parser.add_argument("--clean", action="store_true", help="leave out what was degraded and restored")
     parser.add_argument("--model", default="default", help="what restores and enlarges (default: default)")
     return parser
 
@@ -58,8 +60,11 @@ def run(args: argparse.Namespace) -> None:
         for scale in SCALES:
             large = whole[..., : whole.shape[-2] // scale * scale, : whole.shape[-1] // scale * scale]
             for condition, mixture in CONDITIONS.items():
+                if mixture is not None and args.clean:
+                    continue
                 small = _small(large, scale, mixture, restorer, number)
-                for method, result in _enlarged(network, small, scale).items():
+                share = 1.0 if mixture is None else RESTORED_SHARE
+                for method, result in _enlarged(network, small, scale, share).items():
                     clipped = result.clamp(0, 1)
                     values = float(psnr_db(clipped, large)), float(ssim(clipped, large))
                     found.setdefault((scale, condition, method), []).append(values)
@@ -79,11 +84,11 @@ def _small(large: Tensor, scale: int, mixture: Mixture | None, restorer: Restore
 
 
 @torch.inference_mode()
-def _enlarged(network: Upscaler, small: Tensor, scale: int) -> dict[str, Tensor]:
+def _enlarged(network: Upscaler, small: Tensor, scale: int, share: float) -> dict[str, Tensor]:
     return {
         "bicubic": F.interpolate(small, scale_factor=scale, mode="bicubic"),
         "Lanczos": enlarge(small, scale),
-        "`--upscale`": network(small, scale),
+        "`--upscale`": network(small, scale, share),
     }
 
 
