@@ -48,10 +48,16 @@ def spectra(patches: Floats) -> Floats:
 
 def _log_means(sizes: Floats) -> Floats:
     """Return the three statistics: `(N, 3, rows, 8, columns, 8)` to `(N, 9, 8, 8)`."""
-    coefficient_floor, mean_floor = FAINT
-    mean = np.log(sizes.mean(axis=(2, 4)) + np.float32(mean_floor))
-    norm = np.log(np.sqrt(np.square(sizes).mean(axis=(2, 4))) + np.float32(mean_floor))
-    geometric = np.log(sizes + np.float32(coefficient_floor)).mean(axis=(2, 4))
+    coefficient_floor, mean_floor = map(np.float32, FAINT)
+    blocks = np.float32(sizes.shape[2] * sizes.shape[4])
+
+    def mean_of(values: Floats) -> Floats:
+        means: Floats = values.sum(axis=2).sum(axis=3) / blocks  # down the rows first: along the memory
+        return means
+
+    mean = np.log(mean_of(sizes) + mean_floor)
+    norm = np.log(np.sqrt(mean_of(np.square(sizes))) + mean_floor)
+    geometric = mean_of(np.log(sizes + coefficient_floor))
     means = np.stack((mean, norm, geometric), axis=2)
     return means.reshape(len(sizes), -1, BLOCK, BLOCK)
 
