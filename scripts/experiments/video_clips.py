@@ -140,9 +140,7 @@ def measure(restorer: Restorer, clip: Clip, degrade: Callable[[Picture], Picture
     came = read_frames(source)
     pictures = [frame.round().astype(np.uint8) for frame in came]
     alone = [restorer.restore(picture, keep_steps=False) for picture in pictures]
-    # Written and read again, as the other: the colours of a video have half the resolution.
-    write_frames(folder / "alone.mp4", [np.asarray(each.image, np.float64) for each in alone], crf=0)
-    single = read_frames(folder / "alone.mp4")
+    single = [np.asarray(each.image, np.float64) for each in alone]
     scenes, done = scene_by_scene(restorer, source, folder / f"{clip.name}_restored.mp4")
     forms = (
         ("as it came", came, 0),
