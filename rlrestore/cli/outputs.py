@@ -78,15 +78,23 @@ def check_named(*paths: str | Path) -> None:
         raise UsageError(str(error)) from error
 
 
-def prepare_named(output: Path, source: Path, option: str = "-o") -> None:
+def prepare_named(
+    output: Path, source: Path, option: str = "-o", check: Callable[[Path], None] = check_output
+) -> None:
     """Make the folder of an output that an option names, and see that it can be written and is not the input.
+
+    Args:
+        output: The file.
+        source: The input.
+        option: What names the output.
+        check: As in `prepare_output`.
 
     Raises:
         UsageError: It cannot, or it is.
     """
     refuse_overwriting(output, source, option)
     try:
-        prepare_output(output)
+        prepare_output(output, check)
     except ImageError as error:
         raise UsageError(str(error)) from error
 

@@ -114,12 +114,15 @@ def _prepare_out(plan: "Plan", out: str | None) -> None:
         UsageError: It cannot.
     """
     from rlrestore.cli.outputs import prepare_folder, prepare_named
+    from rlrestore.cli.videos import check_video_output
+    from rlrestore.imaging.io.files import check_output
 
     if out is None:
         return
     named = [job for job in plan.jobs if job.output == Path(out)]
     if named:
-        prepare_named(named[0].output, named[0].source)
+        check = check_video_output if named[0].is_video else check_output
+        prepare_named(named[0].output, named[0].source, check=check)
     else:
         prepare_folder(Path(out), "results", "-o")
 

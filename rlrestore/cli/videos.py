@@ -58,17 +58,24 @@ def restore_videos(
             _tell(job, done, args)
 
 
-def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "VideoRestoration":
-    from rlrestore.cli.outputs import prepare_output, write_file
+def check_video_output(output: Path) -> None:
+    """Make sure that a video could be written to a path.
+
+    Raises:
+        ImageError: Its name is no video's, or `check_place` refuses it.
+    """
     from rlrestore.imaging.io.files import check_place
     from rlrestore.video.library import check_video_name
+
+    check_video_name(output)
+    check_place(output)
+
+
+def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "VideoRestoration":
+    from rlrestore.cli.outputs import prepare_output, write_file
     from rlrestore.video.restoring import restore_video
 
-    def check(output: Path) -> None:
-        check_video_name(output)
-        check_place(output)
-
-    prepare_output(job.output, check)
+    prepare_output(job.output, check_video_output)
     done = restore_video(
         job.source,
         job.output,

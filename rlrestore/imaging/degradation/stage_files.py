@@ -1,9 +1,9 @@
 """The degradations of the registry as one photograph's file undergoes them: OpenCV, NumPy, Pillow.
 
-All take and return `(H, W, 3)` float32 RGB in [0, 1]; their batched forms are tested against them.
+All take and return `(H, W, 3)` float32 RGB in [0, 1]; their batched forms are tested against them. OpenCV is
+imported where it is used, for trainings read the registry and do without it.
 """
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -17,6 +17,8 @@ def gaussian_blur(pixels: Floats, sigma_px: float) -> Floats:
     """Blur by a Gaussian of 21×21 pixels, replicated border; σ 0 leaves the photograph as it is."""
     if sigma_px == 0:  # OpenCV takes 0 for "choose one that suits the kernel"
         return pixels
+    import cv2
+
     kernel = (KERNEL_PX, KERNEL_PX)
     blurred = cv2.GaussianBlur(pixels, kernel, sigma_px, borderType=cv2.BORDER_REPLICATE)
     return blurred.astype(np.float32, copy=False)
@@ -38,6 +40,8 @@ def disc_blur(pixels: Floats, radius_px: float) -> Floats:
 
 
 def _filter(pixels: Floats, kernel: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Floats:
+    import cv2
+
     taps = (kernel / kernel.sum()).astype(np.float32)
     filtered: Floats = cv2.filter2D(pixels, -1, taps, borderType=cv2.BORDER_REPLICATE).clip(0, 1)
     return filtered
@@ -76,6 +80,8 @@ def grain(
     pixels: Floats, sigma_255: float, size_px: float, common: float, rng: np.random.Generator
 ) -> Floats:
     """Add film's grain; the amounts as in `rlrestore.imaging.degradation.film.grain`."""
+    import cv2
+
     height, width = pixels.shape[:2]
     white = rng.standard_normal((height + 2 * RADIUS_PX, width + 2 * RADIUS_PX, 4), np.float32)
     inside = slice(RADIUS_PX, -RADIUS_PX)
