@@ -31,7 +31,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "batched": ("BatchedRestorationEnv",),
-        "recipes": (),
         "sb3": ("RestorationVecEnv",),
         "single": ("RestorationEnv",),
         "sources": ("MixtureSource",),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrestore.cli.reporting import say_notes
+from rlrestore.cli.reporting import print_whole, say_notes
 from rlrestore.cli.restore_report import Tally, fail
 from rlrestore.errors import UsageError
 
@@ -95,8 +95,6 @@ def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "Vi
 
 
 def _tell(job: "Job", done: "VideoRestoration", args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from rlrestore.imaging.io.files import shown
 
     say_notes(job.source, done.notes)
@@ -107,8 +105,7 @@ def _tell(job: "Job", done: "VideoRestoration", args: argparse.Namespace) -> Non
         if args.trace:
             tables = (f"{_place(scene)}\n{scene.trace.table()}" for scene in done.scenes)
             line = "\n".join((line, *tables, f"trace: {shown(job.trace_json)}"))
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    print_whole(line, sys.stdout)
 
 
 def _summary(done: "VideoRestoration") -> str:

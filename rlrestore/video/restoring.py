@@ -196,7 +196,7 @@ class _Work:
         with opened_video(self.source) as video, self._writing(video, first) as writer:
             frames = follower.follow(video.frames(writer.copy), "restoring", total, LOOKING_SHARE, 1)
             written = self._restore(frames, plan, writer, video)
-        scenes = tuple(self._told(planned, first) for planned in plan)
+        scenes = tuple(self._scene_restoration(planned, first) for planned in plan)
         return VideoRestoration(self.output, written, scenes, tuple(notes))
 
     def _plan(self, video: Video, follower: _Follower) -> tuple[list[_Planned], Any, int]:
@@ -267,7 +267,7 @@ class _Work:
             return stamped(moved, turned, wanted)
         return with_planes(video.av, turned, planes, coding)
 
-    def _told(self, planned: _Planned, first: Any) -> SceneRestoration:
+    def _scene_restoration(self, planned: _Planned, first: Any) -> SceneRestoration:
         scene, decision, names = planned.scene, planned.decision, self.restorer.runtime.tools.names
         trace = Trace(
             "global",
