@@ -88,12 +88,12 @@ def restored_photos(restorer: Restorer, bank: PhotoBank, scale: int, count: int)
         scale: How many times smaller.
         count: How many.
     """
-    generator = torch.Generator().manual_seed(scale)
+    generator = torch.Generator(bank.device).manual_seed(scale)
     large = bank.crops(count, scale * SIDE, generator)
     degraded = degrade(reduce(large, scale), ANY.sample(count, generator), generator)
-    pictures = tqdm((255 * degraded).round().byte().permute(0, 2, 3, 1).numpy(), disable=None)
+    pictures = tqdm((255 * degraded).round().byte().permute(0, 2, 3, 1).cpu().numpy(), disable=None)
     results = [restorer.restore(picture, keep_steps=False).photo.pixels for picture in pictures]
-    return torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2).contiguous(), large
+    return torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2).contiguous(), large.cpu()
 
 
 def run(args: argparse.Namespace) -> None:
@@ -111,7 +111,8 @@ def run(args: argparse.Namespace) -> None:
         for part in ("train", "validation")
     )
     kept = args.out / TRAINING_FOLDER / "restored.safetensors"
-    pairs = {scale: Pairs(*sides) for scale, sides in _kept_pairs(kept, bank, validation, args).items()}
+    stored = _kept_pairs(kept, bank, validation, args)
+    pairs = {scale: Pairs(*(side.to(device) for side in sides)) for scale, sides in stored.items()}
     restored = {scale: pairs[f"{scale}"] for scale in SCALES if f"{scale}" in pairs}
     training = UpscaleTraining(settings, bank, restored)
     records: tuple[Record, ...] = ()

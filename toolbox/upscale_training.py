@@ -83,7 +83,8 @@ class Pairs:
         small: list[Tensor] = []
         large: list[Tensor] = []
         for _ in range(count):
-            number, top, left, turn = torch.randint(1 << 30, (4,), generator=generator).tolist()
+            drawn = torch.randint(1 << 30, (4,), generator=generator, device=generator.device)
+            number, top, left, turn = drawn.tolist()
             rows, columns = (length - side + 1 for length in self.small.shape[-2:])
             number, top, left = number % len(self.small), top % rows, left % columns
             for found, whole, times in ((small, self.small, 1), (large, self.large, scale)):
