@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
             began = time.process_time()
             with clocked_parts() as spent:
                 seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)
-            shares = told_shares(spent, time.process_time() - began)
+            shares = shares_text(spent, time.process_time() - began)
             whole.append(seconds)
             alone.append(time_networks(restorer, images, chains, workers=0))
             if args.threads > 1:
@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"of the command's time: {shares}")
 
 
-def told_shares(spent: dict[str, float], seconds: float) -> str:
+def shares_text(spent: dict[str, float], seconds: float) -> str:
     """Return the share of each part, and of the rest, in so many seconds of the processor."""
     rest = {"rest": seconds - sum(spent.values())}
     return ", ".join(f"{name} {part / seconds:.0%}" for name, part in {**spent, **rest}.items())

@@ -38,7 +38,6 @@ from rlrestore.toolbox.upscaler import load_upscaler, save_upscaler
 
 SIDE = 80
 """Of the small photographs that are restored, in pixels."""
-HELD_OUT = 48
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--restored", type=natural, default=0, help="restored photographs of each scale (default: none)"
     )
+    parser.add_argument(
+        "--held-out", type=positive_int, default=48, metavar="N", help="restored photographs to measure on"
+    )
     parser.add_argument("--start", type=Path, help="a folder with a tool to begin with")
     parser.add_argument("--model", default="default", help="what restores them (default: default)")
     parser.add_argument("--device", default="cpu")
@@ -68,7 +70,7 @@ def _kept_pairs(
         restorer = Restorer.from_pretrained(args.model, args.device)
         made: dict[str, Tensor] = {}
         for scale in SCALES:
-            for name, photos, count in (("", bank, args.restored), (" held out", validation, HELD_OUT)):
+            for name, photos, count in (("", bank, args.restored), (" held out", validation, args.held_out)):
                 if count:
                     small, large = restored_photos(restorer, photos, scale, count)
                     made |= {f"{scale}{name} small": small, f"{scale}{name} large": large}

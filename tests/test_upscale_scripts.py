@@ -28,7 +28,7 @@ def test_the_tool_that_enlarges_is_trained_in_two_parts_and_measured(
     photos.mkdir()
     for seed in range(2):
         Image.fromarray(make_photograph(241, 243, seed)).save(photos / f"{seed}.png")
-    options = ["--data", str(photos), "--steps", "2", "--model", str(toy)]
+    options = ["--data", str(photos), "--steps", "2", "--held-out", "2", "--model", str(toy)]
     assert run_script("train_upscaler.py", *options, "--out", str(clean)) == 0
     restored = ["--out", str(out), "--start", str(clean), "--restored", "2"]
     assert run_script("train_upscaler.py", *options, *restored) == 0
@@ -36,7 +36,10 @@ def test_the_tool_that_enlarges_is_trained_in_two_parts_and_measured(
     capsys.readouterr()
     shutil.copy(out / UPSCALER, toy)
 
-    assert run_script("measure_upscale.py", "--data", str(photos), "--model", str(toy)) == 0
+    small = tmp_path / "small"
+    small.mkdir()
+    Image.fromarray(make_photograph(97, 98)).save(small / "0.png")
+    assert run_script("measure_upscale.py", "--data", str(small), "--model", str(toy)) == 0
 
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 2 + 2 * 3 * 3
