@@ -41,8 +41,8 @@ indices of two tools are of maps of one size."""
 FULL_SHARE = 0.995
 """Of a picture's pixels whose contribution has less than the full colour."""
 CHOICE_STEPS = 400
-"""Of a path for the agent, whose logarithms of faint coefficients are steep: with `STEPS` the map's sum misses
-up to 6 % of the difference."""
+"""Of a path for the agent, whose logarithms of faint coefficients are steep: with `STEPS` the map's sum
+misses up to 6 % of the difference."""
 SHOWN_PX = 360
 """Side at most of a map in the picture, if it is not larger itself."""
 
