@@ -5,8 +5,9 @@
 
 Of every patch there are 14 outputs by the default model: as it came, by every tool once, and by the agent.
 Printed is Spearman's rank correlation of every two metrics, GMSD with its sign reversed: over the outputs of
-a patch, the mean over patches; over patches, of what the agent gained; and how often both prefer the same
-output of all. The picture shows the pairs of outputs about which PSNR and another metric disagree most.
+a patch, the mean over patches; over patches, of what the agent gained; how often both prefer the same output
+of all; and how long each takes beside SSIM. The picture shows the pairs of outputs about which PSNR and
+another metric disagree most.
 """
 
 import argparse

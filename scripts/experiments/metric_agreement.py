@@ -1,6 +1,7 @@
 """Whether the metrics agree: on which of our own outputs of a patch is better, and on what a chain gains."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from rlrestore.inference.photos import to_frame
 from rlrestore.picture import Cell, Row, draw_rows
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
+SSIM = [metric.name for metric in METRICS].index("ssim")
 ZOOM = 4
 """Pixels of a picture for one of a patch."""
 PATCH_PIXELS = 63 * ZOOM
@@ -30,11 +32,13 @@ class Outputs:
         pairs: The patches.
         names: Of the outputs; the first is the input, the last the agent's.
         values: `(N, C, metrics)` float64, each metric's sign such that more is better.
+        seconds: How long each metric took for all of them.
     """
 
     pairs: PatchPairs
     names: tuple[str, ...]
     values: Tensor
+    seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,18 @@ class Quarrel:
 @torch.inference_mode()
 def measure_outputs(model: TorchRuntime, pairs: PatchPairs) -> Outputs:
     """Measure the outputs of every patch by every metric."""
-    parts = []
+    parts, seconds = [], [0.0] * len(METRICS)
     for begin in range(0, len(pairs), BATCH):
         clean = to_images(pairs.clean[begin : begin + BATCH])
         outputs = _outputs(model, to_images(pairs.degraded[begin : begin + BATCH]))
-        values = [
-            torch.stack([_signed(metric) * metric.measure(each, clean) for metric in METRICS], dim=1)
-            for each in outputs
-        ]
-        parts.append(torch.stack(values, dim=1).double())
+        columns = []
+        for number, metric in enumerate(METRICS):
+            started = time.perf_counter()
+            columns.append(torch.stack([_signed(metric) * metric.measure(each, clean) for each in outputs]))
+            seconds[number] += time.perf_counter() - started
+        parts.append(torch.stack(columns, dim=2).movedim(1, 0).double())  # (B, C, metrics)
     names = ("input", *model.toolbox.names, "agent")
-    return Outputs(pairs, names, torch.cat(parts))
+    return Outputs(pairs, names, torch.cat(parts), tuple(seconds))
 
 
 def _outputs(model: TorchRuntime, degraded: Tensor) -> list[Tensor]:
@@ -132,7 +137,9 @@ def agreement_tables(outputs: Outputs) -> str:
         for metric, row in zip(METRICS, matrix.tolist(), strict=True):
             rows.append([metric.title, *(f"{value:.2f}" for value in row)])
         parts.append(markdown_table(rows))
-    return "\n\n".join(parts)
+    times = [f"{each / outputs.seconds[SSIM]:.2f}" for each in outputs.seconds]
+    rows = [["time", *(metric.title for metric in METRICS)], ["beside SSIM's", *times]]
+    return "\n\n".join([*parts, markdown_table(rows)])
 
 
 def agreement_json(outputs: Outputs) -> dict[str, Any]:
@@ -152,6 +159,7 @@ def agreement_json(outputs: Outputs) -> dict[str, Any]:
         "gains": gains,
         "same_best": same,
         "quarrels": worst,
+        "seconds": list(outputs.seconds),
     }
 
 

@@ -13,7 +13,7 @@ from experiments.metric_agreement import (
     ranks,
 )
 from rlrestore.evaluation.testsets import PatchPairs
-from rlrestore.imaging.metrics import METRICS
+from rlrestore.imaging.metrics import METRICS, psnr_db, ssim
 from tests.toys import make_model
 
 NOTHING = PatchPairs("", np.zeros((2, 63, 63, 3), np.uint8), np.zeros((2, 63, 63, 3), np.uint8))
@@ -35,7 +35,8 @@ def outputs() -> Outputs:
     """Of two patches three outputs each, by two metrics that disagree about the second patch alone."""
     first = [[1.0, 2.0, 3.0], [1.0, 2.0, 4.0]]
     second = [[10.0, 20.0, 30.0], [10.0, 40.0, 20.0]]
-    return Outputs(NOTHING, ("input", "tool", "agent"), torch.tensor([first, second]).double().movedim(0, 2))
+    values = torch.tensor([first, second]).double().movedim(0, 2)
+    return Outputs(NOTHING, ("input", "tool", "agent"), values, (1.0, 2.0))
 
 
 def test_agreement_is_a_mean_over_patches() -> None:
@@ -56,13 +57,16 @@ def test_the_strongest_quarrel_is_found() -> None:
 
 def test_the_outputs_of_a_model_are_measured() -> None:
     pixels = np.random.default_rng(0).integers(40, 90, (3, 63, 63, 3)).astype(np.uint8)
-    found = measure_outputs(
-        make_model([0]), PatchPairs("toy", pixels, pixels + np.uint8(32))
-    )  # +1/8 mends it
+    pairs = PatchPairs("toy", pixels, pixels + np.uint8(32))  # which the toy's +1/8 mends
+    found = measure_outputs(make_model([0]), pairs)
     assert found.names[0] == "input"
     assert found.names[-1] == "agent"
     assert found.values.shape == (3, len(found.names), len(METRICS))
-    psnr_db, _, gmsd, *_ = found.values[0, -1].tolist()
-    assert psnr_db > 50
+    clean = torch.from_numpy(pixels.transpose(0, 3, 1, 2) / 255 + 32 / 255)
+    ranked = torch.stack([psnr_db(clean - 32 / 255, clean), ssim(clean - 32 / 255, clean)], dim=1)
+    torch.testing.assert_close(found.values[:, 0, :2], ranked, atol=1e-4, rtol=0)
+    assert min(found.seconds) > 0
+    mended_db, _, gmsd, *_ = found.values[0, -1].tolist()
+    assert mended_db > 50
     assert -1e-2 < gmsd <= 0
     assert (found.values[:, 0, 0] < found.values[:, -1, 0]).all()
