@@ -11,9 +11,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rlrestore.errors import ModelError, RlrestoreError
-from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.model_folder import SHIPPED, Arrays
+from rlrestore.errors import ModelError
+from rlrestore.model_folder import SHIPPED, Arrays, write_files
 from rlrestore.model_folder.card import Record
 
 UPSCALER = "upscaler.safetensors"
@@ -54,6 +53,17 @@ def find_upscaler(folder: Path) -> Path:
     raise ModelError(f"no tool that enlarges: expected {UPSCALER} in {folder}")
 
 
+def copy_upscaler(source: Path, target: Path) -> None:
+    """Give a model the tool that enlarges of another one, if that has one of its own.
+
+    Raises:
+        RlrestoreError: It cannot be read or written.
+    """
+    if (source / UPSCALER).is_file():
+        read_upscaler(source / UPSCALER)
+        write_files(target, {UPSCALER: (source / UPSCALER).read_bytes()})
+
+
 def read_upscaler(path: Path) -> UpscalerFile:
     """Read the file.
 
@@ -83,10 +93,4 @@ def write_upscaler(folder: Path, upscaler: UpscalerFile) -> None:
     about = {"width": upscaler.width, "pairs": upscaler.pairs, "training": upscaler.training}
     arrays = {name: np.asarray(each, np.float16, order="C") for name, each in upscaler.weights.items()}
     data = safetensors.numpy.save(arrays, {"upscaler": json.dumps(about)})
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / UPSCALER, data)
-    except OSError as error:
-        raise RlrestoreError(
-            f"cannot write {folder / UPSCALER} ({error.strerror}); make room or choose another folder"
-        ) from error
+    write_files(folder, {UPSCALER: data})
