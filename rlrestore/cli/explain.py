@@ -57,18 +57,20 @@ def run(args: argparse.Namespace) -> int:
     """Explain, and write picture and JSON.
 
     Raises:
-        UsageError: An unknown tool, detector, model or device, or a window outside of the picture.
-        ImageError: The image cannot be read or the results not written.
+        UsageError: An unknown tool, detector, model or device, a window outside of the picture, no such
+            image, or a folder that cannot be written.
+        ImageError: What the file holds cannot be read.
     """
-    from rlrestore.cli.outputs import prepare_output, write_file, write_picture
+    from rlrestore.cli.outputs import check_named, prepare_named, write_file, write_picture
     from rlrestore.imaging.io.files import shown
 
     if args.out.is_file():
         raise UsageError(f"expected -o to name a folder, {shown(args.out)} is a file")
     stem = args.out / f"{Path(args.image).stem}_explain"
     picture, record = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
+    check_named(args.image)
     explanation = _explain(args)
-    prepare_output(picture)
+    prepare_named(picture, Path(args.image))
     content = json.dumps({"input": args.image, "model": args.model, **explanation.to_json()}, indent=2)
     write_picture(picture, explanation.picture())
     write_file(record, f"{content}\n".encode())

@@ -36,18 +36,20 @@ def run(args: argparse.Namespace) -> int:
     """Inspect the photograph.
 
     Raises:
-        UsageError: There is no such model, or it has no inspector.
-        ImageError: The photograph cannot be read, or the maps not be written.
+        UsageError: There is no such photograph or model, the model has no inspector, or the maps cannot be
+            written there.
+        ImageError: What the file holds cannot be read.
     """
-    from rlrestore.cli.outputs import prepare_output, write_picture
+    from rlrestore.cli.outputs import check_named, prepare_named, write_picture
     from rlrestore.cli.reporting import say_notes
     from rlrestore.explain.inspector import Inspector
     from rlrestore.imaging.io.files import read_photo, shown
 
     inspector, source = Inspector.from_pretrained(args.model), Path(args.image)
     output = None if args.out is None else args.out / f"{source.stem}_inspected.png"
+    check_named(args.image)
     if output is not None:
-        prepare_output(output)
+        prepare_named(output, source)
     photo = read_photo(source)
     inspection = inspector.inspect(photo)
     if output is not None:

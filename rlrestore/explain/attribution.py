@@ -102,6 +102,7 @@ def attribute(score: Score, path: Tensor) -> Attribution:
         if not numbers.requires_grad:
             raise ValueError("expected a number through which gradients flow")
         (gradients,) = torch.autograd.grad(numbers.sum(), middles)
+        gradients.nan_to_num_(nan=0.0)  # of a root's slope at 0, where a picture is flat
         total += (gradients * (second - first)).sum(dim=0, dtype=torch.float64)
     with torch.no_grad():
         blurred, sharp = (float(score(end)) for end in (path[:1], path[-1:]))

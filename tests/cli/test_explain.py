@@ -78,3 +78,13 @@ def test_bad_usage_is_one_line(
 def test_a_file_is_no_folder(photo: str, toy: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", photo, "--at", "0,0,9,9", "-o", photo, "--model", toy]) == 2
     assert "expected -o to name a folder" in capsys.readouterr().err
+
+
+def test_paths_that_cannot_be_are_wrong_usage(
+    photo: str, toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--at", "0,0,9,9", "--model", toy]
+    assert main(["explain", str(tmp_path / "none.png"), *rest, "-o", str(tmp_path)]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["explain", photo, *rest, "--tool", "keep", "-o", f"{photo}/deep"]) == 2
+    assert "cannot be made" in capsys.readouterr().err

@@ -57,11 +57,11 @@ def test_a_map_is_drawn_for_what_varies(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["none.png"], 1, "none.png"),
+        (["none.png"], 2, "none.png"),
         (["text.png"], 1, "text.png"),
         (["photo.png", "--model", "nowhere"], 2, "no model 'nowhere'"),
         (["photo.png", "--model", "."], 2, "has no inspector: expected inspector.safetensors there"),
-        (["photo.png", "-o", "text.png"], 1, "text.png"),
+        (["photo.png", "-o", "text.png"], 2, "text.png"),
         (["photo.png", "--threads", "2"], 2, "unrecognized arguments"),
     ],
 )

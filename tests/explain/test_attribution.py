@@ -84,3 +84,9 @@ def test_the_diffusion_index_is_that_of_ginis_coefficient(contributions: list[fl
 def test_what_stops_gradients_is_refused() -> None:
     with pytest.raises(ValueError, match="through which gradients flow"):
         attribute(lambda images: mean_value(images.detach()), blur_path(picture(), 3.0, 2))
+
+
+def test_a_root_at_zero_leaves_no_nan_in_the_map() -> None:
+    path = torch.zeros(3, 3, 4, 4)
+    found = attribute(lambda images: images.square().sum(dim=(1, 2, 3)).sqrt(), path)
+    assert float(found.map.abs().sum()) == 0
