@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlrestore.restorer import Restorer
     from rlrestore.video.restoring import SceneRestoration, VideoRestoration
 
-REFUSED = {"reference": "--reference", "trying": "--try"}
+REFUSED = {"reference": "--reference", "trying": "--try", "format": "--format"}
 FEW_SCENES = 3
 """So many are told one by one."""
 

@@ -20,6 +20,8 @@ COPIED = ("audio", "subtitle")
 TRANSFORMED = {16: "PQ", 18: "HLG"}
 """The numbers of the transfer curves of HDR."""
 DISPLAY_MATRIX = "DISPLAYMATRIX"
+ODD_GAP_S = 0.5
+"""By which the sound of a whole video outlasts its pictures at most."""
 TAKE_CURE = "get a fresh copy of it"
 
 
@@ -30,10 +32,12 @@ class Faults:
     Attributes:
         times_s: When frames were left out that could not be decoded.
         cut_short: What ended it before its end, empty if nothing did.
+        missing_s: How much longer it says that it is than its pictures last; 0 if that is next to nothing.
     """
 
     times_s: list[float] = field(default_factory=list)
     cut_short: str = ""
+    missing_s: float = 0.0
 
     def notes(self) -> tuple[str, ...]:
         """Return it in words, a line each."""
@@ -45,6 +49,10 @@ class Faults:
             found.append(f"{what} {when} cannot be decoded and left out: the one before stands longer")
         if self.cut_short:
             found.append(f"it is damaged from some point on ({self.cut_short}); the rest is left out")
+        elif self.missing_s:
+            found.append(
+                f"its pictures end {self.missing_s:.1f} s before it says it ends: it may be cut short"
+            )
         return tuple(found)
 
 
@@ -110,6 +118,13 @@ class Video:
         length = self.container.duration
         return int(length * self.rate / self.av.time_base) if length else 0
 
+    @property
+    def _length_s(self) -> float:
+        """How long the file says it is; 0 if it does not."""
+        if self.stream.duration:
+            return float(self.stream.duration * self.stream.time_base)
+        return (self.container.duration or 0) / float(self.av.time_base)
+
     def frames(self, pass_on: Callable[[Any], None] | None = None) -> Iterator[Any]:
         """Yield the frames in order, each with a time that is later than that of the one before.
 
@@ -137,6 +152,11 @@ class Video:
                 last = frame.pts
                 frame.time_base = self.stream.time_base
                 yield frame
+        if last is not None:
+            missing_s = self._length_s - float(
+                (last + step - (self.stream.start_time or 0)) * self.stream.time_base
+            )
+            self.faults.missing_s = missing_s if missing_s > ODD_GAP_S else 0.0
 
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
         try:

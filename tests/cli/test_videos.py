@@ -105,6 +105,7 @@ def test_what_is_there_is_skipped(restore: Callable[..., int], tmp_path: Path) -
     [
         (["--mode", "local"], "--mode local does not go with a video"),
         (["--try"], "--try does not go with a video"),
+        (["--format", "jpg"], "--format does not go with a video"),
         (["--reference", "r.png"], "--reference does not go with a video"),
         (["-o", "-"], "a video does not go with -"),
         (["-o", "out.png"], "expected a video's name, which ends in one of .mp4"),

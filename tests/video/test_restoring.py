@@ -172,6 +172,9 @@ def test_what_is_whole_of_a_cut_short_video_is_restored(tmp_path: Path) -> None:
 
     assert 18 <= done.frames <= 25
     assert len(frames_of(done.output)) == done.frames
+    missing_s = (40 - done.frames) / 25
+    assert done.notes == (f"its pictures end {missing_s:.1f} s before it says it ends: it may be cut short",)
+    assert restored(source, brighter(), "whole.mkv").notes == ()
 
 
 def sound_alone(path: Path) -> Path:
