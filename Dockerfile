@@ -1,4 +1,5 @@
-# rlrestore on a processor, weights inside.
+# rlrestore on a processor, weights inside. It reads no HEIC: the wheels of the extra `heic` are under GPL 2, which
+# would be the image's then; for yourself write '.[heic,serve]' below.
 #
 #   docker build -t rlrestore .
 #   docker run --rm -p 127.0.0.1:8000:8000 rlrestore
@@ -19,7 +20,7 @@ COPY envs envs
 COPY agent agent
 RUN /opt/rlrestore/bin/pip install --no-cache-dir --no-compile \
     --extra-index-url https://download.pytorch.org/whl/cpu \
-    -c constraints.txt '.[heic,serve]' \
+    -c constraints.txt '.[serve]' \
     && /opt/rlrestore/bin/pip uninstall --yes pip
 # What of torch only those need who compile against it or test it.
 ARG TORCH=/opt/rlrestore/lib/python3.11/site-packages/torch

@@ -7,7 +7,7 @@ from rlrestore.lazy import lazy_names
 if TYPE_CHECKING:
     from rlrestore.agent.dqn import TakenActions
     from rlrestore.agent.joint import JointSettings
-    from rlrestore.agent.learn import TRAINING_RECIPES, train_agent, train_joint
+    from rlrestore.agent.learn import train_agent, train_joint
     from rlrestore.agent.measure import PolicyReport
     from rlrestore.agent.policy import PaperPolicy, Policy, PolicySizes
     from rlrestore.agent.ppo import PpoSettings, train_ppo
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rlrestore.agent.training import AgentSettings
 
 __all__ = [
-    "TRAINING_RECIPES",
     "AgentSettings",
     "JointSettings",
     "PaperPolicy",
@@ -39,7 +38,6 @@ __getattr__, __dir__ = lazy_names(
         "dqn": ("TakenActions",),
         "joint": ("JointSettings",),
         "learn": (
-            "TRAINING_RECIPES",
             "train_agent",
             "train_joint",
         ),

@@ -19,6 +19,7 @@ from rlrestore.agent.qlearning import WORST_VALUE_DB, values_along
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import start, transition
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Tools
 
 FIRST_EXPLORATION, LAST_EXPLORATION = 1.0, 0.1
@@ -32,10 +33,12 @@ class TakenActions:
 
     Attributes:
         discount: How much a later gain counts beside one now.
+        reward: What a step is rewarded with.
         target: The copy of the policy that values what follows; renewed every round.
     """
 
     discount: float = 0.99
+    reward: Reward = field(default="psnr", repr=False)  # checkpoints name it only where it is another
     target: AnyPolicy | None = field(default=None, init=False, repr=False)
 
     @torch.no_grad()
@@ -68,7 +71,9 @@ class TakenActions:
             explore = torch.rand(count, generator=generator, device=device) < exploration
             actions = torch.where(explore, random, values.argmax(dim=1))
             actions = torch.where(alive, actions, toolbox.stop)
-            moved = transition(toolbox, state, actions, policy.max_steps, stop_when_worse=True)
+            moved = transition(
+                toolbox, state, actions, policy.max_steps, stop_when_worse=True, reward=self.reward
+            )
             rewards = moved.reward.clamp(min=WORST_VALUE_DB)
             steps.append((observations.half(), state.last_action, actions, rewards, alive))
             alive = alive & ~moved.terminated

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.agent.policy import MAX_STEPS
@@ -23,11 +22,12 @@ from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import precision_name, training_precision
-from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import AnyRecipe, draw_pairs
+from rlrestore.imaging.rewards import ERRORS, Measure, Reward, mse
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
@@ -61,6 +61,7 @@ class JointSettings:
         own: Patches of each tool's own range a step of each rank, restored by that tool alone.
         own_weight: What the mean error on them counts beside that of a tool's chains.
         agent_every: Steps of the tools to each round of the agent; at 0 the agent stays as it is.
+        reward: What the agent is rewarded with, and by whose error (`ERRORS`) the chains train the tools.
         seed: Of all draws.
         precision: Of the copies of the weights that compute; what pays on the device without it.
     """
@@ -74,12 +75,20 @@ class JointSettings:
     own: int = 0
     own_weight: float = 2.0
     agent_every: int = 128
+    reward: Reward = "psnr"
     seed: int = 0
     precision: torch.dtype | None = None
 
 
-def chain_losses(images: Tensor, clean: Tensor, actions: Tensor, stop: int, earlier_weight: float) -> Tensor:
-    """Return the loss `(B,)` of each chain: the negative PSNR in dB at its end, and of what came before.
+def chain_losses(
+    images: Tensor,
+    clean: Tensor,
+    actions: Tensor,
+    stop: int,
+    earlier_weight: float,
+    error_of: Measure = mse,
+) -> Tensor:
+    """Return the loss `(B,)` of each chain: the error in dB at its end, and of what came before.
 
     The error is bounded from below, as in `restoration_losses`. Neither the input nor what follows a stop
     counts.
@@ -90,9 +99,10 @@ def chain_losses(images: Tensor, clean: Tensor, actions: Tensor, stop: int, earl
         actions: `(B, T)` int64.
         stop: The action that ends a chain.
         earlier_weight: Weight of the states between the input and the end.
+        error_of: What is an error; by the mean squared one, the loss is the negative PSNR.
     """
     steps = images[1:]
-    errors = F.mse_loss(steps, clean.expand_as(steps), reduction="none").mean(dim=(2, 3, 4)).T  # (B, T)
+    errors = torch.stack([error_of(step, clean) for step in steps], dim=1)  # (B, T)
     used = (actions != stop).float()
     ends = used * (1 - torch.cat((used[:, 1:], torch.zeros_like(used[:, :1])), dim=1))
     weights = ends + earlier_weight * (used - ends)
@@ -119,7 +129,7 @@ class JointTraining:
         toolbox: Toolbox,
         follower: AgentTraining | None,
         bank: PhotoBank,
-        recipe: Recipe | PairRecipe,
+        recipe: AnyRecipe,
         settings: JointSettings,
         mixture: str = "paper",
         begun: int | None = None,
@@ -153,6 +163,8 @@ class JointTraining:
             "agent_every": settings.agent_every,
             "seed": settings.seed,
         }
+        if settings.reward != "psnr":
+            self.about["reward"] = settings.reward
         self.trained = copy.deepcopy(toolbox).requires_grad_(True)
         self._trainable = [index for index, spec in enumerate(toolbox.specs) if not spec.custom]
         for spec, network in zip(toolbox.specs, self.trained.networks, strict=True):
@@ -233,7 +245,8 @@ class JointTraining:
 
         rollout = roll_out(self.tools, degraded, act, self.max_steps)
         stop, weight = self.toolbox.stop, self.settings.earlier_weight
-        losses = chain_losses(rollout.images, clean, rollout.actions, stop, weight)
+        error_of = ERRORS[self.settings.reward]
+        losses = chain_losses(rollout.images, clean, rollout.actions, stop, weight, error_of)
         if losses.requires_grad:  # some chain has a tool
             losses.sum().backward()
         with torch.no_grad():

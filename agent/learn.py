@@ -20,27 +20,18 @@ from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.rollout import greedy
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentSettings, AgentTraining, Learning
-from rlrestore.envs.recipes import (
-    Blend,
-    Cameras,
-    Films,
-    PairRecipe,
-    Recipe,
-    SingleDistortions,
-    Untouched,
-    draw_pairs,
-)
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.imaging import PATCH
-from rlrestore.imaging.degradation.camera import CameraRecipe
-from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
-from rlrestore.imaging.degradation.mixtures import ANY, MIXTURES, MODERATE
-from rlrestore.imaging.pairs import camera_context_side, context_side, degraded_pairs
+from rlrestore.imaging.degradation.mixtures import MIXTURES, MODERATE
+from rlrestore.imaging.mixture_files import read_mixture
+from rlrestore.imaging.pairs import context_side, degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import NamedRecipe, Recipe, SingleDistortions, draw_pairs
+from rlrestore.imaging.recipes import smallest_side as side_of
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.logs import MetricLog
 from rlrestore.toolbox.ranks import rank
-from rlrestore.toolbox.specs import ToolSpec, start_margins_db
+from rlrestore.toolbox.specs import TOOLS, ToolSpec, start_margins_db
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Start, Trainer, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
@@ -57,43 +48,17 @@ USAGE = "usage.jsonl"
 """In the folder of a joint training's log: how often each tool is used."""
 USAGE_EVERY = 10
 """Measurements of which one is of usage, too, which takes longer."""
-USAGE_RECIPES: dict[str, Recipe] = {**MIXTURES, "single": SingleDistortions()}
+USAGE_RECIPES: dict[str, Recipe] = {**MIXTURES, "single": SingleDistortions(TOOLS)}
 USAGE_PATCHES = 128
-BARELY_COMPRESSED = ToolSpec("dejpeg-1", "jpeg", 85, 100, 3)
-"""As good cameras and programs save: what looks like blocks is nearly always the photograph's own."""
-TRAINING_RECIPES: dict[str, PairRecipe] = {
-    "paper": Blend(((0.45, MODERATE), (0.45, SingleDistortions()), (0.1, Untouched()))),
-    "any": Blend(
-        (
-            (0.32, ANY),
-            (0.25, SingleDistortions(light_share=0.5)),
-            (0.05, SingleDistortions((BARELY_COMPRESSED,))),
-            (0.09, Untouched()),
-            (0.22, Cameras(CameraRecipe())),
-            (0.05, Films(FILM)),
-            (0.02, Films(OLD_PRINT)),
-        )
-    ),
-}
-"""What is trained on: as in the paper, mild and severe mixtures unseen, or all from clean to severe, and what
-cameras and film do.
-
-Source: the authors' released code mixes the tools' single distortions about one to one into the moderate
-mixture; the clean photographs, on which the right first action is stop, are ours.
-"""
-
-
-BASE_MIXTURES = {"paper": MODERATE, "any": ANY}
-"""The mixtures among these, by the same names: what base networks and a single network are trained on."""
 JOINT_EPISODES = AgentSettings(episodes=64, fits=32, capacity=4096, learning_rate=2e-4)
 """How the agent follows the tools in joint training: episodes on the tools as they were are soon dropped."""
 
 log = logging.getLogger(__name__)
 
 
-def smallest_side(mixture: str) -> int:
-    """Return the smallest side in pixels of photographs from which a recipe's patches can be made."""
-    return context_side(PATCH) if mixture == "paper" else camera_context_side(PATCH)
+def smallest_side(mixture: NamedRecipe) -> int:
+    """Return the smallest side in pixels of photographs to train on a mixture and to measure on."""
+    return max(side_of(mixture.recipe, PATCH), context_side(PATCH))
 
 
 def untrained(family: type[AnyPolicy], specs: Sequence[ToolSpec], seed: int) -> AnyPolicy:
@@ -120,7 +85,7 @@ def train_agent(
     out: Path,
     budget: Budget,
     settings: AgentSettings | None = None,
-    mixture: str = "paper",
+    mixture: NamedRecipe | None = None,
     start: Start = "new",
 ) -> tuple[PolicyReport, Trainer]:
     """Train an agent on a toolbox, and measure it on the moderate mixture of the validation photographs.
@@ -136,7 +101,7 @@ def train_agent(
         out: Folder of the model; checkpoint and log go into `training/agent` in it.
         budget: How long; steps are those of the environment, rounded up to whole rounds.
         settings: How.
-        mixture: What to train on, one of `TRAINING_RECIPES`.
+        mixture: What to train on; the mixture `paper` without it.
         start: Whether there may, must or must not be a checkpoint.
 
     Raises:
@@ -144,9 +109,9 @@ def train_agent(
         UsageError: `start` does not fit.
         ModelError: The checkpoint does not fit.
     """
-    settings, recipe = settings or AgentSettings(), TRAINING_RECIPES[mixture]
-    source = MixtureSource(bank, recipe)
-    training = AgentTraining(policy, toolbox, source, learning, settings, bank.device, mixture)
+    settings, mixture = settings or AgentSettings(), mixture or read_mixture("paper")
+    source = MixtureSource(bank, mixture.recipe)
+    training = AgentTraining(policy, toolbox, source, learning, settings, bank.device, mixture.identity)
     folder = out / TRAINING_FOLDER / training.name
     trainer = Trainer(training, Checkpoint(folder), start)
     log.info("measuring what the tools can do on %d held-out patches", VALIDATION_EPISODES)
@@ -154,7 +119,7 @@ def train_agent(
     if isinstance(policy, Policy) and not policy.trunk.is_standardised:
         began = time.monotonic()
         most = math.inf if budget.minutes is None else PRETRAINING_SHARE * 60 * budget.minutes
-        error = pretrain_trunk(policy, bank, recipe, PRETRAINING_ROUNDS, settings.seed, most)
+        error = pretrain_trunk(policy, bank, mixture.recipe, PRETRAINING_ROUNDS, settings.seed, most)
         trainer.seconds += time.monotonic() - began
         log.info("trunk pretrained in %.0f s: errs by %.2f tools", trainer.seconds, error)
     with logged(folder / LOG, lambda: held_out.measure(policy).metrics(), training.steps) as watch:
@@ -170,7 +135,7 @@ def train_joint(
     out: Path,
     budget: Budget,
     settings: JointSettings | None = None,
-    mixture: str = "paper",
+    mixture: NamedRecipe | None = None,
     start: Start = "new",
     begun: int | None = None,
 ) -> tuple[float, Trainer]:
@@ -184,7 +149,7 @@ def train_joint(
         out: Folder of the model; checkpoint and log go into `training/joint` in it.
         budget: How long; steps are gradient steps of the tools.
         settings: How.
-        mixture: What to train on, one of `TRAINING_RECIPES`.
+        mixture: What to train on; the mixture `paper` without it.
         start: Whether there may, must or must not be a checkpoint.
         begun: As in `JointTraining`.
 
@@ -193,13 +158,15 @@ def train_joint(
         RlrestoreError: The training diverged too often.
         ModelError: The checkpoint does not fit.
     """
-    settings, recipe, follower = settings or JointSettings(), TRAINING_RECIPES[mixture], None
+    settings, mixture, follower = settings or JointSettings(), mixture or read_mixture("paper"), None
+    recipe, identity = mixture.recipe, mixture.identity
     if policy is not None:
         # Not the patches that the agent was trained on before.
         episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
         source = MixtureSource(bank, recipe)
-        follower = AgentTraining(policy, toolbox, source, TriedActions(), episodes, bank.device, mixture)
-    training = JointTraining(toolbox, follower, bank, recipe, settings, mixture, begun)
+        learning = TriedActions(reward=settings.reward)
+        follower = AgentTraining(policy, toolbox, source, learning, episodes, bank.device, identity)
+    training = JointTraining(toolbox, follower, bank, recipe, settings, identity, begun)
     folder = out / TRAINING_FOLDER / training.name
     trainer = Trainer(training, Checkpoint(folder), start)
     generator = torch.Generator(validation.device).manual_seed(settings.seed)

@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from tqdm import tqdm
 
-from rlrestore.agent.learn import LOG, TRAINING_RECIPES, logged, moderate_held_out
+from rlrestore.agent.learn import LOG, logged, moderate_held_out
 from rlrestore.agent.measure import PolicyReport
 from rlrestore.agent.policy import MAX_STEPS, USUAL_SIZES, Policy, Trunk
 from rlrestore.agent.spectrum import PLANES, Spectrum
@@ -40,7 +40,9 @@ from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import RlrestoreError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.jpeg import BLOCK
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Watch
 from rlrestore.toolbox.training import TRAINING_FOLDER
@@ -61,6 +63,7 @@ class PpoSettings:
         epochs: Passes over a rollout.
         learning_rate: Of Adam.
         entropy: Weight of the entropy bonus, which keeps the actor from settling too early.
+        reward: What a step is rewarded with.
         worst_reward_db: Losses beyond this count as this: one tool on one clean patch can cost 60 dB.
         seed: Of the weights and of all draws; stable-baselines3 sets the process's global seeds to it.
     """
@@ -71,6 +74,7 @@ class PpoSettings:
     epochs: int = 4
     learning_rate: float = 5e-4
     entropy: float = 0.01
+    reward: Reward = "psnr"
     worst_reward_db: float = -2.0
     seed: int = 0
 
@@ -183,7 +187,9 @@ def make_ppo(
     toolbox: Toolbox, source: PairSource, settings: PpoSettings, device: torch.device
 ) -> RecurrentPPO:
     """Return sb3-contrib's recurrent PPO, untrained, on a toolbox and a source of pairs."""
-    batched = BatchedRestorationEnv(settings.episodes, toolbox, source, stop_when_worse=True, device=device)
+    batched = BatchedRestorationEnv(
+        settings.episodes, toolbox, source, stop_when_worse=True, device=device, reward=settings.reward
+    )
     observations = SpectrumObservations(VecMonitor(RestorationVecEnv(batched)), device)
     model = RecurrentPPO(
         "MultiInputLstmPolicy",
@@ -294,7 +300,7 @@ def train_ppo(
     """
     settings = settings or PpoSettings()
     held_out = moderate_held_out(toolbox, validation, settings.seed, MAX_STEPS)
-    source = MixtureSource(bank, TRAINING_RECIPES["paper"])
+    source = MixtureSource(bank, read_mixture("paper").recipe)
     folder = out / TRAINING_FOLDER / AgentTraining.name / LOG
     with logged(folder, lambda: held_out.measure(policy).metrics()) as watch:
         spent = fit_ppo(policy, toolbox, source, budget, settings, watch)

@@ -16,9 +16,9 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.teacher import strengths
 from rlrestore.devices import numbered_generator
-from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import AnyRecipe, draw_pairs
 from rlrestore.toolbox.specs import TOOLS
 
 PATCHES = 256
@@ -33,7 +33,7 @@ SEED = 1 << 20
 def pretrain_trunk(
     policy: Policy,
     bank: PhotoBank,
-    recipe: Recipe | PairRecipe,
+    recipe: AnyRecipe,
     rounds: int,
     seed: int,
     seconds: float = math.inf,

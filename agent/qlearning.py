@@ -6,7 +6,7 @@ these actions into the replay buffer, and fits the network to it. Trying, the co
 Source: fitted Q iteration (Ernst et al., JMLR 2005) with the paper's state, action and reward (section 3.2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from torch import Tensor
 from rlrestore.agent.policy import AnyPolicy
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.envs.sources import PairSource
-from rlrestore.envs.transition import EpisodeState, expand, start
+from rlrestore.envs.transition import EpisodeState, expand, start, tried_gains_db
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Tools
 
 WORST_VALUE_DB = -2.0
@@ -38,11 +39,13 @@ class TriedActions:
         discount: How much a later gain counts beside one now. At 0 the best tool of the step stands out;
             above 0 the agent must observe the successors of every state, too.
         tried: How many tools are tried in a state, the one that is taken among them; or all that there are.
+        reward: What a step is rewarded with.
     """
 
     exploration: float = 0.3
     discount: float = 0.0
     tried: int = TRIED
+    reward: Reward = field(default="psnr", repr=False)  # checkpoints name it only where it is another
 
     def __post_init__(self) -> None:
         if self.tried < 1:
@@ -79,6 +82,8 @@ class TriedActions:
             tried = self.choose_tried(values[:, :-1], actions, generator)
             successors, psnr_db = expand(toolbox, state, tried)
             targets = psnr_db - state.psnr_db[:, None]  # (B, K)
+            if self.reward != "psnr":
+                targets = tried_gains_db(self.reward, state, successors)
             if self.discount and step + 1 < policy.max_steps:
                 targets = targets + self.discount * future_values(policy, successors, tried, hidden)
             values_db = torch.zeros_like(values).scatter(1, tried, targets.clamp(min=WORST_VALUE_DB))

@@ -14,6 +14,7 @@ from rlrestore.agent.policy import AnyPolicy, Policy, best_action
 from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.devices import precision_name, training_precision
 from rlrestore.envs.sources import PairSource
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
@@ -51,6 +52,11 @@ class AgentSettings:
 
 class Learning(Protocol):
     """A way to learn from episodes: how they are collected, and what is fitted to them."""
+
+    @property
+    def reward(self) -> Reward:
+        """What a step is rewarded with."""
+        ...
 
     def collect(
         self,
@@ -135,12 +141,14 @@ class AgentTraining:
             "mixture": mixture,
             "seed": settings.seed,
         }
+        if learning.reward != "psnr":
+            self.about["reward"] = learning.reward
 
     def step(self, moment: Moment) -> Mapping[str, Tensor]:
         """Collect episodes once and fit many times.
 
         Returns:
-            The round's metrics, as explained in docs/agent.md.
+            The round's metrics, as explained in docs/training.md.
         """
         settings, device = self.settings, self.device
         generator = rank_generator(device, settings.seed + (moment.attempt << 16), self.steps)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 import rlrestore  # noqa: E402  # of this checkout
 from rlrestore.cli.main import build_parser  # noqa: E402
-from rlrestore.model_folder import find_model, read_card  # noqa: E402
+from rlrestore.model_folder import find_model, read_card, weights_label  # noqa: E402
 
 project = "rlrestore"
 author = "rlrestore contributors"
@@ -79,7 +79,8 @@ class ModelCardTable(Directive):
     def run(self) -> list[nodes.Node]:
         """Return the facts as a list of fields, and the trainings as a table."""
         card = read_card(find_model(self.arguments[0]))
-        facts = {key: card.facts[key] for key in ("about", "data", "note") if key in card.facts}
+        facts = {"weights": weights_label(find_model(self.arguments[0]))}
+        facts |= {key: card.facts[key] for key in ("about", "data", "note") if key in card.facts}
         columns = self.options["columns"].split()
         rows = [[str(each.get(column, "")) for column in columns] for each in card.training]
         return [self._fields(facts), self._table(columns, rows)]

@@ -13,7 +13,6 @@ from rlrestore.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rlrestore.envs.batched import BatchedRestorationEnv
-    from rlrestore.envs.recipes import Blend, Cameras, Films, SingleDistortions, Untouched
     from rlrestore.envs.sb3 import RestorationVecEnv
     from rlrestore.envs.single import RestorationEnv
     from rlrestore.envs.sources import MixtureSource
@@ -22,28 +21,17 @@ if TYPE_CHECKING:
 __all__ = [
     "ENV_ID",
     "BatchedRestorationEnv",
-    "Blend",
-    "Cameras",
-    "Films",
     "MixtureSource",
     "RestorationEnv",
     "RestorationVecEnv",
     "RestorationVectorEnv",
-    "SingleDistortions",
-    "Untouched",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "batched": ("BatchedRestorationEnv",),
-        "recipes": (
-            "Blend",
-            "Cameras",
-            "Films",
-            "SingleDistortions",
-            "Untouched",
-        ),
+        "recipes": (),
         "sb3": ("RestorationVecEnv",),
         "single": ("RestorationEnv",),
         "sources": ("MixtureSource",),

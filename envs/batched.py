@@ -22,8 +22,10 @@ from rlrestore.envs.setup import (
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.rewards import Reward, checked_reward
+from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.specs import NO_ACTION
-from rlrestore.toolbox.toolbox import Toolbox, group_sizes
+from rlrestore.toolbox.toolbox import Toolbox, Tools, group_sizes
 
 Observation = dict[str, Tensor]
 
@@ -48,9 +50,15 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
     Infos: `psnr_db`, `input_psnr_db` `(B,)`; `chain` `(B, max_steps)` int64, the tools applied so far, -1 for
     none.
 
-    One additional argument: with `bfloat16` the tools compute in bfloat16, which takes half the time on
-    devices that support it well (`bfloat16_pays`) and changes a reward by 0.002 dB on average, in one step of
-    a hundred by more than 0.01.
+    Two additional arguments. With `bfloat16` the tools compute in bfloat16, with copies of their weights that
+    are made here and at every reset; it takes half the time on devices that support it well
+    (`training_precision`) and changes a reward by 0.002 dB on average, in one step of a hundred by more than
+    0.01. With `episodes_per_pair` so many episodes, one after another, begin with the same pair: to degrade
+    patches takes much of the time. On a GPU of NVIDIA the tools are compiled.
+
+    Attributes:
+        tools: What is applied: the toolbox, or functions of its weights.
+        reserve: Initial states, drawn ahead.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -67,20 +75,26 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         stop_when_worse: bool = False,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
+        episodes_per_pair: int = 1,
+        reward: Reward = "psnr",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"expected at least one episode, got num_envs={num_envs}")
+        if episodes_per_pair < 1:
+            raise ValueError(f"expected at least one episode per pair, got {episodes_per_pair}")
+        self.reward = checked_reward(reward)
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
         self.source = given_or_moderate_source(source, data, self.device)
         self.max_steps = max_steps
         self.stop_when_worse = stop_when_worse
-        self.bfloat16 = bfloat16
+        self.episodes_per_pair = episodes_per_pair
+        self.tools: Tools = rollout_tools(self.toolbox, bfloat16)
         self.single_action_space = spaces.Discrete(self.toolbox.stop + 1)
         self.single_observation_space = observation_space(self.toolbox.stop + 1)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._reserve = self._new_reserve()
+        self.reserve = self._new_reserve()
         self._state: EpisodeState | None = None
         self._chains = self._no_chains(num_envs)
 
@@ -114,13 +128,15 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
             ValueError: The given pairs are not B pairs of patches.
         """
         super().reset(seed=seed)
+        if isinstance(self.tools, FunctionalTools):
+            self.tools.refresh()
         if seed is not None:
-            self._reserve = self._new_reserve()
+            self.reserve = self._new_reserve()
         if options:
             self._state = start(*(self._given(options, name) for name in ("degraded", "clean")))
         else:
-            self._reserve.fill(int(self._reserve.ready))
-            self._state = self._reserve.take(self.num_envs)
+            self.reserve.fill(int(self.reserve.ready))
+            self._state = self.reserve.take(self.num_envs)
         self._chains = self._no_chains(self.num_envs)
         return self._observation(self._state), self._info(self._state)
 
@@ -140,9 +156,10 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         """
         before = self.state
         sizes, ready = self._read_counts(actions)
-        self._reserve.fill(ready)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            moved = transition(self.toolbox, before, actions, self.max_steps, self.stop_when_worse, sizes)
+        self.reserve.fill(ready)
+        moved = transition(
+            self.tools, before, actions, self.max_steps, self.stop_when_worse, sizes, self.reward
+        )
         ended = moved.terminated
         tools = torch.where(actions == self.toolbox.stop, NO_ACTION, actions)
         self._chains = self._chains.scatter(1, before.steps[:, None], tools[:, None])
@@ -152,7 +169,7 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
             "_final_obs": ended,
             "_final_info": ended,
         }
-        self._state = self._reserve.begin(moved.state, ended)
+        self._state = self.reserve.begin(moved.state, ended)
         self._chains = self._chains.masked_fill(ended[:, None], NO_ACTION)
         infos = {**self._info(self._state), **finals}
         return self._observation(self._state), moved.reward, ended, torch.zeros_like(ended), infos
@@ -167,7 +184,7 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         if actions.shape != (self.num_envs,) or actions.dtype != torch.int64:
             came = f"{tuple(actions.shape)} {actions.dtype}"
             raise ValueError(f"expected actions ({self.num_envs},) torch.int64, got {came}")
-        counts = torch.cat((group_sizes(self.toolbox, actions), self._reserve.ready[None]))
+        counts = torch.cat((group_sizes(self.toolbox, actions), self.reserve.ready[None]))
         *sizes, ready = counts.tolist()
         if sum(sizes) != self.num_envs:
             low, high = int(actions.min()), int(actions.max())
@@ -187,7 +204,8 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         return value
 
     def _new_reserve(self) -> Reserve:
-        return Reserve(self.source, torch_generator(self.np_random, self.device), self.num_envs)
+        generator = torch_generator(self.np_random, self.device)
+        return Reserve(self.source, generator, self.num_envs, self.episodes_per_pair)
 
     def _no_chains(self, count: int) -> Tensor:
         return torch.full((count, self.max_steps), NO_ACTION, dtype=torch.int64, device=self.device)
@@ -197,3 +215,16 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
 
     def _info(self, state: EpisodeState) -> dict[str, Any]:
         return {"psnr_db": state.psnr_db, "input_psnr_db": state.start_psnr_db, "chain": self._chains}
+
+
+def rollout_tools(toolbox: Toolbox, bfloat16: bool) -> Tools:
+    """Return the tools for episodes without gradients: as they are, or as functions of copied weights.
+
+    Args:
+        toolbox: The tools.
+        bfloat16: Whether to compute in it.
+    """
+    compiled = toolbox.device.type == "cuda"
+    if not (bfloat16 or compiled):
+        return toolbox
+    return FunctionalTools(toolbox, torch.bfloat16 if bfloat16 else torch.float32, compiled)

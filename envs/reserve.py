@@ -14,7 +14,7 @@ BATCH_ON_CPU, BATCH = 32, 1024
 
 
 class Reserve:
-    """A ring buffer of initial states, taken in the order in which they were drawn.
+    """A ring buffer of initial states, taken in the order in which they were drawn, each once or more often.
 
     Its write and read positions, and so the number of states that are `ready`, exist only on the device,
     where it is computed how many episodes end and how many pairs are above the limit and not stored. The host
@@ -23,7 +23,11 @@ class Reserve:
     """
 
     def __init__(
-        self, source: PairSource | CandidateSource, generator: torch.Generator, episodes: int
+        self,
+        source: PairSource | CandidateSource,
+        generator: torch.Generator,
+        episodes: int,
+        episodes_per_pair: int = 1,
     ) -> None:
         """Make an empty reserve.
 
@@ -31,19 +35,21 @@ class Reserve:
             source: Where the pairs come from; unless it is a `CandidateSource`, it may wait for the device.
             generator: Source of all draws, on the device.
             episodes: The number of episodes, all of which may end in one step.
+            episodes_per_pair: How many of them begin with the same pair, one after another.
         """
         self._draw = source.candidates if isinstance(source, CandidateSource) else partial(_usable, source)
         self._generator = generator
-        self._episodes = episodes
-        self._batch = min(episodes, BATCH_ON_CPU if generator.device.type == "cpu" else BATCH)
-        self._capacity = 2 * episodes + self._batch
+        self._episodes, self._per_pair = episodes, episodes_per_pair
+        most = BATCH_ON_CPU if generator.device.type == "cpu" else BATCH
+        self._batch = min(-(-episodes // episodes_per_pair), most)
+        self._capacity = -(-2 * episodes // episodes_per_pair) + self._batch + 1
         self._ring: EpisodeState | None = None
         self._written = self._taken = torch.zeros((), dtype=torch.int64, device=generator.device)
 
     @property
     def ready(self) -> Tensor:
         """The number of states that can be taken, an int64 on the device."""
-        return self._written - self._taken
+        return self._written * self._per_pair - self._taken
 
     def fill(self, ready: int) -> None:
         """Fill the buffer up to two states per episode.
@@ -58,7 +64,7 @@ class Reserve:
             DataError: Nearly every pair is above the limit.
         """
         for _ in range(MAX_ROUNDS):
-            for _ in range(ready, 2 * self._episodes, self._batch):
+            for _ in range(ready, 2 * self._episodes, self._batch * self._per_pair):
                 self._draw_batch()
             if ready >= self._episodes:
                 return
@@ -103,7 +109,7 @@ class Reserve:
         """Return the states at these positions, counted from the next one."""
         if self._ring is None:
             raise RuntimeError("expected a reserve with states in it, got an empty one: call fill() first")
-        place = (self._taken + line) % self._capacity
+        place = (self._taken + line) // self._per_pair % self._capacity
         return EpisodeState(*(column[place] for column in _columns(self._ring)))
 
 

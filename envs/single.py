@@ -22,6 +22,7 @@ from rlrestore.envs.setup import (
 from rlrestore.envs.sources import PairSource
 from rlrestore.envs.transition import EpisodeState, start, transition
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.rewards import Reward, checked_reward
 from rlrestore.toolbox.toolbox import Toolbox
 
 
@@ -55,7 +56,8 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     tool and the reward use the unclipped image.
 
     ## Rewards
-    The gain in PSNR of the step, in dB. The reward of stop is 0.
+    The gain of the step in dB: in PSNR, in PSNR weighted by saliency (`imaging.saliency`), or in SSIM as
+    −10·log10(1 − SSIM). The reward of stop is 0.
 
     ## Starting state
     A pair from the source, by default the paper's moderate mixture (`imaging.degradation.mixtures`).
@@ -79,13 +81,15 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
     | `max_steps` | 3 | the largest number of actions in an episode |
     | `stop_when_worse` | `False` | end an episode whose PSNR falls below its input's; for training |
     | `device` | `"cpu"` | where the tools run |
+    | `reward` | `"psnr"` | or `"salient-psnr"`, `"ssim"` |
     | `render_mode` | `None` | `"rgb_array"`: the input, each step so far and the clean patch in a row |
 
-    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `device`, and two more:
+    `gymnasium.make_vec` makes a `RestorationVectorEnv`. It takes `toolbox` … `reward`, and three more:
 
     | Argument | Default | Meaning |
     |---|---|---|
     | `bfloat16` | `False` | the tools compute in bfloat16 |
+    | `episodes_per_pair` | 1 | how many episodes begin with the same pair |
     | `tensors` | `False` | torch tensors on the device instead of NumPy arrays (`BatchedRestorationEnv`) |
 
     ```python
@@ -116,9 +120,11 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
         stop_when_worse: bool = False,
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
+        reward: Reward = "psnr",
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"expected render_mode 'rgb_array' or None, got {render_mode!r}")
+        self.reward = checked_reward(reward)
         self.device = torch.device(device)
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
         self.source = given_or_moderate_source(source, data, self.device)
@@ -165,7 +171,14 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
         if not self.action_space.contains(action):
             raise ValueError(f"expected an action from 0 to {self.toolbox.stop}, got {action!r}")
         actions = torch.tensor([int(action)], device=self.device)
-        moved = transition(self.toolbox, self._history[-1], actions, self.max_steps, self.stop_when_worse)
+        moved = transition(
+            self.toolbox,
+            self._history[-1],
+            actions,
+            self.max_steps,
+            self.stop_when_worse,
+            reward=self.reward,
+        )
         self._history.append(moved.state)
         self._terminated = bool(moved.terminated)
         return self._observation(), float(moved.reward), self._terminated, False, self._info()

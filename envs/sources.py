@@ -14,11 +14,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from rlrestore.envs.recipes import PairRecipe, Recipe, draw_pairs
 from rlrestore.errors import DataError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
+from rlrestore.imaging.recipes import AnyRecipe, draw_pairs
 
 MAX_ROUNDS = 100
 
@@ -71,7 +71,7 @@ class MixtureSource:
     """
 
     bank: PhotoBank
-    mixture: Recipe | PairRecipe
+    mixture: AnyRecipe
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pairs; see `PairSource`."""

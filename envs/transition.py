@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.rewards import Reward, gain_db
 from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.toolbox import Tools
 
@@ -59,7 +60,7 @@ class Transition:
 
     Attributes:
         state: The states after the action.
-        reward: `(B,)` PSNR gain of the step in dB; exactly 0 for stop.
+        reward: `(B,)` gain of the step in dB, by PSNR or another measure; exactly 0 for stop.
         terminated: `(B,)` bool. No episode is ever truncated, because the step limit is part of the task.
     """
 
@@ -92,6 +93,7 @@ def transition(
     max_steps: int,
     stop_when_worse: bool = False,
     sizes: Sequence[int] | None = None,
+    reward: Reward = "psnr",
 ) -> Transition:
     """Take one action in every episode.
 
@@ -105,6 +107,7 @@ def transition(
         max_steps: Actions after which an episode ends.
         stop_when_worse: End an episode that is worse than its input. For training only: it uses `clean`.
         sizes: How many episodes take each action, where known on the host: see `Toolbox.apply_each`.
+        reward: What a step is rewarded with.
 
     Raises:
         ValueError: Some actions lie outside 0…N.
@@ -119,7 +122,11 @@ def transition(
     if stop_when_worse:
         terminated = terminated | (value_db < state.start_psnr_db)
     after = EpisodeState(images, state.clean, value_db, state.start_psnr_db, actions, steps)
-    return Transition(after, value_db - state.psnr_db, terminated)
+    if reward == "psnr":
+        gained_db = value_db - state.psnr_db
+    else:
+        gained_db = gain_db(reward, images, state.images, state.clean).masked_fill(stopped, 0.0)
+    return Transition(after, gained_db, terminated)
 
 
 def expand(toolbox: Tools, state: EpisodeState, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,12 +139,20 @@ def expand(toolbox: Tools, state: EpisodeState, actions: Tensor) -> tuple[Tensor
 
     Returns:
         `(B, K, 3, H, W)` the successors' images and `(B, K)` their PSNR in dB. An action's reward is its
-        PSNR less `state.psnr_db`.
+        PSNR less `state.psnr_db`; for other rewards see `tried_gains_db`.
     """
     tried = actions.shape[1]
     images = toolbox.apply_each(actions.flatten(), state.images.repeat_interleave(tried, dim=0))
     values_db = psnr_db(images, state.clean.repeat_interleave(tried, dim=0))
     return images.unflatten(0, actions.shape), values_db.view(actions.shape)
+
+
+def tried_gains_db(reward: Reward, state: EpisodeState, successors: Tensor) -> Tensor:
+    """Return the rewards `(B, K)` of K actions in every state, by their successors `(B, K, 3, H, W)`."""
+    before, clean = (
+        images.repeat_interleave(successors.shape[1], dim=0) for images in (state.images, state.clean)
+    )
+    return gain_db(reward, successors.flatten(0, 1), before, clean).view(successors.shape[:2])
 
 
 def observe(state: EpisodeState) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rlrestore.agent.learn import train_agent, train_joint
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.agent.training import AgentSettings
+    from rlrestore.explain.inspection import Inspection
+    from rlrestore.explain.inspector import Inspector, inspect
     from rlrestore.imaging.io.files import Photo
     from rlrestore.imaging.metrics import psnr_db, ssim
     from rlrestore.imaging.patches import PhotoBank
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from rlrestore.toolbox.trainer import Budget
     from rlrestore.toolbox.training import ToolSettings, train_tools
     from rlrestore.trace import Trace
+    from rlrestore.video.restoring import VideoRestoration, restore_video
 
 __version__ = "0.1.0"
 
@@ -43,6 +46,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __all__ = [
     "AgentSettings",
     "Budget",
+    "Inspection",
+    "Inspector",
     "JointSettings",
     "ModelCard",
     "Photo",
@@ -53,15 +58,18 @@ __all__ = [
     "ToolSpec",
     "Toolbox",
     "Trace",
+    "VideoRestoration",
     "__version__",
     "add_tool",
     "custom_spec",
     "find_model",
+    "inspect",
     "load_agent",
     "load_toolbox",
     "psnr_db",
     "register",
     "restore",
+    "restore_video",
     "save_model",
     "save_toolbox",
     "shipped_models",
@@ -74,6 +82,8 @@ __all__ = [
 _HOMES = {
     "AgentSettings": "rlrestore.agent.training",
     "Budget": "rlrestore.toolbox.trainer",
+    "Inspection": "rlrestore.explain.inspection",
+    "Inspector": "rlrestore.explain.inspector",
     "JointSettings": "rlrestore.agent.joint",
     "ModelCard": "rlrestore.model_folder.card",
     "Photo": "rlrestore.imaging.io.files",
@@ -84,14 +94,17 @@ _HOMES = {
     "ToolSpec": "rlrestore.toolbox.specs",
     "Toolbox": "rlrestore.toolbox.toolbox",
     "Trace": "rlrestore.trace",
+    "VideoRestoration": "rlrestore.video.restoring",
     "add_tool": "rlrestore.toolbox.custom",
     "custom_spec": "rlrestore.toolbox.custom",
     "find_model": "rlrestore.model_folder",
+    "inspect": "rlrestore.explain.inspector",
     "load_agent": "rlrestore.agent.storage",
     "load_toolbox": "rlrestore.toolbox.storage",
     "psnr_db": "rlrestore.imaging.metrics",
     "register": "rlrestore.toolbox.custom",
     "restore": "rlrestore.restorer",
+    "restore_video": "rlrestore.video.restoring",
     "save_model": "rlrestore.agent.storage",
     "save_toolbox": "rlrestore.toolbox.storage",
     "shipped_models": "rlrestore.model_folder",

@@ -9,6 +9,9 @@ import torch
 
 from rlrestore.errors import UsageError
 
+DEVICE_KINDS = frozenset({"cpu", "cuda", "mps"})
+GPU_NAMES = "a GPU of NVIDIA is called cuda, Apple's mps"
+
 MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
 
@@ -31,7 +34,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device("meta")
     full = f"cuda:{device.index or 0}" if device.type == "cuda" else device.type
     if full not in there:
-        raise UsageError(f"device {name!r} is not available: expected one of {', '.join(there)}")
+        hint = "" if device.type in DEVICE_KINDS else f"; {GPU_NAMES}"
+        raise UsageError(f"device {name!r} is not available: expected one of {', '.join(there)}{hint}")
     return device
 
 
@@ -86,7 +90,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where its C library can be told (glibc).
 
     A training frees and asks for the same megabytes in every step, and the system clears every page that it
-    gives: a tenth of a processor's time.
+    gives: a tenth of a processor's time. It is a setting of the whole process: for commands alone.
     """
     tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tell is not None:

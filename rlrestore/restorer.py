@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -26,23 +26,33 @@ from rlrestore.model_folder.card import ModelCard
 from rlrestore.runtime import Floats, Precision, Runtime, Tools, load_runtime
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
 
+if TYPE_CHECKING:
+    from rlrestore.explain.inspector import Inspector
+
 CHAINS = {"global": global_chain, "local": local_chain}
 
 
 class Restorer:
     """A model that restores photographs, from any number of threads.
 
-    They take turns where the model is not `concurrent`: on other devices than the processor, and with custom
-    tools.
+    On another device than the processor what they ask for at a time is computed together. They take turns
+    where the model is not `concurrent`: with custom tools on the processor.
 
     Attributes:
         runtime: The model.
+        turn: Held by a thread while the model works for it.
+        inspector: What tells traces what is wrong with an input; None of a model without one.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Restore by a model, such as a `rlrestore.runtime.torch_runtime.TorchRuntime`."""
-        self.runtime = runtime
-        self._turn = nullcontext() if runtime.concurrent else Lock()
+    def __init__(self, runtime: Runtime, inspector: "Inspector | None" = None) -> None:
+        """Restore by a model.
+
+        Args:
+            runtime: The model, such as a `rlrestore.runtime.torch_runtime.TorchRuntime`.
+            inspector: Its inspector, if it has one.
+        """
+        self.runtime, self.inspector = runtime, inspector
+        self.turn = nullcontext() if runtime.concurrent else Lock()
 
     @property
     def name(self) -> str:
@@ -72,11 +82,15 @@ class Restorer:
         Raises:
             UsageError: There is no such model or device, or the model is damaged.
         """
-        return cls(load_runtime(name_or_folder, device, precision))
+        from rlrestore.explain.inspector import inspector_of  # it reads photographs, as this module does
+
+        return cls(load_runtime(name_or_folder, device, precision), inspector_of(name_or_folder))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model into a folder, which is made if need be."""
         self.runtime.save(Path(folder))
+        if self.inspector is not None:
+            self.inspector.save(Path(folder))
 
     def restore(
         self,
@@ -94,6 +108,7 @@ class Restorer:
         detail: float = 0.0,
         keep_original: bool = True,
         cancel: Event | None = None,
+        inspect: bool = False,
     ) -> Restoration:
         """Restore one photograph. Nothing is clipped or rounded between the steps, only at the end.
 
@@ -125,6 +140,7 @@ class Restorer:
                 floats. Other strengths and details than 1 and 0 keep it in any case.
             cancel: Once another thread sets it, the restoration ends after the tile that it is at. A `Photo`
                 that is changed in place is left half done.
+            inspect: Let the trace say what is wrong with the input, if the model has an inspector.
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
@@ -138,7 +154,7 @@ class Restorer:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
-        limit, monitor = self._limit(mode, max_steps, choice), Monitor(progress, cancel)
+        limit, monitor = self.limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else as_photo(reference)
         if truth is not None and truth.pixels.shape != source.pixels.shape:
             raise UsageError(
@@ -146,7 +162,7 @@ class Restorer:
                 f"got {truth.width}×{truth.height}"
             )
         # A damaged model's weights may overflow: that is found at the end.
-        with self._turn, np.errstate(over="ignore", invalid="ignore"):
+        with self.turn, np.errstate(over="ignore", invalid="ignore"):
             as_it_is = strength == 1 and detail == 0
             original = None if as_it_is and not keep_original else copy_original(source)
             image = _to_change(source, copied=source is photo and not in_place)
@@ -157,7 +173,17 @@ class Restorer:
                 cover_hidden_(clean, source.alpha)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
             left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
-            trace = Trace(mode, self.name, source.width, source.height, steps=(), left_out=left_out)
+            found = self.inspector.inspect_planes(image) if inspect and self.inspector else None
+            trace = Trace(
+                mode,
+                self.name,
+                source.width,
+                source.height,
+                steps=(),
+                left_out=left_out,
+                precision=self.runtime.precision,
+                inspection=found,
+            )
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()
@@ -172,7 +198,7 @@ class Restorer:
             done = Restoration(result, trace, as_given(photo), parts)
             return done if as_it_is else _measured(done.blended(strength, detail), clean)
 
-    def _limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
+    def limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
         """Return how many tools to apply at most.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from rlrestore.explain.errors import ErrorMap, error_map, find_harm
 from rlrestore.explain.heat import error_heat
 from rlrestore.inference.regions import Regions
 from rlrestore.picture import Panel, draw
+
+if TYPE_CHECKING:
+    from rlrestore.explain.inspection import Inspection
 
 STOP_NAME = "stop"
 BY_AGENT, BY_HAND = "agent", "hand"
@@ -72,6 +75,8 @@ class Trace:
         detail: How much of the detail that the chain took away was brought back, from 0 to 1.
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
         blend: The result at this strength and detail like a frame, None if it was not kept.
+        precision: In which the tools computed, `float32` or `bfloat16`.
+        inspection: What is wrong with the input, None if it was not inspected.
     """
 
     mode: str
@@ -87,6 +92,8 @@ class Trace:
     detail: float = 0.0
     blend_psnr_db: float | None = None
     blend: NDArray[np.uint8] | None = None
+    precision: str = "float32"
+    inspection: "Inspection | None" = None
 
     @property
     def stopped(self) -> bool:
@@ -177,11 +184,13 @@ class Trace:
         """Return the chain as plain JSON values: gains and PSNR in dB, times in ms, None if not measured."""
         return {
             "model": self.model,
+            "precision": self.precision,
             "mode": self.mode,
             "width": self.width,
             "height": self.height,
             "tools": list(self.tools),
             "left_out": list(self.left_out),
+            "inspection": None if self.inspection is None else self.inspection.to_json(),
             "stopped": self.stopped,
             "strength": self.strength,
             "detail": self.detail,
@@ -248,6 +257,7 @@ class Trace:
     def _start_caption(self) -> tuple[str, ...]:
         caption = [f"{self.width} x {self.height} pixels"]
         caption += [] if self.start_psnr_db is None else [f"PSNR {self.start_psnr_db:.2f} dB"]
+        caption += [] if self.inspection is None else self.inspection.captions()
         looked = any(step.regions is not None for step in self.steps)
         return (*caption, "no regions differ") if looked and not self.divided else tuple(caption)
 

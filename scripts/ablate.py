@@ -23,6 +23,7 @@ from rlrestore.errors import RlrestoreError
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MIXTURES
 from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.model_folder import find_model, weights_label
 from rlrestore.runtime.torch_runtime import TorchRuntime
 
 ABLATIONS = "ablations.md"
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     rows = ablate(model, sets, separate, progress=sys.stderr.isatty())
     how = (
         f"{args.patches} patches of each mixture from {args.data.name}, JPEG grid at any phase, seed "
-        f"{args.seed}; {describe_machine(model.place)}."
+        f"{args.seed}; weights {weights_label(find_model(args.model))}; {describe_machine(model.place)}."
     )
     page = ablation_page(rows, shown_command(sys.argv), how, absent, model.policy.max_steps)
     write_atomically(args.out / ABLATIONS, page.encode())

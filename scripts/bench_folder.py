@@ -5,8 +5,10 @@
 Windows of 256×256 pixels are degraded by random draws of the moderate mixture, written as PNG, and restored
 by one call of `rlrestore restore`. Then the tools of each chain are applied once more to the same pixels, in
 memory and without anything else: the bare networks, one photograph after another by all cores and side by
-side, a core each. The measurements alternate, and the shortest time of each counts. Times are only good on
-an idle machine.
+side, a core each. The measurements alternate, and the shortest time of each counts. With --threads 1 the time
+is the processor's own, whatever else the machine does; else it is only good on an idle machine.
+
+At the end stands where the time of the command goes, as shares of what its threads compute.
 """
 
 import argparse
@@ -18,26 +20,40 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
 
 from experiments.comparison_sets import Pixels, degraded_photos
+from experiments.part_clock import now
 from rlrestore.cli.arguments import positive_int
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.reporting import run_script
 from rlrestore.errors import RlrestoreError
 from rlrestore.evaluation.testsets import read_photos
 from rlrestore.imaging.degradation.mixtures import MODERATE
+from rlrestore.imaging.io import files
 from rlrestore.imaging.io.files import read_photo, write_photo
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import as_photo, to_planes
+from rlrestore.inference.restoration import Restoration
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Floats
+from rlrestore.runtime.torch_runtime import TorchAgent, TorchTools
 
 SIDE = 256
+CPU = torch.device("cpu")
+PARTS = {
+    "tools": (TorchTools, "begin"),
+    "agent": (TorchAgent, "values"),
+    "reading": (files, "read_photo"),
+    "writing": (Restoration, "save"),
+}
+"""What is clocked of the command, by its place."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,6 +77,27 @@ def write_degraded(photos: Sequence[Pixels], count: int, folder: Path) -> None:
         write_photo(folder / f"{number:05d}.png", as_photo(degraded))
 
 
+@contextlib.contextmanager
+def clocked_parts() -> Iterator[dict[str, float]]:
+    """Add up the processor's seconds that threads spend in each part of the command."""
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def clocked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent[name] += time.thread_time() - began
+
+        return run
+
+    with contextlib.ExitStack() as patches:
+        for name, (place, function) in PARTS.items():
+            patches.enter_context(mock.patch.object(place, function, clocked(name, getattr(place, function))))
+        yield spent
+
+
 def time_folder(folder: Path, out: Path, args: argparse.Namespace) -> tuple[float, list[list[str]]]:
     """Restore a folder by the command; return the seconds, and the tools of each image.
 
@@ -68,11 +105,11 @@ def time_folder(folder: Path, out: Path, args: argparse.Namespace) -> tuple[floa
         RlrestoreError: Some image failed.
     """
     said = io.StringIO()
-    began = time.perf_counter()
+    began = now(CPU)
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
         options = ["--model", args.model, "--device", args.device, "--json"]
         code = rlrestore(["restore", str(folder), "-o", f"{out}/", *options])
-    took = time.perf_counter() - began
+    took = now(CPU) - began
     if code:
         raise RlrestoreError("expected all images to be restored, but some failed")
     return took, [json.loads(line)["tools"] for line in said.getvalue().splitlines()]
@@ -97,9 +134,9 @@ def time_networks(
 
     copies = [image.copy(order="K") for image in images]
     with ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        began = time.perf_counter()
+        began = now(CPU)
         deque((pool.map if workers else map)(apply, copies, chains), maxlen=0)
-        return time.perf_counter() - began
+        return now(CPU) - began
 
 
 def run(args: argparse.Namespace) -> None:
@@ -118,19 +155,28 @@ def run(args: argparse.Namespace) -> None:
         images = [to_planes(read_photo(path)) for path in sorted(folder.iterdir())]
         whole, alone, beside = [], [], []
         for number in range(args.rounds):
-            seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)
+            began = time.process_time()
+            with clocked_parts() as spent:
+                seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)
+            shares = told_shares(spent, time.process_time() - began)
             whole.append(seconds)
             alone.append(time_networks(restorer, images, chains, workers=0))
-            beside.append(time_networks(restorer, images, chains, args.threads))
+            if args.threads > 1:
+                beside.append(time_networks(restorer, images, chains, args.threads))
     tools = sum(map(len, chains)) / args.count
-    print(
-        f"{args.count} photographs of {SIDE}×{SIDE}, {tools:.2f} tools each, a second:\n"
-        f"  {args.count / min(whole):.2f} by the command\n"
-        f"  {args.count / min(alone):.2f} by the bare networks, one photograph after another: "
-        f"{min(alone) / min(whole):.0%}\n"
-        f"  {args.count / min(beside):.2f} by the bare networks, {args.threads} side by side: "
-        f"{min(beside) / min(whole):.0%}"
-    )
+    print(f"{args.count} photographs of {SIDE}×{SIDE}, {tools:.2f} tools each, a second:")
+    print(f"  {args.count / min(whole):.2f} by the command")
+    for how, times in (("one photograph after another", alone), (f"{args.threads} side by side", beside)):
+        if times:
+            rate, share = args.count / min(times), min(times) / min(whole)
+            print(f"  {rate:.2f} by the bare networks, {how}: {share:.0%}")
+    print(f"of the command's time: {shares}")
+
+
+def told_shares(spent: dict[str, float], seconds: float) -> str:
+    """Return the share of each part, and of the rest, in so many seconds of the processor."""
+    rest = {"rest": seconds - sum(spent.values())}
+    return ", ".join(f"{name} {part / seconds:.0%}" for name, part in {**spent, **rest}.items())
 
 
 if __name__ == "__main__":

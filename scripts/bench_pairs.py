@@ -1,4 +1,4 @@
-"""Measure how long pairs of patches take to make: the protocol's, cameras', film's and old prints'.
+"""Measure how long pairs of patches take to make: the protocol's, cameras', film's, and those of mixtures.
 
     python scripts/bench_pairs.py --data PHOTOS [--device cuda]
 
@@ -20,8 +20,10 @@ from rlrestore.evaluation.costs import synchronize
 from rlrestore.imaging.degradation.camera import SCALE_SHARES, CameraRecipe
 from rlrestore.imaging.degradation.film import FILM, OLD_PRINT
 from rlrestore.imaging.degradation.mixtures import MODERATE
-from rlrestore.imaging.pairs import camera_context_side, camera_pairs, degraded_pairs, film_pairs
+from rlrestore.imaging.mixture_files import read_mixture, shipped_mixtures
+from rlrestore.imaging.pairs import camera_pairs, degraded_pairs, film_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import draw_pairs, smallest_side
 
 
 def fastest_seconds(device: torch.device, rounds: int, call: Callable[[], object]) -> float:
@@ -51,9 +53,9 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as trainings do
     device, size, count = resolve_device(args.device), args.size, args.batch
-    bank = PhotoBank.from_folder(
-        args.data, "validation", smallest_side=camera_context_side(size), device=device
-    )
+    mixtures = {name: read_mixture(name).recipe for name in shipped_mixtures()}
+    side = max(smallest_side(each, size) for each in mixtures.values())
+    bank = PhotoBank.from_folder(args.data, "validation", smallest_side=side, device=device)
     generator, recipe = torch.Generator(device).manual_seed(0), CameraRecipe()
     kinds: dict[str, Callable[[], object]] = {
         "protocol": lambda: degraded_pairs(bank, MODERATE.sample(count, generator), size, generator),
@@ -61,6 +63,8 @@ def main() -> None:
         "old print": lambda: film_pairs(bank, OLD_PRINT, count, size, generator),
         "camera, all scales": lambda: camera_pairs(bank, recipe, count, size, generator),
     }
+    for name, mixture in mixtures.items():
+        kinds[f"mixture {name}"] = partial(draw_pairs, bank, mixture, count, size, generator)
     for scale in SCALE_SHARES:
         kinds[f"camera, scaled down by {scale:g}"] = partial(
             camera_pairs, bank, recipe, count, size, generator, {scale: 1.0}

@@ -1,48 +1,52 @@
 """Measure how fast the batched environment steps, beside a loop that steps one image at a time.
 
-    python scripts/bench_rollouts.py [--data PHOTOS] [--model FOLDER] [--device cuda] [--json FILE]
+    python scripts/bench_rollouts.py [--data PHOTOS] [--model FOLDER] [--device cuda] [--agent] [--json FILE]
 
 A step is `BatchedRestorationEnv.step` with actions drawn uniformly from all thirteen, stop included, as an
-agent does that knows nothing yet; episodes so last 2.8 steps. Degrading the patches of new episodes is part
-of it, an agent is not. The loop is `RestorationEnv` in float32, with the same tools, photographs, threads and
-kind of actions.
+agent does that knows nothing yet; episodes so last 2.8 steps. With --agent the model's agent is asked in
+every step, and chooses. Degrading the patches of new episodes is part of it; with --episodes-per-pair N so
+many episodes begin with the same degraded patch, which belongs beside the figure. The loop is
+`RestorationEnv` in float32, with the same tools, photographs and threads, and actions drawn uniformly.
 
-The columns: environment steps a second; how many times as many as the loop; the share of the time that the
-tools' networks take; the multiply-adds of their convolutions a second; and those beside what the device does
-in a large matrix product of the same precision, the roofline. Everything takes turns in several rounds, and
-the fastest of each counts, so that whatever else the machine does slows all of them alike; on one thread the
-time is the processor's own. On a processor a step of some thousand images loses time to memory that Linux
-hands out anew for each tensor: MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 keep it.
+The columns: environment steps a second; how many times as many as the loop; the multiply-adds of the tools'
+convolutions a second; those beside what the device does in a large matrix product of the same precision, the
+roofline; and the shares of the time: the tools' networks, the agent, what begins new episodes, the drawing
+and degrading of their patches, and the rest. All take turns in several rounds, and the fastest of each
+counts, so that whatever else the machine does slows all of them alike; on one thread the time is the
+processor's own. On a processor a step of some thousand images loses time to memory that Linux hands out anew
+for each tensor: MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 keep it.
 """
 
 import argparse
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
+from experiments.matrix_rate import matrix_rate
+from experiments.part_clock import REST, PartClock, now
+from rlrestore.agent.policy import AnyPolicy, best_action
+from rlrestore.agent.storage import load_agent
 from rlrestore.devices import resolve_device, training_precision
-from rlrestore.envs.batched import BatchedRestorationEnv
+from rlrestore.envs.batched import BatchedRestorationEnv, rollout_tools
+from rlrestore.envs.reserve import Reserve
 from rlrestore.envs.setup import given_or_moderate_source, given_or_shipped_toolbox
 from rlrestore.envs.single import RestorationEnv
-from rlrestore.envs.sources import PairSource
+from rlrestore.envs.sources import CandidateSource, PairSource
 from rlrestore.evaluation.costs import multiply_adds_per_px, synchronize
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.model_folder import find_model
+from rlrestore.toolbox.toolbox import Toolbox, Tools, apply_each
 
 SIZES = (1, 8, 64, 512, 2048, 8192)
 ROUNDS = 3
-MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
-CONVOLVED = {"cpu": 8, "cuda": 1024}
-"""Images of 32×32 in the convolution of the matrix rate."""
-MATRIX_REPEATS = 5
+PARTS = ("tools", "agent", "new episodes", "patches", REST)
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ class Sample:
 
     Attributes:
         steps_per_s: Environment steps a second, all episodes together.
-        tool_share: Share of the time that the tools' networks take, from 0 to 1.
         multiply_adds_per_s: Of the tools' convolutions.
+        shares: Of the time, from 0 to 1, by the names of `PARTS`.
     """
 
     steps_per_s: float
-    tool_share: float
     multiply_adds_per_s: float
+    shares: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Row:
         episodes: The batch size.
         precision: `float32` or `bfloat16`, of the tools.
         steps_per_s: See `Sample`, as the next two.
-        tool_share: From 0 to 1.
         multiply_adds_per_s: Of the convolutions.
+        shares: Of the time.
         times_the_loop: Steps a second, divided by those of the one-image loop.
         roofline_ratio: Multiply-adds a second, divided by those of a matrix product of this precision.
     """
@@ -77,8 +81,8 @@ class Row:
     episodes: int
     precision: str
     steps_per_s: float
-    tool_share: float
     multiply_adds_per_s: float
+    shares: Mapping[str, float]
     times_the_loop: float
     roofline_ratio: float
 
@@ -90,6 +94,8 @@ class Report:
     Attributes:
         device: Its name, for people.
         threads: Of the processor.
+        agent: Whether the agent chooses; else the actions are drawn uniformly.
+        episodes_per_pair: How many episodes begin with the same pair.
         loop_steps_per_s: Of the one-image loop.
         matrix_rates_per_s: Multiply-adds a second of a large matrix product, by precision.
         rows: One for each batch size and precision.
@@ -97,76 +103,39 @@ class Report:
 
     device: str
     threads: int
+    agent: bool
+    episodes_per_pair: int
     loop_steps_per_s: float
     matrix_rates_per_s: dict[str, float]
     rows: tuple[Row, ...]
 
 
-def now(device: torch.device) -> float:
-    """Return the time in seconds; on one thread of a processor its own time, whatever else it does."""
-    if device.type == "cpu" and torch.get_num_threads() == 1:
-        return time.process_time()
-    return time.perf_counter()
+class ClockedTools:
+    """Tools whose networks are clocked, as `rlrestore.toolbox.toolbox.Tools`."""
+
+    def __init__(self, tools: Tools, clock: PartClock) -> None:
+        self.stop = tools.stop
+        self.apply_tool = clock.clocked("tools", tools.apply_tool)
+
+    def apply_each(self, actions: Tensor, images: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Apply to each image its tool."""
+        return apply_each(self, actions, images, sizes)
 
 
-class ToolClock:
-    """Adds up the time that a toolbox spends in its networks, on a GPU by the GPU's own clock."""
+class ClockedSource:
+    """A source whose pairs are clocked, as `rlrestore.envs.sources.CandidateSource`."""
 
-    def __init__(self, toolbox: Toolbox, device: torch.device) -> None:
-        self.device = device
-        self.times: list[float] = []
-        self.events: list[torch.Event] = []
-        for network in toolbox.networks:
-            network.register_forward_pre_hook(self._mark)
-            network.register_forward_hook(self._mark)
-
-    def _mark(self, *_: object) -> None:
-        if self.device.type == "cpu":
-            self.times.append(now(self.device))
-        else:
-            self.events.append(torch.Event(self.device, enable_timing=True))
-            self.events[-1].record()
-
-    def read(self) -> float:
-        """Return the seconds since the last reading; the device must have come to the end of its work."""
-        spans = [end - begin for begin, end in zip(self.times[::2], self.times[1::2], strict=True)]
-        pairs = zip(self.events[::2], self.events[1::2], strict=True)
-        spans += [begin.elapsed_time(end) / 1000 for begin, end in pairs]
-        self.times.clear()
-        self.events.clear()
-        return sum(spans)
+    def __init__(self, source: PairSource | CandidateSource, clock: PartClock) -> None:
+        if not isinstance(source, CandidateSource):
+            raise TypeError(f"expected a source that is sampled without waiting, got {source}")
+        self.candidates = clock.clocked("patches", source.candidates)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the multiply-adds a second of a large matrix product.
-
-    It is run as a product and as a 3×3 convolution of 256 channels, and the faster one counts: the libraries
-    behind the two obey different settings, and on some processors one of them reaches half of the other.
-    """
-    side, images = MATRIX_SIDE.get(device.type, 1024), CONVOLVED.get(device.type, 8)
-    square = torch.ones(side, side, device=device, dtype=dtype)
-    features = torch.ones(images, 256, 32, 32, device=device, dtype=dtype)
-    features = features.contiguous(memory_format=torch.channels_last)
-    weight = torch.ones(256, 256, 3, 3, device=device, dtype=dtype)
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    convolution_s = fastest(lambda: F.conv2d(features, weight, padding=1), device)
-    return max(
-        side**3 / fastest(lambda: square @ square, device),
-        features.numel() * 256 * 9 / convolution_s,
-    )
-
-
-def fastest(call: Callable[[], object], device: torch.device) -> float:
-    """Return the shortest time of a call, in seconds."""
-    call()
-    seconds = []
-    for _ in range(MATRIX_REPEATS):
-        synchronize(device)
-        began = now(device)
-        call()
-        synchronize(device)
-        seconds.append(now(device) - began)
-    return min(seconds)
+def clock_new_episodes(reserve: Reserve, clock: PartClock) -> Reserve:
+    """Let what a reserve does be clocked, but for its source."""
+    for name in ("fill", "begin"):
+        setattr(reserve, name, clock.clocked("new episodes", getattr(reserve, name)))
+    return reserve
 
 
 class OneImageLoop:
@@ -193,12 +162,27 @@ class Rollouts:
     """The batched environment of one size."""
 
     def __init__(
-        self, episodes: int, toolbox: Toolbox, source: PairSource, device: torch.device, clock: ToolClock
+        self,
+        episodes: int,
+        toolbox: Toolbox,
+        source: PairSource,
+        policy: AnyPolicy | None,
+        episodes_per_pair: int,
     ) -> None:
+        """Begin episodes, for an agent or for chance."""
+        device = toolbox.device
+        self.clock, self.policy = PartClock(device), policy
         self.env = BatchedRestorationEnv(episodes, toolbox, source, device=device)
-        self.env.reset(seed=0)
         self.generator = torch.Generator(device).manual_seed(0)
-        self.clock = clock
+        clocked = ClockedSource(source, self.clock)
+        reserve = Reserve(clocked, self.generator, episodes, episodes_per_pair)
+        self.env.reserve = clock_new_episodes(reserve, self.clock)
+        self.env.reset()
+        self.hidden = None if policy is None else policy.initial_state(episodes)
+        self.tools = {
+            name: ClockedTools(rollout_tools(toolbox, name == "bfloat16"), self.clock)
+            for name in ("float32", "bfloat16")
+        }
         costs = [multiply_adds_per_px(network) * PATCH**2 for network in toolbox.networks]
         self.costs = torch.tensor([*costs, 0.0], dtype=torch.float64, device=device)
         self.best: dict[str, Sample] = {}
@@ -206,23 +190,38 @@ class Rollouts:
     def measure(self, precision: str, seconds: float) -> None:
         """Step for so long, and keep the best; whole episodes at least, for all of them began together."""
         env = self.env
-        env.bfloat16 = precision == "bfloat16"
+        env.tools = self.tools[precision]
         spent = torch.zeros((), dtype=torch.float64, device=env.device)
         synchronize(env.device)
-        self.clock.read()
+        self.clock.start()
         steps, began = 0, now(env.device)
         while steps == 0 or now(env.device) - began < seconds:
             for _ in range(env.max_steps):
-                chosen = torch.rand(env.num_envs, generator=self.generator, device=env.device)
-                actions = (chosen * len(self.costs)).long()
-                env.step(actions)
+                with self.clock.part("agent"):
+                    actions = self.choose()
+                ended = env.step(actions)[2]
+                if self.hidden is not None:
+                    first, second = (part.masked_fill(ended[:, None], 0.0) for part in self.hidden)
+                    self.hidden = first, second
                 spent += self.costs[actions].sum()
             steps += env.max_steps
-        synchronize(env.device)
+        parts = self.clock.read()
         elapsed = now(env.device) - began
-        came = Sample(steps * env.num_envs / elapsed, self.clock.read() / elapsed, float(spent) / elapsed)
+        shares = {name: parts.get(name, 0.0) / elapsed for name in PARTS}
+        came = Sample(steps * env.num_envs / elapsed, float(spent) / elapsed, shares)
         if precision not in self.best or came.steps_per_s > self.best[precision].steps_per_s:
             self.best[precision] = came
+
+    @torch.no_grad()
+    def choose(self) -> Tensor:
+        """Return the actions of the agent, or random ones."""
+        env = self.env
+        if self.policy is None or self.hidden is None:
+            chosen = torch.rand(env.num_envs, generator=self.generator, device=env.device)
+            return (chosen * len(self.costs)).long()
+        state = env.state
+        values, self.hidden = self.policy(state.images.clamp(0, 1), state.last_action, self.hidden)
+        return best_action(values, 0.0)
 
 
 def measure_device(device: torch.device, args: argparse.Namespace) -> Report:
@@ -230,13 +229,14 @@ def measure_device(device: torch.device, args: argparse.Namespace) -> Report:
     dtypes = {"float32": torch.float32}
     if args.bfloat16 or training_precision(device) == torch.bfloat16:
         dtypes["bfloat16"] = torch.bfloat16
-    toolbox = given_or_shipped_toolbox(None, args.model, device)
+    toolbox = given_or_shipped_toolbox(None, find_model(args.model), device)
     source = given_or_moderate_source(None, args.data, device)
-    loop, clock = OneImageLoop(toolbox, source, device), ToolClock(toolbox, device)
+    policy = load_agent(find_model(args.model), toolbox, device) if args.agent else None
+    loop = OneImageLoop(toolbox, source, device)
     rates = dict.fromkeys(dtypes, 0.0)
     best: dict[tuple[int, str], Sample] = {}
     for size in tqdm(args.sizes, desc=str(device), unit="size", leave=False, disable=None):
-        rollouts = Rollouts(size, toolbox, source, device, clock)
+        rollouts = Rollouts(size, toolbox, source, policy, args.episodes_per_pair)
         for _ in range(1 + ROUNDS):  # the first is cold
             loop.measure(args.seconds)
             for name, dtype in dtypes.items():
@@ -254,7 +254,8 @@ def measure_device(device: torch.device, args: argparse.Namespace) -> Report:
         )
         for (size, name), came in best.items()
     ]
-    return Report(device_name(device), torch.get_num_threads(), loop.best, rates, tuple(rows))
+    how = bool(args.agent), args.episodes_per_pair
+    return Report(device_name(device), torch.get_num_threads(), *how, loop.best, rates, tuple(rows))
 
 
 def device_name(device: torch.device) -> str:
@@ -267,15 +268,19 @@ def device_name(device: torch.device) -> str:
 def print_report(report: Report) -> None:
     """Print the table of a device."""
     rates = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in report.matrix_rates_per_s.items())
-    titles = ("× loop", "tools", "10⁹/s", "roofline")
-    print(f"\n{report.device}, {report.threads} threads")
+    chooser, pairs = "the agent" if report.agent else "chance", report.episodes_per_pair
+    print(
+        f"\n{report.device}, {report.threads} threads; {chooser} chooses; {pairs} episodes a degraded patch"
+    )
     print(f"matrix product, 10⁹ multiply-adds/s: {rates}")
     print(f"one image at a time: {report.loop_steps_per_s:.0f} steps/s")
-    print(f"episodes precision   steps/s {titles[0]:>7} {titles[1]:>6} {titles[2]:>7} {titles[3]:>8}")
+    titles = "  ".join(f"{name:>5}" for name in PARTS)
+    print(f"episodes precision   steps/s  × loop   10⁹/s roofline  {titles}")
     for row in report.rows:
+        shares = "  ".join(f"{row.shares[name]:{max(5, len(name))}.0%}" for name in PARTS)
         print(
             f"{row.episodes:8d} {row.precision:9} {row.steps_per_s:9.0f} {row.times_the_loop:7.1f} "
-            f"{row.tool_share:6.0%} {row.multiply_adds_per_s / 1e9:7.0f} {row.roofline_ratio:8.2f}"
+            f"{row.multiply_adds_per_s / 1e9:7.0f} {row.roofline_ratio:8.2f}  {shares}"
         )
 
 
@@ -284,7 +289,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, help="model folder; the shipped model without it")
+    parser.add_argument("--model", default="default", help="name or folder of a model (default: default)")
+    parser.add_argument("--agent", action="store_true", help="let the model's agent choose")
+    parser.add_argument(
+        "--episodes-per-pair",
+        type=int,
+        default=1,
+        metavar="N",
+        help="that begin with the same degraded patch",
+    )
     parser.add_argument("--data", type=Path, help="folder of photographs; drawn pictures without it")
     parser.add_argument("--device", help="one alone, such as cpu; without it the processor and the GPU")
     parser.add_argument("--sizes", type=numbers, default=SIZES, metavar="N,N,…", help="batch sizes")

@@ -3,10 +3,11 @@
     python scripts/bench_runtimes.py --image examples/street.jpg --data div2k_valid_256/
 
 The photograph, repeated to about a megapixel, is restored with the networks loaded, on one thread and on two;
-the runtimes take turns, and the shortest time of each counts. Then `--count` windows of 256×256 pixels of
-photographs are degraded by each mixture and restored by each: on how many the chains differ from those of
-torch in float32 and, where they are the same, the largest difference of a sample in levels of 255. Times are
-only good on an idle machine.
+the runtimes take turns, and the shortest time of each counts; on one thread the time is the processor's own.
+With --beside so do other models, such as the authors', by torch in float32; each follows its own chain. Then
+`--count` windows of 256×256 pixels of photographs are degraded by each mixture and restored by each: on how
+many the chains differ from those of torch in float32 and, where they are the same, the largest difference of
+a sample in levels of 255. Times of several threads are only good on an idle machine.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,8 @@ REFERENCE = "torch float32"
 class OpenvinoTools:
     """The tools of an exported model, run by OpenVINO; for comparison alone."""
 
+    pixels_ahead = 0
+
     def __init__(self, model: Exported, precision: str) -> None:
         self.names, self.specs, self.radii = model.names, model.toolbox.tools, model.radii
         self._networks, self._precision, self.threads = model.networks, precision, 1
@@ -64,6 +67,11 @@ class OpenvinoTools:
             self._ready[key] = compiled.create_infer_request()
         restored: Floats = self._ready[key].infer([np.ascontiguousarray(images)])[0]
         return restored
+
+    def begin(self, index: int, images: Floats) -> Callable[[], Floats]:
+        """Apply one tool; return what returns the result."""
+        restored = self.apply(index, images)
+        return lambda: restored
 
 
 class OpenvinoRuntime(OnnxRuntime):
@@ -87,12 +95,14 @@ class Contender:
     Attributes:
         restorer: It.
         seconds: By number of threads: the shortest time for a megapixel.
+        tools: How many tools it applies to the megapixel.
         levels: The largest difference of a sample from the reference, in levels of 255, by window.
         others: Windows whose chain differs from the reference's.
     """
 
     restorer: Restorer
     seconds: dict[int, float] = field(default_factory=dict)
+    tools: int = 0
     levels: list[int] = field(default_factory=list)
     others: int = 0
 
@@ -104,7 +114,7 @@ class Contender:
         )
         windows = len(self.levels) + self.others
         apart = f" {max(self.levels, default='-')} | {self.others} of {windows} |" if windows else ""
-        return f"| {name} |{times}{apart}"
+        return f"| {name} | {self.tools} |{times}{apart}"
 
 
 def main() -> int:
@@ -121,20 +131,23 @@ def main() -> int:
     parser.add_argument("--threads", type=positive_int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--side", type=positive_int, default=1000, metavar="N", help="(default: 1000 pixels)")
     parser.add_argument("--model", default="default", metavar="M", help="(default: default)")
+    parser.add_argument("--beside", nargs="+", default=[], metavar="M", help="other models, for the times")
     return run_script(parser, measure)
 
 
 def measure(args: argparse.Namespace) -> None:
     """Measure and print the table."""
     contenders = make_contenders(args.model)
-    measure_times(contenders, repeated(read_rgb8(args.image), args.side), args.threads, args.rounds)
+    others = {model: Contender(Restorer(TorchRuntime.load(model))) for model in args.beside}
+    everyone = {**contenders, **others}
+    measure_times(everyone, repeated(read_rgb8(args.image), args.side), args.threads, args.rounds)
     if args.data is not None:
         measure_differences(contenders, read_photos(args.data), args.count)
     times = "".join(f" s/MP, {count} threads | of {REFERENCE} |" for count in args.threads)
     apart = " levels of 255 apart | other chains |" if args.data is not None else ""
-    print(f"| runtime |{times}{apart}")
-    print("|---" * (1 + 2 * len(args.threads) + 2 * bool(apart)) + "|")
-    for name, each in contenders.items():
+    print(f"| runtime | tools |{times}{apart}")
+    print("|---" * (2 + 2 * len(args.threads) + 2 * bool(apart)) + "|")
+    for name, each in everyone.items():
         print(each.row(name, contenders[REFERENCE]))
 
 
@@ -168,9 +181,11 @@ def measure_times(
         for number in range(rounds + 1):
             for each in contenders.values():
                 each.restorer.runtime.set_threads(count)
-                started = time.perf_counter()
-                each.restorer.restore(photo, keep_steps=False, keep_original=False)
-                seconds = (time.perf_counter() - started) * MEGAPIXEL / (photo.shape[0] * photo.shape[1])
+                clock = time.process_time if count == 1 else time.perf_counter
+                started = clock()
+                restored = each.restorer.restore(photo, keep_steps=False, keep_original=False)
+                seconds, each.tools = clock() - started, len(restored.trace.tools)
+                seconds *= MEGAPIXEL / (photo.shape[0] * photo.shape[1])
                 if number:
                     each.seconds[count] = min(seconds, each.seconds.get(count, seconds))
 

@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from experiments.matrix_rate import matrix_rate
 from rlrestore.agent.joint import JointSettings, JointTraining
-from rlrestore.agent.learn import JOINT_EPISODES, TRAINING_RECIPES, smallest_side
+from rlrestore.agent.learn import JOINT_EPISODES, smallest_side
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.storage import load_agent
 from rlrestore.agent.training import AgentTraining
@@ -27,12 +27,12 @@ from rlrestore.cli.reporting import run_script
 from rlrestore.devices import keep_freed_memory, precision_name, resolve_device, training_precision
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.evaluation.costs import tool_multiply_adds
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import find_model
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.trainer import Moment
 
-MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
 KINDS = {
     "convolution": ("conv", "mkldnn", "cudnn"),
     "element-wise": ("add", "mul", "relu", "where", "clamp", "div", "pow", "log", "sum", "sub", "square"),
@@ -56,20 +56,6 @@ def wait(device: torch.device) -> None:
     """Wait until a GPU has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
-    """Return the multiply-adds a second of a large matrix product."""
-    side = MATRIX_SIDE.get(device.type, 1024)
-    factor: Tensor = torch.randn(side, side, device=device).to(precision)
-    factor @ factor
-    wait(device)
-    began, repeats = time.perf_counter(), 0
-    while time.perf_counter() - began < 1:
-        factor @ factor
-        wait(device)
-        repeats += 1
-    return repeats * side**3 / (time.perf_counter() - began)
 
 
 def shares_of_a_step(run: "JointTraining") -> dict[str, float]:
@@ -110,9 +96,10 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     device, folder = resolve_device(args.device), find_model(args.model)
-    bank = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side("any"), device=device)
+    mixture = read_mixture("any")
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side(mixture), device=device)
     toolbox = load_toolbox(folder, device)
-    policy, recipe = load_agent(folder, toolbox, device), TRAINING_RECIPES["any"]
+    policy, recipe = load_agent(folder, toolbox, device), mixture.recipe
     source = MixtureSource(bank, recipe)
     follower = AgentTraining(policy, toolbox, source, TriedActions(), JOINT_EPISODES, device)
     settings = JointSettings(

@@ -24,7 +24,7 @@ from rlrestore.errors import RlrestoreError
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("rlrestore", "toolbox", "envs", "agent")
 FILES = ("LICENSE", "README.md")
-EXTRAS = ("heic", "raw", "serve")
+EXTRAS = ("heic", "raw", "serve", "video")
 MODEL = Path("rlrestore/weights/default")
 
 
@@ -47,6 +47,7 @@ def build(args: argparse.Namespace) -> None:
     """
     check_onnx("the wheel")
     from rlrestore.export.writing import export_model
+    from rlrestore.model_folder.inspector import copy_inspector
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -59,6 +60,7 @@ def build(args: argparse.Namespace) -> None:
         place = copy / MODEL
         (place / "card.json").unlink()
         export_model(TorchRuntime.load(ROOT / MODEL), place, half=True)
+        copy_inspector(ROOT / MODEL, place)
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
         (copy / "pyproject.toml").write_text(toml(without_torch(project)), "utf-8")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]

@@ -37,7 +37,7 @@ log = logging.getLogger("compare")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the command methods."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Run the comparison; print a user error in one methods."""
+    """Run the comparison; print a user error in one line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     return run_script(build_parser(), run)
 

@@ -31,7 +31,7 @@ from experiments.learning_curves import (
 )
 from experiments.presentation import require_matplotlib
 from rlrestore.agent.dqn import TakenActions
-from rlrestore.agent.learn import TRAINING_RECIPES, VALIDATION_EPISODES, moderate_held_out, untrained
+from rlrestore.agent.learn import VALIDATION_EPISODES, moderate_held_out, untrained
 from rlrestore.agent.measure import HeldOut
 from rlrestore.agent.policy import MAX_STEPS, POLICIES, AnyPolicy, Policy
 from rlrestore.agent.ppo import PpoSettings, fit_ppo
@@ -42,6 +42,7 @@ from rlrestore.devices import resolve_device
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging import PATCH
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox.checkpoint import Checkpoint
@@ -172,13 +173,13 @@ class Experiment:
         )
 
     def _train(self, learner: Learner, policy: AnyPolicy, seed: int, watch: Watch) -> None:
-        source, budget = MixtureSource(self.bank, TRAINING_RECIPES["paper"]), Budget(minutes=self.minutes)
+        source, budget = MixtureSource(self.bank, read_mixture("paper").recipe), Budget(minutes=self.minutes)
         if learner.algo == "ppo":
             if not isinstance(policy, Policy):
                 raise UsageError("expected PPO to train the network that sees the spectrum")
             fit_ppo(policy, self.toolbox, source, budget, PpoSettings(seed=seed), watch)
             return
-        tried = {} if learner.tried is None else {"tried": learner.tried}
+        tried: dict[str, Any] = {} if learner.tried is None else {"tried": learner.tried}
         learning = TriedActions(**tried) if learner.algo == "q" else TakenActions()
         settings = AgentSettings(seed=seed)
         training = AgentTraining(policy, self.toolbox, source, learning, settings, self.device)

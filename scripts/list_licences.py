@@ -25,6 +25,8 @@ library itself; what its wheel holds of others stands in the files beside it:
 
 - **pillow-heif**: its wheels as a whole are under **GPL 2**, says its `LICENSES_bundled.txt`, for they hold
   x265; libheif and libde265 are under LGPL 3. It is installed by the extra `heic` alone.
+- **av** (PyAV): its wheels hold FFmpeg built with x264 and x265, which are under **GPL 2**. It is installed
+  by the extra `video` alone.
 - **opencv-python-headless** holds FFmpeg, **rawpy** LibRaw, both under LGPL 2.1, as libraries of their own.
 
 No licence here forbids commercial use. Who passes libraries on, as in a container, takes on what their

@@ -85,7 +85,7 @@ def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of every picture without loss in a folder or a zip file, at any depth.
 
     Raises:
-        DataError: It is neither.
+        DataError: It is neither, or damaged.
     """
     if source.is_dir():
         for path in sorted(source.rglob("*")):
@@ -93,11 +93,18 @@ def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(source).as_posix(), path.read_bytes()
         return
     if not zipfile.is_zipfile(source):
-        raise DataError(f"expected a folder or a zip file, got {source}; unpack it and give the folder")
-    with zipfile.ZipFile(source) as archive:
-        for name in sorted(archive.namelist()):
-            if Path(name).suffix.lower() in SUFFIXES:
-                yield name, archive.read(name)
+        raise DataError(
+            f"expected a folder or a whole zip file, got {source}; get it again, or give a folder"
+        )
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for name in sorted(archive.namelist()):
+                if Path(name).suffix.lower() in SUFFIXES:
+                    yield name, archive.read(name)
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            f"expected a whole zip file, but {source} is damaged ({error}); get it again"
+        ) from error
 
 
 def find_window(photo: Pixels, wanted: Fingerprint) -> tuple[int, int] | None:

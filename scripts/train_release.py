@@ -29,8 +29,6 @@ import torch
 from experiments.release_state import ReleaseState
 from rlrestore.agent.joint import JointSettings
 from rlrestore.agent.learn import (
-    BASE_MIXTURES,
-    TRAINING_RECIPES,
     measure_usage,
     smallest_side,
     train_agent,
@@ -45,16 +43,18 @@ from rlrestore.cli.arguments import LARGEST_SEED, natural, positive_float, posit
 from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import RlrestoreError, UsageError
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import NamedRecipe
 from rlrestore.model_folder import add_facts, find_model, read_card
 from rlrestore.model_folder.card import ModelCard, Record
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import DEPTHS, check_trainable
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.storage import load_toolbox
-from rlrestore.toolbox.toolbox import Toolbox
+from rlrestore.toolbox.toolbox import Toolbox, widened
 from rlrestore.toolbox.trainer import Budget, Trainer
 from rlrestore.toolbox.training import ToolSettings, ToolTraining
 
@@ -75,6 +75,7 @@ class Release:
         bank: Photographs to train on, on the device.
         validation: Photographs to measure on.
         minutes: Time for each part.
+        mixture: What is trained on.
         trained: How many parts the model that it begins with has behind it.
     """
 
@@ -82,6 +83,7 @@ class Release:
     bank: PhotoBank
     validation: PhotoBank
     minutes: dict[str, float]
+    mixture: NamedRecipe
     trained: int
 
     def seed(self, part: str) -> int:
@@ -98,7 +100,7 @@ class Release:
             "stage": stage,
             "part": part,
             "command": command(),
-            "mixture": self.args.mixture,
+            "mixture": self.mixture.identity,
             "data": f"{len(self.bank)} photographs (scales counted)",
             **trainer.spent(),
             "device": self.args.device,
@@ -116,9 +118,10 @@ class Release:
 
     def base(self, part: str, toolbox: Toolbox) -> Record:
         """Train a network of one depth on mixtures; all tools of that depth begin with it."""
-        mixture, depth = BASE_MIXTURES[self.args.mixture], BASES[part]
+        mixture, depth = self.mixture.levels, BASES[part]
         spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
-        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part))
+        widths = toolbox.widths.get(depth)
+        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part), widths=widths)
         training = ToolTraining(spec, settings, self.bank)
         trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
         trainer.run(Budget(minutes=self.minutes[part]))
@@ -145,7 +148,7 @@ class Release:
             self.folder(part),
             Budget(minutes=self.minutes[part]),
             settings,
-            self.args.mixture,
+            self.mixture,
             "either",
             begun,
         )
@@ -167,7 +170,7 @@ class Release:
             self.folder(part),
             Budget(minutes=self.minutes[part]),
             AgentSettings(seed=self.seed(part)),
-            self.args.mixture,
+            self.mixture,
             "either",
         )
         log.info("%s: %s", part, report.line())
@@ -216,9 +219,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--own", type=natural, default=4, help="patches of each tool's own range a step (default: 4)"
     )
-    parser.add_argument("--mixture", choices=tuple(TRAINING_RECIPES), default="any", help="default: any")
+    parser.add_argument(
+        "--mixture", default="any", metavar="FILE", help="one that ships, or a TOML file (default: any)"
+    )
     parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
+    )
+    parser.add_argument(
+        "--widths",
+        type=positive_int,
+        nargs=2,
+        metavar=("HALF", "QUARTER"),
+        help="channels of the 8-layer tools at half and at a quarter of the resolution; those of --start "
+        "grow and restore as before, until they are trained (default: those of --start, or 32 104)",
     )
     parser.add_argument("--start", metavar="M", help="begin with this model, a name or folder")
     parser.add_argument("--test", type=Path, help="photographs to measure the model on, at the very end")
@@ -244,11 +257,14 @@ def begin(
 ) -> tuple[ReleaseState, Toolbox, AnyPolicy]:
     """Return how far the training has come, and tools and agent as they are then."""
     if start is None:
-        toolbox = Toolbox(TOOLS, args.family).to(device).eval().requires_grad_(False)
+        toolbox = Toolbox(TOOLS, args.family)
         policy: AnyPolicy = untrained(Policy, toolbox.specs, args.seed).to(device)
     else:
         toolbox = load_toolbox(start, device)
         policy = load_agent(start, toolbox, device)
+    if args.widths is not None:
+        toolbox = widened(toolbox, {max(DEPTHS): args.widths}, args.seed)
+    toolbox = toolbox.to(device).eval().requires_grad_(False)
     state = ReleaseState.read(Path(args.out) / "training", start is not None)
     state = state.with_piece({"command": command(), "device": args.device})
     return state, *state.load(toolbox, policy, device)
@@ -287,7 +303,8 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, a checkpoint
             of another training, or one that diverged.
     """
-    device, side = resolve_device(args.device), smallest_side(args.mixture)
+    keep_freed_memory()
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     check_trainable(args.family)
     if args.test is not None:
         from rlrestore.evaluation.testsets import read_photos  # needs more than a training does
@@ -299,11 +316,11 @@ def run(args: argparse.Namespace) -> None:
     before = ModelCard() if start is None else read_card(start)
     prepare_folder(args.out)
     bank, validation = (
-        PhotoBank.from_folder(args.data, part, smallest_side=side, device=device)
+        PhotoBank.from_folder(args.data, part, smallest_side=smallest_side(mixture), device=device)
         for part in ("train", "validation")
     )
     minutes = parts_of(start is not None, args.minutes)
-    release = Release(args, bank, validation, minutes, len(before.training))
+    release = Release(args, bank, validation, minutes, mixture, len(before.training))
     begun = begin(args, start, device)
     if args.pack is not None:
         begun[0].check_pack(args.pack)

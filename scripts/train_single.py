@@ -14,12 +14,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from rlrestore.agent.learn import BASE_MIXTURES
 from rlrestore.cli.arguments import positive_float, positive_int
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script
-from rlrestore.devices import resolve_device
+from rlrestore.devices import keep_freed_memory, resolve_device
 from rlrestore.errors import UsageError
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import read_card
@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive_float)
     budget.add_argument("--steps", type=positive_int)
-    parser.add_argument("--mixture", choices=tuple(BASE_MIXTURES), default="paper", help="default: paper")
+    parser.add_argument(
+        "--mixture", default="paper", metavar="FILE", help="whose levels (default: paper, the moderate ones)"
+    )
     parser.add_argument(
         "--widths",
         type=positive_int,
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         RlrestoreError: No such device, model or photographs, or a checkpoint of another training.
     """
+    keep_freed_memory()
     device = resolve_device(args.device)
     if max(args.widths) > LARGEST_WIDTH:
         raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(args.widths)}")
@@ -74,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         PhotoBank.from_folder(args.data, part, smallest_side=context_side(settings.patch), device=device)
         for part in ("train", "validation")
     )
-    mixture = BASE_MIXTURES[args.mixture]
+    mixture = read_mixture(args.mixture).levels
     spec = ToolSpec("single", "mixture", mixture.lowest, mixture.highest, DEPTH)
     training = ToolTraining(spec, settings, bank)
     trainer = Trainer(training, Checkpoint(args.out / TRAINING_FOLDER / spec.name), "either")

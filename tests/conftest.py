@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -13,6 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from tests.releases import Release, make_release
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,6 +34,17 @@ def _one_torch_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda), "mps"])
+def device(request: pytest.FixtureRequest) -> "torch.device":
+    """Every kind of device in turn; those that this machine lacks are skipped."""
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[request.param]:
+        pytest.skip(f"this machine has no device {request.param}")
+    return torch.device(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,8 @@ def test_all_that_the_wheel_is_built_from_is_copied(steps: Steps) -> None:
 def test_the_extras_that_it_installs_are_there(root: Path, steps: Steps) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = re.findall(r"'\.\[(.*?)\]'", "\n".join(text for kind, text in steps if kind == "RUN"))
-    assert [extra for group in wanted for extra in group.split(",")] == ["heic", "serve"]
-    assert {"heic", "serve"} <= project["optional-dependencies"].keys()
+    assert [extra for group in wanted for extra in group.split(",")] == ["serve"]  # heic's wheels are GPL 2
+    assert "serve" in project["optional-dependencies"]
 
 
 def test_it_serves_by_default_and_restores_by_argument(steps: Steps) -> None:

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
 
+from rlrestore.cli.arguments import on_ranks
 from rlrestore.devices import multiplies_bfloat16, precision_name, resolve_device, training_precision
 from rlrestore.errors import UsageError
 
@@ -67,3 +70,15 @@ print(faults() - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 5000
+
+
+def test_the_commands_that_train_alone_keep_freed_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a setting of the whole process, which a program that calls the library may not want."""
+    calls: list[bool] = []
+    monkeypatch.setattr("rlrestore.devices.keep_freed_memory", lambda: calls.append(True))
+    assert on_ranks(lambda _: 7)(Namespace(device="cpu")) == 7
+    assert calls == [True]
+    folders = ("rlrestore", "toolbox", "envs", "agent")
+    sources = [path for folder in folders for path in (root / folder).rglob("*.py")]
+    users = {path.name for path in sources if "keep_freed_memory()" in path.read_text("utf-8")}
+    assert users == {"arguments.py", "devices.py"}

@@ -20,7 +20,7 @@ def test_without_torch_its_own_extras_are_named(
     monkeypatch: pytest.MonkeyPatch, extra: str, how: str
 ) -> None:
     told = Message()
-    for each in ("heic", "raw", "serve"):
+    for each in ("heic", "raw", "serve", "video"):
         told["Provides-Extra"] = each
     monkeypatch.setattr(metadata, "metadata", {"rlrestore-onnx": told}.__getitem__)
     assert how_to_install(extra) == how

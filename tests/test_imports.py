@@ -20,7 +20,8 @@ VERSION = "import rlrestore; rlrestore.__version__"
 HELP = """
 import contextlib, io
 from rlrestore.cli.main import main
-commands = ("restore", "distribute", "serve", "train-tools", "train-agent", "import-paper", "export")
+commands = ("restore", "distribute", "serve", "inspect", "train-tools", "train-agent", "export")
+commands += ("import-paper",)
 for arguments in (["--help"], ["--version"], *([command, "--help"] for command in commands)):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(arguments)

@@ -1,5 +1,6 @@
 """What lies in a model's folder, as records and arrays."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -19,11 +20,18 @@ from rlrestore.model_folder import (
     read_card,
     read_toolbox,
     shipped_models,
+    weights_label,
 )
 from rlrestore.model_folder.card import AGENT_FAMILIES, AGENT_SIZES, ModelCard
 from rlrestore.toolbox.custom import add_tool, custom_spec, register
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from tests.toys import make_toolbox, save_toy
+
+
+def test_figures_name_weights_by_how_their_checksums_begin(tmp_path: Path) -> None:
+    folder = save_toy(tmp_path / "toy", [0])
+    digests = [hashlib.sha256((folder / f"{part}.safetensors").read_bytes()) for part in ("toolbox", "agent")]
+    assert weights_label(folder) == "/".join(digest.hexdigest()[:7] for digest in digests)
 
 
 def test_a_model_is_found_by_its_name_or_its_folder(tmp_path: Path) -> None:

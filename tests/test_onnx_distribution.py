@@ -88,9 +88,10 @@ def test_it_requires_onnxruntime_and_nothing_that_trains(wheel: Path) -> None:
         "safetensors",
         "tqdm",
     }
-    assert set(metadata.get_all("Provides-Extra", [])) == {"heic", "raw", "serve"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"heic", "raw", "serve", "video"}
     assert sum(name.endswith(".onnx") for name in names) == 13
-    assert not [name for name in names if name.endswith(".safetensors")]
+    read_by_numpy = ["rlrestore/weights/default/inspector.safetensors"]
+    assert [name for name in names if name.endswith(".safetensors")] == read_by_numpy
     assert card["precision"] == "float16"
 
 

@@ -65,7 +65,12 @@ def _in_the_local_encoding(call: ast.Call) -> Iterator[str]:
     given = [each.value for each in call.args if isinstance(each, ast.Constant)]
     mode = next((value for value in given if isinstance(value, str) and set(value) <= set("rwabx+t")), "r")
     text = {"read_text": not call.args, "write_text": len(call.args) < 2, "open": "b" not in mode}
-    if text.get(name, False) and ast.unparse(call.func) not in ("os.open", "Image.open", "PIL.Image.open"):
+    if text.get(name, False) and ast.unparse(call.func) not in (
+        "os.open",
+        "Image.open",
+        "PIL.Image.open",
+        "av.open",
+    ):
         yield f"{call.lineno}: {ast.unparse(call)} without an encoding"
 
 
@@ -106,7 +111,7 @@ def test_what_is_of_posix_alone_is_found(source: str) -> None:
     [
         "import os\nos.replace(a, b)\nos.getpid()\nos.cpu_count()\nos.open(os.devnull, os.O_WRONLY)",
         "import signal\nsignal.signal(signal.SIGTERM, signal.default_int_handler)",
-        "path.open('rb')\nopen(p, encoding='utf-8')\nImage.open(stream)",
+        "path.open('rb')\nopen(p, encoding='utf-8')\nImage.open(stream)\nav.open(path)",
         "path.read_text('utf-8')\npath.read_text(encoding='utf-8')\npath.write_text(text, 'utf-8')",
     ],
 )

@@ -75,6 +75,21 @@ def test_of_windows_with_the_same_sums_the_checksum_decides(
     assert "0801.png: from 0,256 of HR/0801.png, 256×512" in capsys.readouterr().out
 
 
+def test_a_damaged_archive_is_told(prepare: Run, sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(sets / "archive.zip", "w") as file:
+        file.write(sets / "archive/kodim01.png", "kodim01.png")
+    content = bytearray((sets / "archive.zip").read_bytes())
+    content[200] ^= 1
+    (sets / "archive.zip").write_bytes(content)
+    assert prepare("--kodak", str(sets / "archive.zip"), "--out", str(sets / "out")) == 2
+    assert (
+        "archive.zip is damaged (Bad CRC-32 for file 'kodim01.png'); get it again" in capsys.readouterr().err
+    )
+    (sets / "archive.zip").write_bytes(content[:300])
+    assert prepare("--kodak", str(sets / "archive.zip"), "--out", str(sets / "out")) == 2
+    assert "expected a folder or a whole zip file" in capsys.readouterr().err
+
+
 def test_another_photograph_is_not_taken(
     prepare: Run, sets: Path, make_photograph: Painter, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +112,7 @@ def test_another_photograph_is_not_taken(
     [
         ([], "expected --div2k, --kodak, or --check of a folder"),
         (["--check", "nowhere"], "expected --div2k, --kodak, or --check of a folder"),
-        (["--kodak", "list.json"], "expected a folder or a zip file, got list.json"),
+        (["--kodak", "list.json"], "expected a folder or a whole zip file, got list.json"),
         (["--kodak", "archive", "--out", "list.json"], "choose another --out"),
     ],
 )

@@ -45,6 +45,20 @@ def run(run_script: Run) -> Run:
     return run_script
 
 
+def test_rollouts_are_measured_with_an_agent_and_shared_patches(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The toy's agent applies its first tool, and stops in every second step."""
+    toy, out = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json"
+    options = ["--sizes=40", "--seconds=0.01", "--threads=1", "--agent", "--episodes-per-pair=8"]
+    files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
+    assert run("bench_rollouts.py", "--device=cpu", *options, *files) == 0
+    (report,) = json.loads(out.read_text())
+    for row in report["rows"]:
+        assert 0.3 < row["multiply_adds_per_s"] / row["steps_per_s"] / (12_672 * 63 * 63) < 0.7
+    assert "the agent chooses; 8 episodes a degraded patch" in capsys.readouterr().out
+
+
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,12 +67,13 @@ def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
     files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
     assert run("bench_rollouts.py", *options, *files) == 0
     (report,) = json.loads(out.read_text())
-    assert report["loop_steps_per_s"] > 0
     rates, rows = report["matrix_rates_per_s"], report["rows"]
     assert {(row["episodes"], row["precision"]) for row in rows} == set(itertools.product((1, 40), rates))
     for row in rows:
         assert row["times_the_loop"] == pytest.approx(row["steps_per_s"] / report["loop_steps_per_s"])
-        assert 0 < row["tool_share"] < 1
+        assert set(row["shares"]) == {"tools", "agent", "new episodes", "patches", "rest"}
+        assert all(0 < share < 1 for share in row["shares"].values())
+        assert sum(row["shares"].values()) == pytest.approx(1, abs=0.05)
         # Every fourth action stops; a toy tool is a `fast` one of 3 layers, 12,672 multiply-adds a pixel.
         per_step = row["multiply_adds_per_s"] / row["steps_per_s"]
         assert per_step == pytest.approx(0.75 * 12_672 * 63 * 63, rel=0.8 if row["episodes"] == 1 else 0.2)
@@ -78,7 +93,10 @@ def test_a_folder_is_timed_beside_the_bare_networks(
     assert said.startswith("3 photographs of 256×256, 2.00 tools each, a second:\n")
     (whole,) = map(float, re.findall(r"([\d.]+) by the command", said))
     bare = re.findall(r"([\d.]+) by the bare networks, (.*): (\d+)%", said)
-    assert [how for _, how, _ in bare] == ["one photograph after another", "1 side by side"]
+    assert [how for _, how, _ in bare] == ["one photograph after another"]
+    shares = dict(re.findall(r"(\w+) (\d+)%", said.splitlines()[-1]))
+    assert [*shares] == ["tools", "agent", "reading", "writing", "rest"]
+    assert sum(map(int, shares.values())) == pytest.approx(100, abs=3)
     for rate, _, share in bare:
         assert int(share) == pytest.approx(100 * whole / float(rate), abs=1.5)
 
@@ -119,24 +137,21 @@ def test_the_single_network_is_a_toolbox_of_one_that_goes_on(
 def test_runtimes_are_compared(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = save_toy(tmp_path, [0, 1])
-    quick = ["--count", "1", "--rounds", "1", "--threads", "1", "--side", "64", "--model", str(model)]
+    model, other = save_toy(tmp_path / "one", [0, 1]), save_toy(tmp_path / "other", [1])
+    quick = ["--count=1", "--rounds=1", "--threads=1", "--side=64", f"--model={model}", f"--beside={other}"]
     assert run("bench_runtimes.py", "--image", str(photos / "0.png"), "--data", str(photos), *quick) == 0
     rows = {line.split(" | ")[0]: line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
-    assert {"| torch float32", "| torch bfloat16", "| onnxruntime"} <= rows.keys()
+    assert {"| torch float32", "| torch bfloat16", "| onnxruntime", f"| {other}"} <= rows.keys()
     for name in ("| torch bfloat16", "| onnxruntime"):
-        seconds, _, levels, others = rows[name]
-        assert float(seconds) > 0
+        tools, seconds, _, levels, others = rows[name]
+        assert (tools, float(seconds) > 0) == ("2", True)
         assert int(levels) <= 1
         assert others == "0 of 3 |"
 
 
 @pytest.mark.usefixtures("small_trainings")
 def test_a_release_is_trained_part_by_part_and_goes_on(
-    run: Run,
-    photos: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All parts from nothing; the same once more, which has nothing left to do; then on from the result."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -154,8 +169,10 @@ def test_a_release_is_trained_part_by_part_and_goes_on(
 
     assert run("train_release.py", *common, "--out", str(first), "--start", str(first)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
-    assert run("train_release.py", *common, "--out", str(second), "--start", str(first)) == 0
+    common += ["--start", str(first), "--widths", "33", "106"]
+    assert run("train_release.py", *common, "--out", str(second)) == 0
     again = read_card(second)
+    assert load_toolbox(second).widths == {3: (64,), 8: (33, 106)}
     assert [record["part"] for record in again.training] == [*PARTS, "joint", "agent-again"]
     assert again.training[-1]["mixture"] == "any"
     assert again.name == "second"
@@ -330,17 +347,3 @@ def test_contact_sheets_show_before_and_after(
     middle, (first, second, third) = pixels.shape[0] - 24 - 50, (24 + 50, 140 + 50, 256 + 50)
     assert (pixels[middle, third] == pixels[middle, first]).all()
     assert pixels[middle, second].mean() - pixels[middle, first].mean() == pytest.approx(32, abs=1)
-
-
-def test_metrics_are_compared(
-    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toy, out, picture = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json", tmp_path / "pairs.png"
-    files = ["--data", str(photos), "--model", str(toy), "--json", str(out), "--picture", str(picture)]
-    assert run("compare_metrics.py", *files, "--patches", "4") == 0
-    found = json.loads(out.read_text())
-    assert found["metrics"] == ["psnr_db", "ssim", "gmsd", "shift_psnr_db"]
-    assert [row[index] for index, row in enumerate(found["within"])] == pytest.approx([1] * 4)
-    assert f"| SSIM | {found['within'][1][0]:.2f} | 1.00 |" in capsys.readouterr().out
-    with Image.open(picture) as drawn:
-        assert drawn.height > 3 * 63 * 4

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rlrestore.errors import UsageError
+from rlrestore.explain.inspection import Estimate, Inspection, Unfamiliarity
 from rlrestore.inference.regions import Regions
 from rlrestore.trace import Trace, TraceStep, db_text
 
@@ -49,6 +50,16 @@ step  tool       expected gain  runner-up          second runner-up   time   PSN
 2     deblur-2   +1.50 dB       deblur-1 +1.25 dB  dejpeg-4 -0.50 dB  12 ms  22.00 dB  -0.25 dB"""
 
     assert trace(step("denoise-3", 22.25), step("deblur-2", 22.0), start_psnr_db=20.0).table() == expected
+
+
+def test_what_is_wrong_with_the_input_stands_below_it() -> None:
+    found = Inspection(Estimate(2, 1, 3), Estimate(20, 15, 25), Estimate(40, 30, 50), Unfamiliarity(2.0, 1.0))
+    chain = trace(step("denoise-3"), frames=(plain(RED), plain(BLUE)))
+    inspected = replace(chain, inspection=found)
+
+    assert chain.to_json()["inspection"] is None
+    assert inspected.to_json()["inspection"] == found.to_json()
+    assert inspected.picture().height > chain.picture().height + 40  # four lines more
 
 
 def test_a_toolbox_of_one_tool_has_one_runner_up() -> None:

@@ -3,30 +3,22 @@
 import torch
 from torch import Tensor
 
-from rlrestore.imaging.degradation.mixtures import MODERATE, Mixture
+from rlrestore.imaging.degradation.mixtures import MODERATE, light_amounts, mixture_of
 from rlrestore.imaging.degradation.protocol import Degradations, where
 from rlrestore.toolbox.specs import ToolSpec
 
-LIGHT_NOISE_255 = 5.0
-LIGHT_JPEG_QUALITY = 60.0
 MIXED_SHARES = {"blur": 0.5, "noise": 0.5, "jpeg": 0.1}
 """By a tool's distortion: share of its training samples that are degraded by the other two as well."""
 
 
-def own_mixture(spec: ToolSpec) -> Mixture:
-    """Return the mixture of a tool whose distortion is `mixture`."""
-    return Mixture(spec.name, round(spec.low), round(spec.high))
-
-
-def light_amounts(draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn `(4, B)` uniform draws into light noise up to 5 of 255 and JPEG from quality 60, 0 for none.
-
-    Each comes to every second image, independently.
-    """
-    has_noise, has_jpeg = draws[:2] < 0.5
-    noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[2], 0.0)
-    quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[3], 0.0)
-    return noise, quality
+def in_range(spec: ToolSpec, amounts: Degradations) -> Tensor:
+    """Return `(B,)` bool: whether a tool's own distortion is among these amounts, in its range."""
+    own = {
+        "blur": amounts.blur_sigma_px,
+        "noise": amounts.noise_sigma_255,
+        "jpeg": amounts.jpeg_quality,
+    }[spec.distortion]
+    return (own > 0) & (own >= spec.low) & (own <= spec.high)
 
 
 def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degradations:
@@ -37,7 +29,7 @@ def own_distortion(specs: list[ToolSpec], generator: torch.Generator) -> Degrada
     amount = low + (high - low) * torch.rand(len(specs), generator=generator, device=device)
     drawn = Degradations(*(torch.where(mask, amount, 0.0) for mask in _own_masks(specs, device)))
     for spec in dict.fromkeys(spec for spec in specs if spec.distortion == "mixture"):
-        mixture = own_mixture(spec).sample(len(specs), generator)
+        mixture = mixture_of(spec).sample(len(specs), generator)
         chosen = torch.tensor([other == spec for other in specs], device=device)
         drawn = where(chosen, mixture, drawn)
     return drawn

@@ -2,8 +2,8 @@
 
 On a device that multiplies bfloat16 faster the copies are in it, made once per gradient step; autocast would
 make them for every batch. All tools of one architecture are one function of weights and images, so that
-compiling it once serves them all. Networks of no known family are functions of their own, and custom tools
-are called as they are.
+compiling it once serves them all. Networks of no known family are functions of their own, in float32, and
+custom tools are called as they are. Without gradients they serve rollouts (`rlrestore.envs.batched`).
 """
 
 import logging
@@ -34,19 +34,21 @@ class FunctionalTools:
 
         Args:
             toolbox: The tools. A copy has a gradient where its master requires one.
-            precision: Of the copies; in float32 they are the masters themselves.
+            precision: Of the copies of known families; in float32 they are the masters themselves.
             compiled: Whether to compile each architecture, the size of a batch being dynamic. Where that
                 fails, it runs as it is.
         """
         self.toolbox = toolbox
         self.used: set[int] = set()
-        self._same = precision == torch.float32
+        known = (
+            toolbox.family in WIDTHS
+        )  # others may differ in more than their weights, and convert no images
+        self._same = precision == torch.float32 or not known
         self._copies: list[dict[str, Tensor]] = [
             {} if spec.custom else {name: self._copy(weight, precision) for name, weight in named(network)}
             for spec, network in zip(toolbox.specs, toolbox.networks, strict=True)
         ]
         by_architecture: dict[str | nn.Module, Callable[[Weights, Tensor], Tensor]] = {}
-        known = toolbox.family in WIDTHS  # others may differ in more than their weights
         self._functions = [
             by_architecture.setdefault(
                 _architecture(network) if known else network, _function(network, compiled)
@@ -57,7 +59,8 @@ class FunctionalTools:
     def _copy(self, master: Tensor, precision: torch.dtype) -> Tensor:
         if self._same:
             return master
-        return master.detach().to(precision).requires_grad_(master.requires_grad)
+        layout = torch.channels_last if master.ndim == 4 else torch.preserve_format
+        return master.detach().to(precision, memory_format=layout).requires_grad_(master.requires_grad)
 
     @property
     def stop(self) -> int:
@@ -135,7 +138,7 @@ def _compiled(plain: Callable[[Weights, Tensor], Tensor]) -> Callable[[Weights, 
 
     def run(weights: Weights, images: Tensor) -> Tensor:
         nonlocal fast
-        if fast is not None:
+        if fast is not None and len(images) > 1:  # one image would be compiled as a constant
             try:
                 torch._dynamo.mark_dynamic(images, 0)  # torch.compiler has no public name for it
                 return fast(weights, images)

@@ -63,7 +63,7 @@ def training_bar(name: str, steps: int, total: int | None) -> Iterator[Bar]:
 
 
 class MetricLog:
-    """Writes metrics by the steps of the environment; docs/agent.md says what each key means.
+    """Writes metrics by the steps of the environment; docs/training.md says what each key means.
 
     TensorBoard's files need its package, the extra research; without it a line in the log remains.
     """

@@ -191,6 +191,28 @@ def build_network(family: str, depth: int, widths: Widths | None = None) -> nn.M
     return Hourglass(*widths) if family == "hourglass" and depth == 8 else Folded(depth, *widths)
 
 
+@torch.no_grad()
+def widen(wide: nn.Module, network: nn.Module) -> None:
+    """Let a new network with more channels compute what a trained one of its family does, in place.
+
+    Its further channels come of its own weights, and none of those that were there reads them: the weights
+    for that are zero, from where a training moves them.
+
+    Args:
+        wide: The new network.
+        network: The trained one.
+
+    Raises:
+        ValueError: The new one is narrower somewhere, or of other layers.
+    """
+    for more, given in zip(wide.parameters(), network.parameters(), strict=True):
+        if any(size < kept for size, kept in zip(more.shape, given.shape, strict=True)):
+            raise ValueError(f"expected weights of at least {tuple(given.shape)}, got {tuple(more.shape)}")
+        if given.ndim == 4:
+            more[: len(given), given.shape[1] :] = 0
+        more[tuple(map(slice, given.shape))] = given
+
+
 def check_trainable(family: str) -> None:
     """Make sure that networks of a family are still trained.
 

@@ -6,7 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rlrestore.toolbox.networks import WIDTHS, Widths, build_network, receptive_radius
+from rlrestore.errors import UsageError
+from rlrestore.toolbox.networks import WIDTHS, Widths, build_network, receptive_radius, widen
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 PIECE_ON_CPU = 64
@@ -128,6 +129,34 @@ class Toolbox(nn.Module):
             torch.cat([self.apply_tool(index, piece) for piece in pieces]) for index in range(self.stop)
         ]
         return torch.stack(successors, dim=1)
+
+
+def widened(toolbox: Toolbox, widths: Mapping[int, Widths], seed: int) -> Toolbox:
+    """Return tools of more channels that restore as these do, to be trained further.
+
+    Args:
+        toolbox: Trained tools; custom ones remain what they are.
+        widths: Channels of the new networks, by depth; the present ones for a depth that is not named.
+        seed: Of the weights that are new.
+
+    Raises:
+        UsageError: A network would become narrower, or takes another number of widths.
+    """
+    widths = {**toolbox.widths, **{depth: tuple(each) for depth, each in widths.items()}}
+    for depth, each in toolbox.widths.items():
+        if any(new < old for new, old in zip(widths[depth], each, strict=False)):
+            raise UsageError(f"expected widths of at least {list(each)}, got {list(widths[depth])}")
+    networks = []
+    for number, (spec, network) in enumerate(zip(toolbox.specs, toolbox.networks, strict=True)):
+        if spec.custom or widths.get(spec.depth) == toolbox.widths.get(spec.depth):
+            networks.append(network)
+            continue
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            wide = build_network(toolbox.family, spec.depth, widths[spec.depth])
+        widen(wide, network)
+        networks.append(wide.to(toolbox.device).train(network.training))
+    return Toolbox(toolbox.specs, toolbox.family, networks, widths)
 
 
 def group_sizes(tools: Tools, actions: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from rlrestore.devices import keep_freed_memory
 from rlrestore.errors import ModelError, RlrestoreError, UsageError
 from rlrestore.toolbox import ranks
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
@@ -193,7 +192,6 @@ class Trainer:
             RlrestoreError: It diverged too often; the checkpoint holds the last good state.
             KeyboardInterrupt: It was interrupted; the checkpoint holds the state after the last step.
         """
-        keep_freed_memory()
         training, previous_db, saved = self.training, -math.inf, time.monotonic()
         with (
             deferred_interrupt() as interrupted,

@@ -3,7 +3,7 @@
 Tools are trained one after another and share the time by what their networks cost. Each has a checkpoint of
 its own, so a training that was stopped goes on where it was.
 
-Source: paper, section 3.1; what is ours was measured, row by row, in `docs/toolbox.md`.
+Source: paper, section 3.1; what is ours, in `docs/concepts.md`.
 """
 
 import copy
@@ -24,9 +24,10 @@ from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import degraded_pairs
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import NamedRecipe, draw_pairs
 from rlrestore.model_folder import has_model
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
-from rlrestore.toolbox.distortions import own_distortion, training_distortion
+from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
 from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
@@ -42,6 +43,8 @@ TRAINING_FOLDER = "training"
 VALIDATION_PATCHES = 64
 TIME_SHARES = {3: 0.4, 8: 1.0}
 """How a tool's training time depends on its depth."""
+CANDIDATES = 4
+"""Patches of a mixture that are drawn for each that a tool trains on."""
 DRAWN_STEPS = 8
 """Steps whose data is made at once: a batch is too small to keep a device busy with it."""
 
@@ -83,6 +86,7 @@ def train_tools(
     settings: ToolSettings | None = None,
     start: Start = "new",
     begin_with: Toolbox | None = None,
+    mixture: NamedRecipe | None = None,
 ) -> tuple[Toolbox, list[ToolReport]]:
     """Train tools and return them with a report of each.
 
@@ -96,6 +100,7 @@ def train_tools(
         start: Whether there may, must or must not be checkpoints of these tools.
         begin_with: Tools to begin with, all of `specs` among them, by name. Without it a tool begins with its
             milder sibling, if that has the same depth and is trained here before it, or untrained.
+        mixture: What a tool meets beside its own distortion; see `ToolTraining`.
 
     Raises:
         RlrestoreError: The training diverged too often, or a checkpoint cannot be written.
@@ -110,7 +115,7 @@ def train_tools(
     if begin_with is not None:
         _check_begin_with(begin_with, toolbox, specs)
     each_start: Start = "either" if start == "resume" else start
-    trainings = [ToolTraining(spec, settings, bank) for spec in specs]
+    trainings = [ToolTraining(spec, settings, bank, mixture) for spec in specs]
     trainers = [Trainer(*pair, each_start) for pair in zip(trainings, checkpoints, strict=True)]
     spent, began, reports = sum(trainer.seconds for trainer in trainers), time.monotonic(), []
     for index, (training, trainer) in enumerate(zip(trainings, trainers, strict=True)):
@@ -194,16 +199,24 @@ class ToolTraining:
         average: The tool: the average of the weights that the gradient moves.
     """
 
-    def __init__(self, spec: ToolSpec, settings: ToolSettings, bank: PhotoBank) -> None:
+    def __init__(
+        self, spec: ToolSpec, settings: ToolSettings, bank: PhotoBank, mixture: NamedRecipe | None = None
+    ) -> None:
         """Make the training of a new tool.
 
         Args:
             spec: The tool.
             settings: How it is trained.
             bank: Photographs to train on, on the device.
+            mixture: Where the share `MIXED_SHARES` of the samples comes from: those of its patches whose
+                amount lies in the tool's range, as far as there are any. The paper's moderate mixture, with
+                the tool's own amount exchanged, without it.
         """
         self.name, self.spec, self.settings, self.bank = spec.name, spec, settings, bank
         self.about: dict[str, Any] = {"tool": asdict(spec), "family": settings.family, "seed": settings.seed}
+        self.mixture = mixture
+        if mixture is not None:
+            self.about["mixture"] = mixture.identity
         self.steps, self.finished, self.piece = 0, False, settings.batch
         self.stream = settings.seed + zlib.crc32(spec.name.encode())
         with torch.random.fork_rng(devices=[]):
@@ -248,7 +261,11 @@ class ToolTraining:
         if place == 0 or not self._drawn:
             generator = rank_generator(self.bank.device, self.stream + (attempt << 16), turn)
             specs = [self.spec] * (DRAWN_STEPS * self.settings.batch)
-            pairs = self._pairs(self.bank, training_distortion(specs, generator), generator)
+            if self.mixture is None:
+                pairs = self._pairs(self.bank, training_distortion(specs, generator), generator)
+            else:
+                amounts = training_distortion(specs, generator, mixed_share=0.0)
+                pairs = self._mixed(*self._pairs(self.bank, amounts, generator), self.mixture, generator)
             batches = (side.split(self.settings.batch) for side in pairs)
             self._drawn = list(zip(*batches, strict=True))
         return self._drawn[place]
@@ -258,6 +275,24 @@ class ToolTraining:
     ) -> tuple[Tensor, Tensor]:
         degraded, clean = degraded_pairs(bank, amounts, self.settings.patch, generator)
         return degraded.contiguous(memory_format=torch.channels_last), clean
+
+    def _mixed(
+        self, degraded: Tensor, clean: Tensor, mixture: NamedRecipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Put patches of a mixture that the tool is for in the place of some pairs."""
+        wanted = round(MIXED_SHARES.get(self.spec.distortion, 0.0) * len(clean))
+        if not wanted:
+            return degraded, clean
+        size, device = self.settings.patch, self.bank.device
+        drawn = draw_pairs(self.bank, mixture.recipe, CANDIDATES * wanted, size, generator)
+        fits = in_range(self.spec, drawn.amounts)
+        lots = torch.rand(len(drawn), generator=generator, device=device)
+        chosen = (fits + lots).argsort(descending=True)[:wanted]  # those that fit first, in any order
+        places = torch.randperm(len(clean), generator=generator, device=device)[:wanted]
+        used = fits[chosen].view(-1, 1, 1, 1)
+        for side, others in ((degraded, drawn.degraded), (clean, drawn.target)):
+            side[places] = torch.where(used, others[chosen], side[places])
+        return degraded, clean
 
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""

@@ -93,7 +93,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> 
     start.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     start.add_argument("--restart", action="store_true", help="delete the checkpoint in --out, start anew")
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
 def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
@@ -106,8 +106,10 @@ def on_ranks(train: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
 
     @wraps(train)
     def run(args: argparse.Namespace) -> int:
+        from rlrestore.devices import keep_freed_memory
         from rlrestore.toolbox.ranks import joined_ranks, rank
 
+        keep_freed_memory()
         with joined_ranks(args.device) as device:
             if rank() == 0:
                 show_log()
@@ -146,8 +148,7 @@ def prepare_training_folder(args: argparse.Namespace) -> None:
     """Make the folder of a training, but for one that is to be resumed and is not there.
 
     Raises:
-        UsageError: There is nothing to resume.
-        RlrestoreError: The folder cannot be written to.
+        UsageError: There is nothing to resume, or the folder cannot be written to.
     """
     from rlrestore.cli.outputs import prepare_folder
 
@@ -162,13 +163,24 @@ def add_mixture_argument(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the degradations that a training draws."""
     parser.add_argument(
         "--mixture",
-        choices=("paper", "any"),
         default="paper",
-        metavar="NAME",
+        metavar="FILE",
         help="paper: moderate mixtures and single distortions, as in the paper, which leaves mild and severe "
-        "mixtures unseen (default); any: everything from clean to severe, for a model that people use",
+        "mixtures unseen (default); any: everything from clean to severe, for a model that people use; "
+        "another that ships, or a TOML file",
     )
     add_renamed_argument(parser, "--damage", "--mixture")
+
+
+def add_reward_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the choice of what an agent is rewarded with."""
+    parser.add_argument(
+        "--reward",
+        choices=("psnr", "salient-psnr", "ssim"),
+        default="psnr",
+        help="what a step's gain is measured by: PSNR (default), PSNR weighted by saliency, or SSIM in dB"
+        + more,
+    )
 
 
 def add_precision_argument(parser: argparse._ActionsContainer, default: str = "auto") -> None:

@@ -11,6 +11,9 @@ from rlrestore.runtime import Runtime
 
 PIXELS_HELD = 32_000_000
 """Of the images that are being read, restored or written: it bounds the memory. A larger one is alone."""
+PIXELS_HELD_BESIDE = 4 * PIXELS_HELD
+"""The same where another device than the cores computes: enough images are read and written meanwhile to keep
+it busy."""
 HELD_PER_WORKER = 4
 """Images at most: enough that no thread waits, few enough that an interrupted run soon ends."""
 
@@ -21,7 +24,12 @@ class Batch(Generic[T]):
     """Work on many images, reported in the order in which it was submitted."""
 
     def __init__(
-        self, report: Callable[[Job, Future[T]], None], beside: Executor, writers: Executor, most: int
+        self,
+        report: Callable[[Job, Future[T]], None],
+        beside: Executor,
+        writers: Executor,
+        most: int,
+        pixels: int = PIXELS_HELD,
     ) -> None:
         """Begin with nothing.
 
@@ -30,8 +38,10 @@ class Batch(Generic[T]):
             beside: Threads for the whole work on an image.
             writers: Threads for the last part of it.
             most: Images that are in hand at a time.
+            pixels: Of these images, all together, unless one alone has more.
         """
-        self._report, self._beside, self._writers, self._most = report, beside, writers, most
+        self._report, self._beside, self._writers = report, beside, writers
+        self._most, self._most_pixels = most, pixels
         self._waiting: deque[tuple[Job, int, Future[T]]] = deque()
 
     def submit(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
@@ -59,7 +69,7 @@ class Batch(Generic[T]):
         while self._waiting and (
             self._waiting[0][2].done()
             or len(self._waiting) >= self._most
-            or sum(held for _, held, _ in self._waiting) + pixels > PIXELS_HELD
+            or sum(held for _, held, _ in self._waiting) + pixels > self._most_pixels
         ):
             self._report_first()
 
@@ -83,10 +93,11 @@ def batch(report: Callable[[Job, Future[T]], None], workers: int, runtime: Runti
         workers: How many threads do whole images, and as many the last part of one.
         runtime: The model that they share.
     """
-    cores = runtime.threads
+    cores, on_cores = runtime.threads, runtime.device == "cpu"
     one_core = ThreadPoolExecutor(workers, "beside", initializer=runtime.set_threads, initargs=(1,))
     with one_core as beside, ThreadPoolExecutor(workers, "writer") as writers:
-        work = Batch(report, beside, writers, HELD_PER_WORKER * workers)
+        pixels = PIXELS_HELD if on_cores else PIXELS_HELD_BESIDE
+        work = Batch(report, beside, writers, HELD_PER_WORKER * workers, pixels)
         try:
             yield work
             work.finish()

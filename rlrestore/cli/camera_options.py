@@ -28,7 +28,8 @@ RANGES = {
     "sharpen": (0.0, LARGEST_SHARPENING),
 }
 """Of the options with one number, by name."""
-OPTIONS = (*RANGES, "gains", "demosaic", "scale", "chroma", "target")
+CHOICES = ("gains", "demosaic", "scale", "chroma")
+OPTIONS = (*RANGES, *CHOICES, "target")
 """Those that mean nothing without --camera."""
 
 
@@ -78,11 +79,16 @@ def check_camera_options(args: argparse.Namespace) -> bool:
             raise UsageError(f"expected --{name} from {low:g} to {high:g}, got {value:g}")
     if args.seed > LARGEST_SEED:
         raise UsageError(f"expected --seed up to {LARGEST_SEED}, got {args.seed}")
-    _check_target(args.target, args.out)
+    check_target(args.target, args.out)
     return True
 
 
-def _check_target(target: str | None, out: str) -> None:
+def check_target(target: str | None, out: str) -> None:
+    """Refuse a reference that would be compressed, or that is the result.
+
+    Raises:
+        UsageError: It would.
+    """
     if target is None:
         return
     if Path(target).suffix.lower() in JPEG_SUFFIXES:
@@ -95,32 +101,33 @@ def take_picture(args: argparse.Namespace) -> int:
     """Take the picture and write it, and its reference where that is asked for.
 
     Raises:
-        UsageError: An output is the input.
+        UsageError: An output is the input, or a path cannot be opened or written.
         ImageError: The image cannot be read or a result not written.
     """
     import torch
 
-    from rlrestore.cli.outputs import check_jpeg_size, prepare_output, refuse_overwriting, write_file
+    from rlrestore.cli.outputs import check_jpeg_size, check_named, prepare_named, write_file
     from rlrestore.cli.reporting import say_notes
+    from rlrestore.imaging.degradation.camera import describe
     from rlrestore.imaging.degradation.camera_files import (
         compress_pixels,
         compression_round_trip,
         expose_pixels,
     )
     from rlrestore.imaging.degradation.jpeg import MCU
-    from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+    from rlrestore.imaging.io.files import Photo, read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import BARE, kept_of
     from rlrestore.imaging.io.samples import to_floats
 
     output, source = Path(args.out), Path(args.image)
     target = None if args.target is None else Path(args.target)
+    check_named(source)
     photo = read_photo(source)
     pixels, notes = photo.pixels, (*photo.notes, *kept_of(photo, BARE)[1])
     check_jpeg_size(source, pixels, border_px=MCU - 1)
     for path, option in ((output, "-o"), (target, "--target")):
         if path is not None:
-            refuse_overwriting(path, source, option)
-            prepare_output(path)
+            prepare_named(path, source, option)
     say_notes(source, notes)
     generator = torch.Generator().manual_seed(args.seed)
     camera = choose_camera(args, generator)
@@ -131,7 +138,7 @@ def take_picture(args: argparse.Namespace) -> int:
         write_photo(output, Photo(to_floats(compression_round_trip(noisy, camera.compression))))
     if target is not None:
         write_photo(target, Photo(to_floats(clean)))
-    print(describe(camera))
+    print(f"{shown(source)} -> {shown(output)}: {describe(camera)}")
     return 0
 
 
@@ -162,27 +169,3 @@ def choose_camera(args: argparse.Namespace, generator: "torch.Generator") -> "Ca
     # Checked by `Camera` itself: the names are its fields.
     settings: dict[str, Any] = chosen | {"compression": compression, "scale": scale}
     return replace(camera, **settings)
-
-
-def describe(camera: "Camera") -> str:
-    """Return one line that says what a camera's settings are."""
-    disc, sharpen, smoothed = (
-        value.item() for value in (camera.disc_radius_px, camera.sharpen, camera.chroma_sigma_px)
-    )
-    earlier, quality = (
-        round(value.item()) for value in (camera.compression.earlier_quality, camera.compression.quality)
-    )
-    words = [
-        f"disc of radius {disc:.1f} px" if disc else f"blur {camera.blur_sigma_px.item():.2f} px",
-        f"shot {camera.shot.item():.3g}",
-        f"read {camera.read.item():.3g}",
-        f"gains {camera.red_gain.item():.2f} {camera.blue_gain.item():.2f}",
-        "malvar" if camera.malvar.item() else "bilinear",
-        f"tone {camera.tone.item():.2f}",
-        f"chroma denoised at {smoothed:.1f} px" if smoothed else "not denoised",
-        f"sharpened by {sharpen:.0%}" if sharpen else "not sharpened",
-        f"scaled down by {camera.scale:g}",
-        f"JPEG {f'{earlier} and ' if earlier else ''}{quality} "
-        f"{'4:4:4' if camera.compression.full_chroma.item() else '4:2:0'}",
-    ]
-    return ", ".join(words)

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
 DESCRIPTION = """\
-Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse) and a PSNR
-that tolerates small shifts, at the input and after each step, each the mean over images of the unrounded
-result, and what the agent did. It never trains. Give one source:
+Measure how well a model restores a test set: PSNR, SSIM, GMSD (0 for equal images, more is worse), a PSNR
+that tolerates small shifts, and one that counts most where people look, at the input and after each step,
+each the mean over images of the unrounded result, and what the agent did. It never trains. Give one source:
 
   --data DIR             photographs, from which the protocol's test sets are made: random 63×63 patches,
                          degraded by blur, noise and a real JPEG before they are cut out; a patch above 50 dB
                          is drawn again. The default number takes about half a minute on one core for each
-                         mixture and gives the mean gain to about 0.05 dB. --split camera has simulated
+                         mixture and gives the mean gain to about 0.05 dB. --mixture camera has simulated
                          cameras in the place of the protocol: shot and read noise on a mosaic, developed
-                         and compressed, against the same without noise and JPEG.
+                         and compressed, against the same without noise and JPEG; --mixture FILE, what a
+                         TOML file says.
   --pairs IN_DIR GT_DIR  degraded images and their originals of the same name, of any size; each is restored
                          as `rlrestore restore` does, or as one patch if it is exactly 63×63. In the place of
                          a folder may stand a path with one * in its last part, as 'photos/*_real'
@@ -48,7 +49,6 @@ also reports when the agent stops too early or too late, and compares its first 
 default numbers take about six minutes on one core for each mixture, the subset most of it.
 """
 MIXTURE_NAMES = ("mild", "moderate", "severe")
-SPLITS = (*MIXTURE_NAMES, "camera")
 PATCHES = 1000
 TOOL_PATCHES = 500
 ORACLE_PATCHES = 500
@@ -78,9 +78,10 @@ def add_parser(subparsers: Subparsers) -> None:
     source.add_argument("--npz", type=Path, metavar="FILE", help="file of patch pairs")
     made = parser.add_argument_group("how test sets are made from --data")
     made.add_argument(
+        "--mixture",
         "--split",
-        choices=SPLITS,
-        help="the mixture of distortions, or simulated cameras (default: the three mixtures)",
+        metavar="FILE",
+        help="what degrades them: a mixture that ships, or a TOML file (default: mild, moderate and severe)",
     )
     made.add_argument(
         "--patches",
@@ -123,13 +124,15 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Not exactly one source, an option that does not go with it, or bad data.
         RlrestoreError: The JSON file cannot be written; as far as it can be known, before measuring.
     """
+    from rlrestore.model_folder import find_model, weights_label
+
     _check(args)
     if args.tools:
         content = _evaluate_tools(args)
     else:
         content = _evaluate_policy(args) if args.oracle else _evaluate_sets(args)
     if args.json is not None:
-        _write(args.json, content)
+        _write(args.json, {"weights": weights_label(find_model(args.model)), **content})
     return 0
 
 
@@ -143,7 +146,8 @@ def _evaluate_tools(args: argparse.Namespace) -> dict[str, Any]:
     made = _made(args)
     report = compare_tools(read_photos(args.data), toolboxes, **made, progress=sys.stderr.isatty())
     print(report.table())
-    return {"model": models[0], "against": models[1:], "data": str(args.data), **made, **report.to_json()}
+    about = {"model": models[0], "precision": args.precision, "against": models[1:], "data": str(args.data)}
+    return {**about, **made, **report.to_json()}
 
 
 def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def _evaluate_policy(args: argparse.Namespace) -> dict[str, Any]:
         print(report.table(), end="\n\n")
         sets[report.name] = report.to_json()
     settings = {"npz": str(args.npz)} if args.data is None else {"data": str(args.data), **made}
-    return {"model": model.name, **settings, "subset": subset, "sets": sets}
+    return {"model": model.name, "precision": model.precision, **settings, "subset": subset, "sets": sets}
 
 
 def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
@@ -175,7 +179,7 @@ def _evaluate_sets(args: argparse.Namespace) -> dict[str, Any]:
         reports.append(summarise(scores))
         print(reports[-1].table(), end="\n\n")
     whole = reports[0] if len(reports) == 1 else summarise(merge(all_scores, "all"))
-    return _content(args, model.name, whole, reports)
+    return _content(args, model, whole, reports)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -185,7 +189,7 @@ def _check(args: argparse.Namespace) -> None:
     if len(sources) != 1:
         came = " and ".join(f"--{name}" for name in sources) or "none of them"
         raise UsageError(f"expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got {came}")
-    strays = [name for name in ("split", "patches", "seed", "grid") if getattr(args, name) is not None]
+    strays = [name for name in ("mixture", "patches", "seed", "grid") if getattr(args, name) is not None]
     if strays and sources != ["data"]:
         raise UsageError(
             f"--{strays[0]} says how test sets are made from --data; leave it out with --{sources[0]}"
@@ -196,6 +200,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"expected --seed to be at least 0, got {args.seed}")
     if args.json is not None:
         _check_output(args.json, args.npz)
+    if args.mixture is not None:
+        from rlrestore.imaging.mixture_files import read_mixture
+
+        read_mixture(args.mixture)  # before photographs are read
 
 
 def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
@@ -206,10 +214,8 @@ def _check_tools(args: argparse.Namespace, sources: list[str]) -> None:
         raise UsageError(f"--tools makes its patches from photographs: expected --data DIR, got {came}")
     if args.tools and args.precision != "float32":
         raise UsageError("--tools measures in float32: leave out --precision")
-    if args.tools and args.split is not None:
-        raise UsageError(
-            "--tools gives each tool its own distortion; leave out --split, which names a mixture"
-        )
+    if args.tools and args.mixture is not None:
+        raise UsageError("--tools gives each tool its own distortion; leave out --mixture")
 
 
 def _check_oracle(args: argparse.Namespace, sources: list[str]) -> None:
@@ -232,7 +238,7 @@ def _check_output(path: Path, npz: Path | None) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"expected --json to name a file, {shown(path)} is a device or pipe")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise RlrestoreError(f"expected --json in a writable folder, got {shown(path)}; choose another")
+        raise UsageError(f"expected --json in a writable folder, got {shown(path)}; choose another")
     if path.suffix.lower() in LISTED_SUFFIXES:
         raise UsageError(f"expected --json to name a JSON file, got the name of an image, {shown(path)}")
     if npz is not None:
@@ -258,17 +264,15 @@ def _measure(model: "TorchRuntime", args: argparse.Namespace) -> Iterator["Score
 
 def _patches(args: argparse.Namespace) -> "Iterator[PatchPairs]":
     from rlrestore.evaluation.testsets import generate, read_npz, read_photos
-    from rlrestore.imaging.degradation import mixtures
-    from rlrestore.imaging.degradation.camera import CameraRecipe
+    from rlrestore.imaging.mixture_files import read_mixture
 
     if args.npz is not None:
         yield read_npz(args.npz)
     else:
         photos = read_photos(args.data)
         made = _made(args)
-        for name in MIXTURE_NAMES if args.split is None else (args.split,):
-            source = mixtures.MIXTURES.get(name) or CameraRecipe()
-            yield generate(photos, source, made["patches"], made["seed"], made["grid"])
+        for name in MIXTURE_NAMES if args.mixture is None else (args.mixture,):
+            yield generate(photos, read_mixture(name), made["patches"], made["seed"], made["grid"])
 
 
 def _made(args: argparse.Namespace) -> dict[str, Any]:
@@ -280,12 +284,12 @@ def _made(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _content(
-    args: argparse.Namespace, model: str, whole: "Report", reports: "list[Report]"
+    args: argparse.Namespace, model: "TorchRuntime", whole: "Report", reports: "list[Report]"
 ) -> dict[str, Any]:
     """The JSON file: the means over all images at the top, and those of each set by its name."""
     settings = {"data": str(args.data), **_made(args)} if args.data is not None else {}
     sets = {report.name: report.to_json() for report in reports}
-    return {"model": model, **settings, **whole.to_json(), "sets": sets}
+    return {"model": model.name, "precision": model.precision, **settings, **whole.to_json(), "sets": sets}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

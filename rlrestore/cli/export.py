@@ -44,12 +44,15 @@ def run(args: argparse.Namespace) -> int:
     """
     check_onnx("export")
     from rlrestore.export.writing import export_model
+    from rlrestore.model_folder import find_model
     from rlrestore.model_folder.exported import check_place
+    from rlrestore.model_folder.inspector import copy_inspector
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
     check_place(args.out)
     model = TorchRuntime.load(args.model)
     comparisons = export_model(model, args.out, args.half)
+    copy_inspector(find_model(args.model), args.out)
     for each in comparisons:
         print(f"{each.part}: within {each.apart:.1g} of torch")
     say(f"wrote {args.out}; on a machine without torch: rlrestore restore IMG --model {args.out}")

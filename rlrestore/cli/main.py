@@ -1,6 +1,7 @@
 """`rlrestore`: run one subcommand, and turn every failure into one line and an exit code.
 
-Exit codes: 0 all done, 1 the job or some image failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 all was done; 1 work had begun, and the job or some image failed; 2 nothing was begun, as the
+command line asks for what cannot be, by an option, a path or a model; 130 interrupted.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rlrestore.cli import (
     explain,
     export,
     import_paper,
+    inspect,
     restore,
     serve,
     tools,
@@ -47,6 +49,7 @@ COMMANDS = (
     tools,
     add_tool,
     import_paper,
+    inspect,
     export,
     about,
 )

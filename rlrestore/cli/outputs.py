@@ -2,15 +2,16 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
-from rlrestore.errors import ImageError, RlrestoreError, UsageError
+from rlrestore.errors import ImageError, UsageError
 from rlrestore.imaging.io.atomic import write_atomically
-from rlrestore.imaging.io.files import check_output, shown
+from rlrestore.imaging.io.files import check_input, check_output, shown
 
 LARGEST_JPEG_SIDE_PX = 65500
 """What libjpeg can hold."""
@@ -44,8 +45,12 @@ def refuse_overwriting(output: Path, source: Path, option: str = "-o") -> None:
         raise UsageError(f"{shown(output)} is the input itself: choose another output with {option}")
 
 
-def prepare_output(output: Path) -> None:
+def prepare_output(output: Path, check: Callable[[Path], None] = check_output) -> None:
     """Make the folder of an output and see that it can be written, before the work is done.
+
+    Args:
+        output: The file.
+        check: Raises an ImageError where it cannot.
 
     Raises:
         ImageError: It cannot.
@@ -57,14 +62,53 @@ def prepare_output(output: Path) -> None:
             f"expected a folder to write into, but {shown(output.parent)} cannot be made ({error.strerror}); "
             f"choose another output"
         ) from error
-    check_output(output)
+    check(output)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make a model's folder and see that it can be written, before a training of hours.
+def check_named(*paths: str | Path) -> None:
+    """Make sure that files which the command line names can be opened, whatever they hold.
 
     Raises:
-        RlrestoreError: It cannot.
+        UsageError: One cannot.
+    """
+    try:
+        for path in paths:
+            check_input(path)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+
+
+def prepare_named(
+    output: Path, source: Path, option: str = "-o", check: Callable[[Path], None] = check_output
+) -> None:
+    """Make the folder of an output that an option names, and see that it can be written and is not the input.
+
+    Args:
+        output: The file.
+        source: The input.
+        option: What names the output.
+        check: As in `prepare_output`.
+
+    Raises:
+        UsageError: It cannot, or it is.
+    """
+    refuse_overwriting(output, source, option)
+    try:
+        prepare_output(output, check)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+
+
+def prepare_folder(folder: Path, holds: str = "the model", option: str = "--out") -> None:
+    """Make a folder that the command line names and see that it can be written, before the work is done.
+
+    Args:
+        folder: The folder.
+        holds: What is written into it.
+        option: The option that names it.
+
+    Raises:
+        UsageError: It cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +116,9 @@ def prepare_folder(folder: Path) -> None:
     except OSError as error:
         cause = error.strerror
     if cause:
-        raise RlrestoreError(
-            f"expected a folder to write the model into, but {shown(folder)} cannot be written ({cause}); "
-            "choose another --out"
+        raise UsageError(
+            f"expected a folder to write {holds} into, but {shown(folder)} cannot be written ({cause}); "
+            f"choose another {option}"
         )
 
 

@@ -32,6 +32,8 @@ def check_piped(args: argparse.Namespace) -> None:
     Raises:
         UsageError: It does not.
     """
+    from rlrestore.imaging.io.files import is_video
+
     if len(args.inputs) != 1:
         raise UsageError(
             f"{PIPE} goes with one image, got {len(args.inputs)} inputs: restore them one by one"
@@ -40,6 +42,8 @@ def check_piped(args: argparse.Namespace) -> None:
         raise UsageError(
             f"expected where to write the image from stdin: add -o {PIPE}, or -o and a file's name"
         )
+    if is_video(args.inputs[0]):
+        raise UsageError(f"a video does not go with {PIPE}: name the result with -o FILE")
     for name in REFUSED:
         if getattr(args, name):
             option = "--try" if name == "trying" else f"--{name.replace('_', '-')}"
@@ -58,23 +62,34 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
         options: Of `Restorer.restore`.
 
     Raises:
-        RlrestoreError: It cannot be read, restored or written.
+        UsageError: A file that was named cannot be opened or written.
+        RlrestoreError: The image cannot be read or restored.
     """
+    from rlrestore.cli.outputs import check_named, prepare_named
     from rlrestore.imaging.io.encoding import KEEP, encode_photo
     from rlrestore.imaging.io.files import shown, write_photo
     from rlrestore.imaging.io.holding import check_holds, fitted
     from rlrestore.imaging.io.keeping import kept_suffix
+    from rlrestore.inference.upscaling import check_enlarged
 
     (source,) = args.inputs
     photo, image_format = _read(source)
+    if args.out != PIPE:
+        prepare_named(Path(args.out), Path(source))
+    if args.reference is not None:
+        check_named(args.reference)
     suffix = f".{args.format or 'png'}" if args.format != KEEP else kept_suffix(image_format, "")
     if args.out != PIPE:
         suffix = Path(args.out).suffix.lower()
     quality = KEEP if args.format == KEEP and args.quality is None else args.quality
     if args.out == PIPE:
-        check_holds(photo, suffix, shown(PIPE))
+        check_holds(photo, suffix, shown(PIPE), args.upscale or 1)
         photo = replace(photo, notes=(*photo.notes, *fitted(photo, suffix)[1]))
+    if args.upscale:
+        check_enlarged(photo.width, photo.height, args.upscale)
     done = restorer.restore(photo, args.reference, args.mode, args.max_steps, in_place=True, **options)  # type: ignore[arg-type]  # of its own
+    if args.upscale:
+        done = done.enlarged(args.upscale, args.model, args.device)
     if args.out == PIPE:
         content = encode_photo(done.photo, suffix, shown(PIPE), quality)
         sys.stdout.buffer.write(content)
@@ -87,10 +102,12 @@ def restore_piped(restorer: "Restorer", args: argparse.Namespace, options: dict[
 
 def _read(source: str) -> tuple["Photo", str]:
     """Return the image, and what format it came in."""
+    from rlrestore.cli.outputs import check_named
     from rlrestore.imaging.io.decoding import decode_photo, read_header
     from rlrestore.imaging.io.files import claimed_format, read_photo
 
     if source != PIPE:
+        check_named(source)
         return read_photo(source), claimed_format(source)
     content = sys.stdin.buffer.read()
     if not content:

@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlrestore.cli.outputs import check_named
 from rlrestore.cli.shards import Shard
 from rlrestore.errors import DataError, ImageError, RlrestoreError, UsageError
-from rlrestore.imaging.io.files import LISTED_SUFFIXES, is_folder, is_whole, list_photos, shown
+from rlrestore.imaging.io.files import (
+    LISTED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_folder,
+    is_video,
+    is_whole,
+    list_photos,
+    shown,
+)
 from rlrestore.toolbox.specs import TOOLS
 
 SUFFIX = "_restored"
@@ -40,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes.
+    """One image, or video, and where its result goes.
 
     Attributes:
         source: The file.
@@ -67,8 +76,18 @@ class Job:
         """Where the picture of several chains is written."""
         return self.output.with_name(f"{self.output.stem}{TRY_SUFFIX}.png")
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return is_video(self.source)
+
     def is_done(self, traced: bool) -> bool:
-        """Tell whether an earlier run has written all of it, and it is still whole."""
+        """Tell whether an earlier run has written all of it, and it is still whole.
+
+        A video is there or not, for reading all of it takes long.
+        """
+        if self.is_video:
+            return self.output.is_file() and (not traced or _is_json(self.trace_json))
         return is_whole(self.output) and (
             not traced or (_is_json(self.trace_json) and is_whole(self.trace_picture))
         )
@@ -84,7 +103,7 @@ def _is_json(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Refused:
-    """An input that is not there, or an image whose result would overwrite another's.
+    """An input that is not there or must not be read, or an image whose result would overwrite another's.
 
     Attributes:
         source: The file.
@@ -150,6 +169,21 @@ def make_plan(
             f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
             f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
         )
+    plan = _named(found, refused, out, suffix, alone)
+    sources = [image.path for image in found] + ([] if reference is None else [Path(reference)])
+    _refuse_overwriting(plan, sources)
+    return plan
+
+
+def _named(
+    found: Sequence[Found],
+    refused: Sequence[Refused],
+    out: str | None,
+    suffix: str | Callable[[Path], str],
+    alone: bool,
+) -> Plan:
+    """Name the results, no two alike."""
+    refused = list(refused)
     suffixes = [suffix if isinstance(suffix, str) else suffix(image.path) for image in found]
     outputs = [_output(image, out, one, alone) for image, one in zip(found, suffixes, strict=True)]
     shared = Counter(map(_place, outputs))
@@ -164,18 +198,15 @@ def make_plan(
                 f"{shown(first.source)}; restore it on its own with -o"
             )
             refused.append(Refused(job.source, job.place, ImageError(problem)))
-    plan = Plan(tuple(jobs.values()), tuple(refused))
-    _refuse_overwriting(
-        plan, [image.path for image in found] + ([] if reference is None else [Path(reference)])
-    )
-    return plan
+    return Plan(tuple(jobs.values()), tuple(refused))
 
 
 def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:
     """Return every image that is meant, each once, in the order it was named, and what of it is not there.
 
     Raises:
-        UsageError: Nothing is there: the first path is missing, or the folder or pattern holds no image.
+        UsageError: Nothing is there: the first path is missing or must not be read, or the folder or pattern
+            holds no image.
     """
     unique: dict[Path, Found] = {}
     refused: list[Refused] = []
@@ -205,6 +236,7 @@ def _expand(text: str) -> Iterator[Found]:
     if is_folder(path):
         yield from _search(path)
     elif _is_there(path):
+        check_named(path)
         yield Found(path, Path(path.name), listed=False)
     elif glob.has_magic(text):
         matches = [Path(match) for match in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207  # any root
@@ -260,8 +292,8 @@ def _output(image: Found, out: str | None, suffix: str, alone: bool) -> Path:
 
 
 def _names_picture(out: str) -> bool:
-    """Tell whether an output can only be meant as a picture's name."""
-    return Path(out).suffix.lower() in LISTED_SUFFIXES and not names_folder(out)
+    """Tell whether an output can only be meant as the name of a picture or a video."""
+    return Path(out).suffix.lower() in LISTED_SUFFIXES | VIDEO_SUFFIXES and not names_folder(out)
 
 
 def names_folder(out: str) -> bool:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TextIO
 
 from rlrestore.errors import RlrestoreError, UsageError
 
@@ -48,13 +49,19 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
 
 def say(message: str) -> None:
     """Print one line on stderr, beside a progress bar if there is one."""
-    line = f"rlrestore: {message}"
-    if "tqdm" not in sys.modules:  # no bar, and what is said may be that a library is missing
-        print(line, file=sys.stderr)
-        return
-    from tqdm import tqdm
+    print_whole(f"rlrestore: {message}", sys.stderr)
 
-    tqdm.write(line, file=sys.stderr)
+
+def print_whole(message: str, stream: TextIO) -> None:
+    """Print a message, beside a progress bar if there is one; no signal parts it from its line end."""
+    whole = f"{message}\n"
+    if "tqdm" not in sys.modules:  # no bar, and what is said may be that a library is missing
+        stream.write(whole)
+    else:
+        from tqdm import tqdm
+
+        tqdm.write(whole, file=stream, end="")
+    stream.flush()
 
 
 def say_notes(source: Path, notes: Iterable[str]) -> None:

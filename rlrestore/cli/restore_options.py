@@ -99,9 +99,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "0 to 1 (default: 0)",
     )
     parser.add_argument(
+        "--upscale",
+        type=int,
+        choices=(2, 3),
+        help="enlarge the restored image so many times, by a tool of its own",
+    )
+    parser.add_argument(
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
     add_precision_argument(parser)
     parser.add_argument(
         "--format",
@@ -142,7 +148,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         metavar="N",
         help="images of up to a megapixel that are restored at a time, 170 MB for each, and results that are "
-        "written meanwhile; it changes no result (default: one for each core, at least 2)",
+        "written meanwhile; it changes no result (default: one for each core, at least 2; twice as many with "
+        "--device)",
     )
     parser.add_argument(
         "--json",

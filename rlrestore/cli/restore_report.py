@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrestore.cli.reporting import describe, report, say_notes
+from rlrestore.cli.reporting import describe, print_whole, report, say_notes
 
 if TYPE_CHECKING:
     from rlrestore.cli.planning import Job, Plan
@@ -21,6 +21,7 @@ class Tally:
     """What became of the images of one call.
 
     Attributes:
+        what: What they are called: `files` where there are videos among them.
         expected_db: The gain that the agent expected, of each image that was read; none if it is not in dB.
         expected_at: Of what it is expected, as `Trace.expected_at`.
         tools: How often each tool was applied.
@@ -28,8 +29,10 @@ class Tally:
         unchanged: Images to which none was.
         skipped: Images.
         failed: Images.
+        said: What was said of those, each once: what ails a folder is said once, not for every image in it.
     """
 
+    what: str = "images"
     expected_db: list[float] = field(default_factory=list)
     expected_at: str = ""
     tools: Counter[str] = field(default_factory=Counter)
@@ -37,6 +40,7 @@ class Tally:
     unchanged: int = 0
     skipped: int = 0
     failed: int = 0
+    said: set[str] = field(default_factory=set)
 
     def add(self, trace: "Trace") -> None:
         """Count an image that the agent has seen to."""
@@ -56,7 +60,7 @@ class Tally:
 
     def summary(self, total: int) -> str:
         """Return all of it in a line."""
-        counts = [f"{self.restored} of {total} images restored"]
+        counts = [f"{self.restored} of {total} {self.what} restored"]
         were = "it was" if self.unchanged == 1 else "they were"
         counts += [f"{self.unchanged} left as {were}"] if self.unchanged else []
         counts += [f"{self.skipped} skipped"] if self.skipped else []
@@ -72,17 +76,16 @@ class Tally:
 
 def record(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> dict[str, Any]:
     """Return what JSON says of an image."""
-    files = {"input": str(job.source), "output": str(job.output)}
+    files: dict[str, Any] = {"input": str(job.source), "output": str(job.output)}
     if args.trace:
         files |= {"trace_json": str(job.trace_json), "trace_picture": str(job.trace_picture)}
+    files |= {"upscale": args.upscale} if args.upscale else {}
     notes = {"notes": list(restoration.photo.notes)} if restoration.photo.notes else {}
     return {**files, **notes, "device": args.device, **restoration.trace.to_json()}
 
 
 def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> None:
     """Say on stdout what was done."""
-    from tqdm import tqdm
-
     from rlrestore.imaging.io.files import shown
 
     say_notes(job.source, restoration.photo.notes)
@@ -94,8 +97,7 @@ def tell(job: "Job", restoration: "Restoration", args: argparse.Namespace) -> No
             line += (
                 f"\n{restoration.trace.table()}\ntrace: {shown(job.trace_json)}, {shown(job.trace_picture)}"
             )
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    print_whole(line, sys.stdout)
 
 
 def summary(restoration: "Restoration") -> str:
@@ -117,18 +119,18 @@ def skip(job: "Job", args: argparse.Namespace, tally: Tally) -> None:
     """Pass over an image whose result is there."""
     tally.skipped += 1
     if args.json:
-        print(json.dumps({"input": str(job.source), "output": str(job.output), "skipped": True}))
+        line = {"input": str(job.source), "output": str(job.output), "skipped": True}
+        print_whole(json.dumps(line), sys.stdout)
 
 
 def fail(source: Path, error: Exception, args: argparse.Namespace, tally: Tally) -> None:
     """Report an image that could not be restored."""
-    from tqdm import tqdm
-
     tally.failed += 1
-    report(error, args.debug, about=source)
+    if describe(error, source) not in tally.said:
+        tally.said.add(describe(error, source))
+        report(error, args.debug, about=source)
     if args.json:
-        tqdm.write(json.dumps({"input": str(source), "error": describe(error)}), file=sys.stdout)
-        sys.stdout.flush()
+        print_whole(json.dumps({"input": str(source), "error": describe(error)}), sys.stdout)
 
 
 def list_plan(plan: "Plan", args: argparse.Namespace) -> int:

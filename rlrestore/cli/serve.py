@@ -56,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--model", default="default", metavar="M", help="name or folder (default: the shipped one)"
     )
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
     add_precision_argument(parser)
     _add_bounds(parser)
 

@@ -34,14 +34,15 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="M",
         help="name or folder; its tools are listed with their parameters (default: the shipped one)",
     )
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, … (default: cpu)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
 def run(args: argparse.Namespace) -> int:
     """List the tools or apply one.
 
     Raises:
-        UsageError: An unknown tool, model or device, or a tool without an image.
+        UsageError: An unknown tool, model or device, a tool without an image, or a path that cannot be
+            opened or written.
         ImageError: The image cannot be read or the result not written.
     """
     if args.tool is None:
@@ -83,7 +84,7 @@ def table(specs: Sequence[ToolSpec], parameters: Sequence[int] | None = None) ->
 
 
 def _apply(args: argparse.Namespace) -> int:
-    from rlrestore.cli.outputs import prepare_output, refuse_overwriting
+    from rlrestore.cli.outputs import check_named, prepare_named
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
@@ -91,12 +92,12 @@ def _apply(args: argparse.Namespace) -> int:
     from rlrestore.runtime import load_tools
 
     source = Path(args.image)
+    check_named(source)
     tools = load_tools(args.model or "default", args.device)
     check_tool(tools, args.tool)
     photo = read_photo(source)
     output = Path(args.out) if args.out else source.with_name(f"{source.stem}_{args.tool}.png")
-    refuse_overwriting(output, source)
-    prepare_output(output)
+    prepare_named(output, source)
     check_holds(photo, output.suffix.lower(), shown(output))
     lost = write_photo(output, apply_by_hand(tools, args.tool, photo))
     say_notes(source, (*photo.notes, *lost))

@@ -7,6 +7,7 @@ from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
     add_renamed_argument,
+    add_reward_argument,
     add_training_arguments,
     on_ranks,
     photo_banks,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rlrestore.agent.policy import AnyPolicy
     from rlrestore.agent.training import Learning
     from rlrestore.imaging.patches import PhotoBank
+    from rlrestore.imaging.recipes import NamedRecipe
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -59,6 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="spectral: sees the patch's spectrum (default); paper: the authors' convolutions; not with ppo",
     )
     add_mixture_argument(parser)
+    add_reward_argument(parser)
     parser.add_argument(
         "--discount",
         type=share,
@@ -87,12 +90,13 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import save_model
     from rlrestore.cli.training_records import agent_records, tool_records, training_record
     from rlrestore.devices import resolve_device
+    from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
 
-    device = resolve_device(args.device)
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     tools = find_model(args.toolbox)
     toolbox, old_card = load_toolbox(tools, device), read_card(tools)
     policy = _policy(args, toolbox)
@@ -103,12 +107,18 @@ def run(args: argparse.Namespace) -> int:
         goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
         earlier += agents[:-1] if goes_on else agents
     prepare_training_folder(args)
-    bank, validation = photo_banks(args, smallest_side(args.mixture))
-    policy, report, more = _train(args, policy, toolbox, (bank, validation))
+    bank, validation = photo_banks(args, smallest_side(mixture))
+    policy, report, more = _train(args, policy, toolbox, (bank, validation), mixture)
     if rank() != 0:
         return 0
     record = training_record(
-        "agent", args, len(bank), **more, mixture=args.mixture, validation=report.record()
+        "agent",
+        args,
+        len(bank),
+        **more,
+        mixture=mixture.identity,
+        reward=args.reward,
+        validation=report.record(),
     )
     say(report.line())
     card = ModelCard(training=(*earlier, record), values_in_db=args.algo != "ppo")
@@ -118,7 +128,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(
-    args: argparse.Namespace, policy: "AnyPolicy", toolbox: "Toolbox", banks: tuple["PhotoBank", "PhotoBank"]
+    args: argparse.Namespace,
+    policy: "AnyPolicy",
+    toolbox: "Toolbox",
+    banks: tuple["PhotoBank", "PhotoBank"],
+    mixture: "NamedRecipe",
 ) -> tuple["AnyPolicy", "PolicyReport", dict[str, Any]]:
     """Train by the algorithm that was asked for; return the agent, how good it is, and what a card says."""
     from rlrestore.toolbox.trainer import Budget
@@ -129,7 +143,9 @@ def _train(
         from rlrestore.agent.ppo import PpoSettings, train_ppo
 
         actor = Policy(toolbox.stop).to(toolbox.device)
-        report, spent = train_ppo(actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed))
+        report, spent = train_ppo(
+            actor, *banks, toolbox, args.out, budget, PpoSettings(seed=args.seed, reward=args.reward)
+        )
         return actor, report, spent
     from rlrestore.agent.learn import train_agent
     from rlrestore.agent.training import AgentSettings
@@ -138,7 +154,7 @@ def _train(
     settings = AgentSettings(seed=args.seed, **rate)
     learning, start = _learning(args), start_of(args)
     report, trainer = train_agent(
-        policy, learning, *banks, toolbox, args.out, budget, settings, args.mixture, start
+        policy, learning, *banks, toolbox, args.out, budget, settings, mixture, start
     )
     return policy, report, trainer.spent()
 
@@ -154,7 +170,7 @@ def _check(args: argparse.Namespace) -> None:
         "--start": args.start,
         "--discount": args.discount is not None,
         "--network paper": args.network == "paper",
-        "--mixture any": args.mixture == "any",
+        f"--mixture {args.mixture}": args.mixture != "paper",
         "--rate": args.rate is not None,
     }
     for option, is_given in given.items():
@@ -185,5 +201,6 @@ def _learning(args: argparse.Namespace) -> "Learning":
     from rlrestore.agent.dqn import TakenActions
     from rlrestore.agent.qlearning import TriedActions
 
+    algo = TakenActions if args.algo == "dqn" else TriedActions
     discount = {} if args.discount is None else {"discount": args.discount}
-    return TakenActions(**discount) if args.algo == "dqn" else TriedActions(**discount)
+    return algo(reward=args.reward, **discount)

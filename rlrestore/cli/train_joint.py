@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_mixture_argument,
+    add_reward_argument,
     add_training_arguments,
     natural,
     on_ranks,
@@ -44,6 +45,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--model", required=True, metavar="M", help="the model to begin with, a name or folder"
     )
     add_mixture_argument(parser)
+    add_reward_argument(parser, "; the tools are trained by its error, half of it plain if it is salient")
     parser.add_argument(
         "--planned",
         type=share,
@@ -103,12 +105,13 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.agent.storage import load_agent, save_model
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
+    from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.model_folder import find_model, read_card
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
     from rlrestore.toolbox.trainer import Budget
 
-    device = resolve_device(args.device)
+    device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     model = find_model(args.model)
     toolbox, card = load_toolbox(model, device), read_card(model)
     policy = load_agent(model, toolbox, device)
@@ -117,10 +120,10 @@ def run(args: argparse.Namespace) -> int:
     begun = copy.deepcopy(toolbox)
     settings = _settings(args)
     prepare_training_folder(args)
-    bank, validation = photo_banks(args, smallest_side(args.mixture))
+    bank, validation = photo_banks(args, smallest_side(mixture))
     budget, start = Budget(args.minutes, args.steps), start_of(args)
     gain_db, trainer = train_joint(
-        toolbox, policy, bank, validation, args.out, budget, settings, args.mixture, start
+        toolbox, policy, bank, validation, args.out, budget, settings, mixture, start
     )
     if rank() != 0:
         return 0
@@ -129,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
         args,
         len(bank),
         **trainer.spent(),
-        mixture=args.mixture,
+        mixture=mixture.identity,
+        reward=args.reward,
         validation={"policy_db": round(gain_db, 3)},
         usage=measure_usage(toolbox, policy, validation, args.seed),
     )
@@ -148,7 +152,7 @@ def _settings(args: argparse.Namespace) -> "JointSettings":
     from rlrestore.agent.joint import JointSettings
 
     options = vars(args) | {"learning_rate": args.rate}
-    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own")
+    names = ("batch", "piece", "learning_rate", "planned", "exploration", "own", "reward")
     given = {name: options[name] for name in names if options[name] is not None}
     if args.keep_agent:
         given["agent_every"] = 0

@@ -33,6 +33,12 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--start", metavar="M", help="begin with the tools of this model, a name or folder")
     parser.add_argument(
+        "--mixture",
+        metavar="FILE",
+        help="what tools meet beside their own distortion: patches of this mixture, one that ships or a TOML "
+        "file, in the range of each (default: the paper's moderate mixture, by the tool's own amount)",
+    )
+    parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
     )
 
@@ -47,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from rlrestore.cli.training_records import lasting_card, tool_totals, training_record, without_superseded
     from rlrestore.devices import precision_name, resolve_device, training_precision
+    from rlrestore.imaging.mixture_files import read_mixture
     from rlrestore.imaging.pairs import context_side
+    from rlrestore.imaging.recipes import smallest_side
     from rlrestore.model_folder import find_model, has_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
@@ -59,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = {tool_index(name.strip()) for name in args.tools.split(",")}
     specs = [TOOLS[index] for index in sorted(wanted)]  # a milder sibling comes first
     budget, settings = Budget(args.minutes, args.steps), ToolSettings(args.family, seed=args.seed)
-    bank, validation = photo_banks(args, context_side(settings.patch))
+    mixture = None if args.mixture is None else read_mixture(args.mixture)
+    side = 0 if mixture is None else smallest_side(mixture.recipe, settings.patch)
+    bank, validation = photo_banks(args, max(side, context_side(settings.patch)))
     origin = args.out if args.start is None else find_model(args.start)
     begin_with = None if args.start is None else load_toolbox(origin)
     missing = [spec.name for spec in specs if begin_with is not None and spec.name not in begin_with.names]
@@ -70,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     prepare_training_folder(args)
     card = lasting_card(read_card(origin)) if has_model(origin) else ModelCard()
     toolbox, reports = train_tools(
-        bank, validation, args.out, specs, budget, settings, start_of(args), begin_with
+        bank, validation, args.out, specs, budget, settings, start_of(args), begin_with, mixture
     )
     if rank() != 0:
         return 0
@@ -79,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         args,
         len(bank),
         precision=precision_name(training_precision(device)),
+        **({} if mixture is None else {"mixture": mixture.identity}),
         **tool_totals([report.record() for report in reports]),
     )
     earlier = card.training

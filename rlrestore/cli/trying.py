@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlrestore.inference.restoration import Restoration
     from rlrestore.restorer import Restorer
 
-REFUSED = ("chain", "trace", "format", "quality", "json", "skip_existing")
+REFUSED = ("upscale", "chain", "trace", "format", "quality", "json", "skip_existing")
 
 
 def check_trying(args: argparse.Namespace) -> None:

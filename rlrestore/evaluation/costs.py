@@ -13,7 +13,7 @@ from tqdm import tqdm
 from rlrestore.imaging import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.runtime import Floats
-from rlrestore.runtime.torch_runtime import TorchTools
+from rlrestore.runtime.torch_runtime import TorchTools, queue_of
 from rlrestore.toolbox.toolbox import Toolbox
 
 BATCH = 64
@@ -110,7 +110,7 @@ def _runs(
     toolbox: Toolbox, index: int, inputs: tuple[Tensor, Tensor, Floats]
 ) -> tuple[Callable[[], object], ...]:
     alone, batch, photo = inputs
-    tools = TorchTools(toolbox)
+    tools = TorchTools(toolbox, queue_of(toolbox.device))
     return (
         lambda: toolbox.apply_tool(index, alone),
         lambda: toolbox.apply_tool(index, batch),

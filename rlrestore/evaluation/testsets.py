@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,25 +12,20 @@ import torch
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.errors import DataError
 from rlrestore.imaging import PATCH
-from rlrestore.imaging.degradation.camera import Camera, CameraRecipe
-from rlrestore.imaging.degradation.camera_files import take_pixels
-from rlrestore.imaging.degradation.development import context_px
 from rlrestore.imaging.degradation.jpeg import BLOCK, MCU
-from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import Mixture
 from rlrestore.imaging.degradation.protocol import Degradations
+from rlrestore.imaging.file_draws import FileDraw
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.io.samples import to_floats
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.patches import LIMIT_DB, Part, choose_part
+from rlrestore.imaging.recipes import AnyRecipe, NamedRecipe, SingleDistortions, draw_file
 from rlrestore.toolbox.distortions import own_distortion
 from rlrestore.toolbox.specs import ToolSpec
 
-MARGIN = 32
-"""Surroundings in pixels that are degraded with a patch: more than the blur's radius and a coder's step."""
 DRAWS_PER_PATCH = 20
 
 UNREADABLE_NPZ = (
@@ -40,15 +35,11 @@ UNREADABLE_NPZ = (
 """Errors that a damaged file raises; the second line: absurd shapes, encryption, unknown compression."""
 
 Grid = Literal["any", "aligned"]
-CAMERA = "camera"
-"""Name of the set that simulated cameras took."""
 
 Pixels = NDArray[np.uint8]
 Corner = tuple[int, int]
 Pair = tuple[Pixels, Pixels]
 """A degraded patch or photograph, and its reference."""
-Degrader = Callable[[Pixels, Corner], Pair]
-"""Degrades a photograph `(H, W, 3)` and cuts a patch out at a corner."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,22 @@ class MixedDistortion:
         return SingleDistortions((self.spec,), light_share=1.0).sample(count, generator)
 
 
-Source = Mixture | ToolSpec | MixedDistortion | CameraRecipe
+@dataclass(frozen=True)
+class OwnDistortion:
+    """A recipe: a tool's own distortion alone.
+
+    Attributes:
+        spec: The tool.
+    """
+
+    spec: ToolSpec
+
+    def sample(self, count: int, generator: torch.Generator) -> Degradations:
+        """Draw its own amount."""
+        return own_distortion([self.spec] * count, generator)
+
+
+Source = Mixture | ToolSpec | MixedDistortion | NamedRecipe
 """What is drawn for a test set."""
 
 
@@ -106,9 +112,7 @@ def _pixels_psnr_db(degraded: NDArray[np.uint8], clean: NDArray[np.uint8]) -> fl
     return psnr_db(*images).item()
 
 
-def degraded_patch(
-    photo: Pixels, corner: Corner, amounts: tuple[float, float, float], rng: np.random.Generator
-) -> Pixels:
+def drawn_patch(photo: Pixels, corner: Corner, drawn: FileDraw) -> Pair:
     """Degrade a photograph by the file implementation and cut one patch out of the result.
 
     Only the surroundings that can reach the patch are computed; they begin on the coder's grid of the whole
@@ -117,32 +121,14 @@ def degraded_patch(
     Args:
         photo: `(H, W, 3)` clean.
         corner: Top and left of the patch in the photograph.
-        amounts: Blur σ in px, noise σ in units of 1/255, JPEG quality (0: not compressed).
-        rng: Source of the noise.
+        drawn: What is done to it.
 
     Returns:
-        `(63, 63, 3)`.
+        The patch and its reference, `(63, 63, 3)` each.
     """
-    around, inside = _surroundings(photo, corner, MARGIN)
-    blur_sigma_px, noise_sigma_255, quality = amounts
-    return degrade_pixels(around, blur_sigma_px, noise_sigma_255, round(quality) or None, rng)[inside]
-
-
-def camera_patch(photo: Pixels, corner: Corner, camera: Camera, generator: torch.Generator) -> Pair:
-    """Take a photograph by a camera, by the file implementation, and cut one patch out of the result.
-
-    Args:
-        photo: `(H, W, 3)` clean.
-        corner: Top and left of the patch in the photograph.
-        camera: The settings of one camera.
-        generator: Source of the noise, on the CPU.
-
-    Returns:
-        The patch, and its reference: what the camera would have made of it without noise and JPEG.
-    """
-    around, inside = _surroundings(photo, corner, context_px(camera.scale) + 2 * MCU)
-    taken, target = take_pixels(to_floats(around), camera, generator)
-    return taken[inside], target[inside]
+    around, inside = _surroundings(photo, corner, drawn.margin_px)
+    degraded, reference = drawn.apply(to_floats(around))
+    return degraded[inside], reference[inside]
 
 
 def _surroundings(photo: Pixels, corner: Corner, margin: int) -> tuple[Pixels, tuple[slice, slice]]:
@@ -160,36 +146,19 @@ def _draw_corner(photo: Pixels, grid: Grid, rng: np.random.Generator) -> Corner:
     return top, left
 
 
-def _degrader(source: Source, seed: int) -> tuple[Degrader, np.random.Generator]:
-    """Return what degrades a set's photographs, and the generator of its places.
+def _recipe_of(source: Source) -> tuple[AnyRecipe, list[int]]:
+    """Return what is drawn for a set, and its seeds, which are others than those of other sets.
 
-    Both are seeded apart from those of other sets; tools of one distortion and range share their draws,
-    whatever they are called.
+    Tools of one distortion and range share their draws, whatever they are called.
     """
-    if isinstance(source, Mixture):
-        seeds = [source.lowest, source.highest]
-    elif isinstance(source, CameraRecipe):
-        seeds = [zlib.crc32(CAMERA.encode())]
-    else:
-        spec, mixed = (source.spec, True) if isinstance(source, MixedDistortion) else (source, False)
-        job = f"{spec.distortion} {float(spec.low)} {float(spec.high)}"
-        seeds = [zlib.crc32(job.encode()), *([1] * mixed)]
-    rng = np.random.default_rng((seed, *seeds))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    if isinstance(source, CameraRecipe):
-        return lambda photo, corner: camera_patch(photo, corner, source.draw(generator), generator), rng
-
-    def degrade(photo: Pixels, corner: Corner) -> Pair:
-        if isinstance(source, ToolSpec):
-            amounts = own_distortion([source], generator)
-        else:
-            amounts = source.sample(1, generator)
-        values = (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
-        top, left = corner
-        clean = photo[top : top + PATCH, left : left + PATCH]
-        return degraded_patch(photo, corner, values, rng), clean
-
-    return degrade, rng
+    recipe = source.recipe if isinstance(source, NamedRecipe) else source
+    if isinstance(recipe, Mixture):
+        return recipe, [recipe.lowest, recipe.highest]
+    if isinstance(recipe, ToolSpec | MixedDistortion):
+        spec = recipe.spec if isinstance(recipe, MixedDistortion) else recipe
+        job = zlib.crc32(f"{spec.distortion} {float(spec.low)} {float(spec.high)}".encode())
+        return (recipe, [job, 1]) if isinstance(recipe, MixedDistortion) else (OwnDistortion(spec), [job])
+    return recipe, [zlib.crc32(source.name.encode())]
 
 
 def generate(
@@ -201,8 +170,7 @@ def generate(
 
     Args:
         photos: Clean photographs `(H, W, 3)`, each at least 63 pixels high and wide.
-        source: Which amounts are drawn: those of a mixture, of a tool's own distortion, alone or with a
-            little of the others, or cameras.
+        source: What is drawn: a mixture, or a tool's own distortion, alone or with a little of the others.
         count: How many patches.
         seed: The same seed gives the same set.
         grid: At which phases of the JPEG grid a patch may begin: `any`, or `aligned` on a block like the
@@ -213,17 +181,19 @@ def generate(
 
     Source: paper, section 4.1.
     """
-    degrade, rng = _degrader(source, seed)
+    recipe, seeds = _recipe_of(source)
+    rng = np.random.default_rng((seed, *seeds))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     order = rng.permutation(len(photos))
     pairs: list[Pair] = []
     for draw in range(DRAWS_PER_PATCH * count):
         photo = photos[order[draw % len(photos)]]
-        pair = degrade(photo, _draw_corner(photo, grid, rng))
+        corner = _draw_corner(photo, grid, rng)
+        pair = drawn_patch(photo, corner, draw_file(recipe, generator, rng))
         if _pixels_psnr_db(*pair) <= LIMIT_DB:
             pairs.append(pair)
         if len(pairs) == count:
-            name = CAMERA if isinstance(source, CameraRecipe) else source.name
-            return PatchPairs(name, *(np.stack(side) for side in zip(*pairs, strict=True)))
+            return PatchPairs(source.name, *(np.stack(side) for side in zip(*pairs, strict=True)))
     raise DataError(
         f"expected {count} patches below {LIMIT_DB:g} dB, got {len(pairs)} "
         f"in {DRAWS_PER_PATCH * count} draws: the photographs are nearly empty, give others"

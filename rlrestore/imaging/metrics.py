@@ -1,4 +1,4 @@
-"""The quality measures of the project, per image: PSNR, SSIM, GMSD, and a PSNR that tolerates shifts."""
+"""The quality measures of the project, per image: PSNR, SSIM, GMSD, PSNR tolerant of shifts, salient PSNR."""
 
 import itertools
 import math
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlrestore.imaging.io.samples import LUMA_WEIGHTS
 from rlrestore.imaging.psnr import SMALLEST_MSE
+from rlrestore.imaging.saliency import salient_mse
 
 WINDOW = 11
 WINDOW_SIGMA_PX = 1.5
@@ -154,6 +155,25 @@ def shift_psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
     return -10 * torch.log10(least.mean(dim=(1, 2, 3)) + SMALLEST_MSE)
 
 
+def salient_psnr_db(restored: Tensor, clean: Tensor) -> Tensor:
+    """Return the PSNR of each image whose squared errors are weighted by the saliency of the reference.
+
+    Defined as −10·log10(MSE + 1e-10), as `psnr_db` is.
+
+    Args:
+        restored: `(B, 3, H, W)` RGB in units where white is 1.
+        clean: `(B, 3, H, W)`, the reference.
+
+    Returns:
+        `(B,)` in dB.
+
+    Raises:
+        ValueError: The shapes differ or are not those of a batch of images.
+    """
+    _check_shapes(restored, clean)
+    return -10 * torch.log10(salient_mse(restored, clean) + SMALLEST_MSE)
+
+
 def _window_mean(images: Tensor) -> Tensor:
     """Average `(B, C, H, W)` with the Gaussian window, without padding."""
     offsets = [tap - WINDOW // 2 for tap in range(WINDOW)]
@@ -207,5 +227,6 @@ METRICS = (
     Metric("ssim", "SSIM", 4, True, ssim),
     Metric("gmsd", "GMSD", 4, False, gmsd),
     Metric("shift_psnr_db", "shift PSNR, dB", 2, True, shift_psnr_db),
+    Metric("salient_psnr_db", "salient, dB", 2, True, salient_psnr_db),
 )
 """What `rlrestore evaluate` measures."""

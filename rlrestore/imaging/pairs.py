@@ -40,7 +40,7 @@ class PatchBatch:
         return len(self.target)
 
 
-def _coded_side(size: int) -> int:
+def coded_side(size: int) -> int:
     """Return the side that is compressed to make a patch: one that can begin at any phase of the coder."""
     return -(-(size + MCU - 1) // MCU) * MCU
 
@@ -50,7 +50,7 @@ def context_side(size: int) -> int:
 
     It is what is compressed, and around it the blur's radius.
     """
-    return _coded_side(size) + 2 * RADIUS_PX
+    return coded_side(size) + 2 * RADIUS_PX
 
 
 def take_patches(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
@@ -107,7 +107,7 @@ def camera_pairs(
     counts = split_count(count, list(scale_shares.values()), generator)
     parts = []
     for part, scale in zip(counts, scale_shares, strict=True):
-        sensor_side = (_coded_side(size) + 2 * context_px(scale)) * scale
+        sensor_side = (coded_side(size) + 2 * context_px(scale)) * scale
         largest = max(1, round(PIECE_PX / sensor_side**2)) if bank.device.type == "cpu" else part
         for start in range(0, part, largest):
             cameras = recipe.sample(min(largest, part - start), generator, scale)
@@ -118,7 +118,7 @@ def camera_pairs(
 def _camera_piece(bank: PhotoBank, cameras: Camera, size: int, generator: torch.Generator) -> PatchBatch:
     """Draw the patches of some cameras."""
     margin = context_px(cameras.scale)
-    images = bank.crops(len(cameras), _coded_side(size) + 2 * margin, generator)
+    images = bank.crops(len(cameras), coded_side(size) + 2 * margin, generator)
     noisy, target = expose(images, cameras, generator, margin)
     blur = torch.zeros_like(cameras.shot)
     return _compressed_pairs(noisy, target, target, blur, cameras.compression, size, generator)
@@ -126,7 +126,7 @@ def _camera_piece(bank: PhotoBank, cameras: Camera, size: int, generator: torch.
 
 def camera_context_side(size: int) -> int:
     """Return the side of the largest crop that a camera takes to make a patch of `size` pixels."""
-    return _coded_side(size) + 2 * context_px(1.0)
+    return coded_side(size) + 2 * context_px(1.0)
 
 
 def film_pairs(

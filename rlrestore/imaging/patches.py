@@ -77,7 +77,8 @@ class PhotoBank:
         areas = shapes.prod(dim=1)
         self._heights, self._widths = shapes.to(self.device).unbind(dim=1)
         self._starts = (areas.cumsum(0) - areas).to(self.device)
-        self._areas = areas.double().to(self.device)
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's devices lack float64
+        self._areas = areas.to(exact).to(self.device)
         self.smallest_side: int = int(shapes.min())
 
     def __len__(self) -> int:

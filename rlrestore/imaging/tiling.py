@@ -1,5 +1,6 @@
 """Images larger than a network should see at once: overlapping tiles for tools, and windows for an agent."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
@@ -121,27 +122,30 @@ def read_tiles(
 
 
 def apply_tiled_(
-    function: Callable[[Floats], Floats],
+    begin: Callable[[Floats], Callable[[], Floats]],
     image: Floats,
     tile: int,
     overlap: int,
     align: int = ALIGN,
     follow: Follow = iter,
+    ahead: int = 0,
 ) -> Floats:
     """Apply a function to an image tile by tile, in place, with the result it has on the whole image.
 
     Every tile is read with its surroundings, and only its middle is kept. Where the receptive field of the
     function reaches no farther than `overlap` pixels, and it pads the image's border by itself, the result is
-    that of `function(image)` but for the rounding of float sums. Beside the image, two bands of tiles and
-    what the function makes of one tile are in memory.
+    that of the function on the whole image but for the rounding of float sums. Beside the image, two bands of
+    tiles, as many more as `ahead` tiles reach over, and what the function makes of these are in memory.
 
     Args:
-        function: Maps `(B, C, h, w)` to the same shape, for any h and w.
+        begin: Begins the function of `(B, C, h, w)`, for any h and w, and returns what waits for its result
+            of the same shape.
         image: `(B, C, H, W)` of any size; it is changed.
         tile: As in `tiles`, like `overlap` and `align`.
         overlap: Receptive field radius of the function, in pixels.
         align: What the function folds, in pixels.
-        follow: Passes the tiles on, and follows how many are done.
+        follow: Passes the tiles on, and follows how many are begun.
+        ahead: Tiles that are begun before the first of them is waited for.
 
     Returns:
         The image.
@@ -149,14 +153,26 @@ def apply_tiled_(
     Raises:
         ValueError: The tile has no middle beside the overlap, or the function changed the shape.
     """
+    begun: deque[tuple[Tile, tuple[int, ...], Callable[[], Floats]]] = deque()
     for one, part in read_tiles(image, tile, overlap, align, follow):
-        result = function(part)
-        if result.shape != part.shape:
-            raise ValueError(
-                f"expected a function that keeps the shape {tuple(part.shape)}, got {tuple(result.shape)}"
-            )
-        image[one.kept] = result[one.inner]
+        begun.append((one, part.shape, begin(part)))
+        if len(begun) > ahead:
+            _write(image, *begun.popleft())
+    for each in begun:
+        _write(image, *each)
     return image
+
+
+def _write(image: Floats, tile: Tile, shape: tuple[int, ...], wait: Callable[[], Floats]) -> None:
+    """Write what became of a tile of this shape.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    result = wait()
+    if result.shape != shape:
+        raise ValueError(f"expected a function that keeps the shape {shape}, got {result.shape}")
+    image[tile.kept] = result[tile.inner]
 
 
 def windows(height: int, width: int, size: int, stride: int) -> list[tuple[int, int]]:

@@ -1,15 +1,17 @@
 """The toolchain on a whole photograph: one chain for all of it, or others for regions that differ."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.progress import Follow, Monitor
-from rlrestore.imaging.tiling import ALIGN, Region, apply_tiled_, read_tiles
+from rlrestore.imaging.tiling import ALIGN, Region, Tile, apply_tiled_, read_tiles
 from rlrestore.inference.choice import FREE, Choice
 from rlrestore.inference.labelling import STOPPED, best_action, choose_actions, divide
 from rlrestore.inference.regions import Regions
@@ -35,6 +37,8 @@ SILENT = Monitor()
 
 Chain = Iterator[tuple[Floats, TraceStep]]
 """The photograph `(1, 3, H, W)` after each step, the same array changed in place, and the step."""
+Correction = tuple[Region, Floats, Callable[[], Floats]]
+"""Where in what is read of a tile a tool was begun, its weights there, `(h, w)`, and what waits for it."""
 
 
 def global_chain(
@@ -59,24 +63,47 @@ def global_chain(
 
     Source: paper, section 4.4 (there the patches vote).
     """
-    grid = _sampling_grid(*image.shape[-2:])
-    windowed, action, stop = WindowedAgent(agent, grid), NO_ACTION, len(tools.names)
+    for step in common_chain(tools, agent, [image], max_steps, monitor, choice):
+        yield image, step
+
+
+def common_chain(
+    tools: Tools,
+    agent: Agent,
+    images: Sequence[Floats],
+    max_steps: int,
+    monitor: Monitor = SILENT,
+    choice: Choice = FREE,
+) -> Iterator[TraceStep]:
+    """Apply one tool at a time to several images alike, as to frames of one scene.
+
+    Args: as in `global_chain`, but for
+        images: `(1, 3, H, W)` each, of one size; they are changed.
+
+    Yields:
+        Every step after it was taken.
+    """
+    grid = _sampling_grid(*images[0].shape[-2:])
+    agents = [WindowedAgent(agent, grid) for _ in images]
+    action, stop = NO_ACTION, len(tools.names)
     for number in range(1, max_steps + 1):
         started = time.perf_counter()
         monitor.begin(number, max_steps)
         valuing = monitor.part("batch of windows", 0, VALUING_SHARE)
         applying = monitor.part("tile", VALUING_SHARE, 1)
         last_actions = np.full(len(grid), action, np.int64)
-        values = windowed.values(image, last_actions, valuing).mean(axis=0, dtype=np.float64)
+        found = [one.values(image, last_actions, valuing) for one, image in zip(agents, images, strict=True)]
+        values = np.concatenate(found).mean(axis=0, dtype=np.float64)
         values[list(choice.left_out)] = FORBIDDEN_DB
         by_hand = choice.action(number)
         margin_db = float(step_margins_db(agent, number)[values[:-1].argmax()])
         action = best_action(values, margin_db) if by_hand is None else by_hand
         if action != stop:
-            apply_tool_(tools, action, image, applying)
+            for image in images:
+                apply_tool_(tools, action, image, applying)
         shares = np.eye(stop + 1)[action]
         step = _step(tools, agent, values, shares, float(values[action]), margin_db, started)
-        yield image, step if by_hand is None else replace(step, chosen_by=BY_HAND)
+        yield step if by_hand is None else replace(step, chosen_by=BY_HAND)
         if action == stop:
             return
 
@@ -155,8 +182,9 @@ def apply_tool_(tools: Tools, action: int, image: Floats, follow: Follow = iter)
         image: `(1, 3, H, W)`; it is changed, and returned.
         follow: Passes the tiles on, and follows how many are done.
     """
+    ahead = tools.pixels_ahead // TILE**2
     return apply_tiled_(
-        lambda part: tools.apply(action, part), image, TILE, tools.radii[action], follow=follow
+        partial(tools.begin, action), image, TILE, tools.radii[action], follow=follow, ahead=ahead
     )
 
 
@@ -179,24 +207,44 @@ def apply_locally_(
     if len(used) == 1:
         return image if used[0] == len(tools.names) else apply_tool_(tools, used[0], image, follow)
     used = [action for action in used if action != len(tools.names)]
+    begun: deque[tuple[Tile, Floats, list[Correction]]] = deque()
     for tile, part in read_tiles(image, TILE, max(tools.radii[action] for action in used), follow=follow):
         _, rows, columns = tile.kept
         above, beside = down[rows], across[columns]
         near = np.ix_(above.any(axis=0), beside.any(axis=0))  # the windows that reach into the tile
         above, beside = above[:, near[0].ravel()], beside[:, near[1].ravel()]
+        corrections: list[Correction] = []
         for action in used:
             # By einsum, for a BLAS with threads of its own would be in the way of the tools' threads.
             fade = np.einsum("hr,rc->hc", above, (actions[near] == action).astype(np.float32))
             weights = np.einsum("hc,wc->hw", fade, beside)
             if weights.any():
-                seen = _surroundings(weights, tile.inner, tools.radii[action])
-                correction = np.zeros_like(part)
-                correction[seen] = tools.apply(action, part[seen]) - part[seen]
-                image[tile.kept] += correction[tile.inner] * weights
+                seen = _seen_by(weights, tile.inner, tools.radii[action])
+                corrections.append((seen, weights, tools.begin(action, part[seen])))
+        begun.append((tile, part, corrections))
+        if len(begun) > tools.pixels_ahead // TILE**2:
+            _blend_(image, *begun.popleft())
+    for each in begun:
+        _blend_(image, *each)
     return image
 
 
-def _surroundings(weights: Floats, inner: Region, radius: int) -> Region:
+def _blend_(image: Floats, tile: Tile, part: Floats, corrections: Sequence[Correction]) -> None:
+    """Add to a tile what tools make of it, each as far as it counts there.
+
+    Args:
+        image: `(1, 3, H, W)`; it is changed.
+        tile: Where.
+        part: What was read of the tile.
+        corrections: Of each tool that counts there.
+    """
+    for seen, weights, wait in corrections:
+        correction = np.zeros_like(part)
+        correction[seen] = wait() - part[seen]
+        image[tile.kept] += correction[tile.inner] * weights
+
+
+def _seen_by(weights: Floats, inner: Region, radius: int) -> Region:
     """Return what a tool must see for the pixels of a tile that have a weight, counted inside what is read.
 
     Args:

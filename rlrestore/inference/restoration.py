@@ -10,6 +10,7 @@ from rlrestore.imaging.io.encoding import Quality
 from rlrestore.imaging.io.files import write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference.blending import Parts
+from rlrestore.inference.upscaling import RESTORED_SHARE, enlarged
 from rlrestore.trace import Trace
 
 
@@ -57,6 +58,23 @@ class Restoration:
         photo = self.photo.with_pixels(self.parts.blend(strength, detail))
         trace = replace(self.trace, strength=strength, detail=detail, blend_psnr_db=None, blend=None)
         return replace(self, photo=photo, trace=trace)
+
+    def enlarged(
+        self, scale: int, model: str | os.PathLike[str] = "default", device: str = "cpu"
+    ) -> "Restoration":
+        """Return the restoration enlarged, as it is now: it cannot be blended any more.
+
+        Args:
+            scale: 2 or 3.
+            model: Whose tool for that; the shipped one where it has none of its own.
+            device: Where to compute.
+
+        Raises:
+            UsageError: There is no such enlargement, model or device, or torch is not installed.
+            ImageError: The result would have more than 200 megapixels.
+        """
+        share = RESTORED_SHARE if self.trace.tools else 1.0
+        return replace(self, photo=enlarged(self.photo, scale, model, device, share), parts=None)
 
     def save(self, path: str | os.PathLike[str], quality: Quality = None) -> tuple[str, ...]:
         """Write the result in the format of the name's suffix, completely or not at all.

@@ -102,7 +102,7 @@ class WindowedAgent:
             `(windows, tools + 1)`: the gain that the agent expects of each action, in dB; 0 where it did not
             look.
         """
-        image = _mirrored(image, self._grid.size)
+        image = mirrored(image, self._grid.size)
         values = np.zeros((len(self._grid), self._agent.actions), np.float32)
         numbers = np.arange(len(self._grid)) if active is None else np.flatnonzero(active)
         # Nothing small is allocated that stays: in the gap that a batch leaves, it would keep the next from
@@ -118,7 +118,7 @@ class WindowedAgent:
         return values
 
 
-def _mirrored(image: Floats, size: int) -> Floats:
+def mirrored(image: Floats, size: int) -> Floats:
     """Continue an image shorter than `size` pixels by its mirror image, as often as it takes."""
     height, width = image.shape[-2:]
     if min(height, width) >= size:

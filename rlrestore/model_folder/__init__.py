@@ -24,6 +24,8 @@ from rlrestore.model_folder.card import AgentEntry, ModelCard, Record, ToolboxEn
 SHIPPED = Path(__file__).parents[1] / "weights"
 """The models that come with the package, a folder each."""
 CARD = "card.json"
+LABEL_DIGITS = 7
+"""Of each checksum in what figures call the weights that they are of."""
 UNUSABLE_ENTRY = (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, UsageError, ValueError)
 """What reading a damaged entry of a card, or building its networks, raises."""
 
@@ -102,6 +104,15 @@ def checksums(folder: Path) -> dict[str, str]:
     for part in parts:
         _read_arrays(folder, card, part)
     return {part: str(card[part]["sha256"]) for part in parts}
+
+
+def weights_label(folder: Path) -> str:
+    """Return what figures call the weights that they are of: how both checksums begin, as `4738b8a/28f2a97`.
+
+    Raises:
+        ModelError: As `checksums`.
+    """
+    return "/".join(digest[:LABEL_DIGITS] for digest in checksums(folder).values())
 
 
 def read_toolbox(folder: Path) -> tuple[ToolboxEntry, Arrays]:
@@ -236,7 +247,10 @@ def _read_arrays(folder: Path, card: Record, part: str) -> Arrays:
             "expected the model that it was exported from"
         )
     if not isinstance(card.get(part), dict):
-        raise ModelError(f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}")
+        raise ModelError(
+            f"the model in {folder} has no {part}: expected an entry {part!r} in its {CARD}; train it first, "
+            "or take another model"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -33,11 +34,14 @@ class Tools(Protocol):
         names: Of the tools, in the order of their actions; action N is stop.
         specs: What each tool is for.
         radii: The receptive field of each tool, in pixels to each side.
+        pixels_ahead: How many may be begun before the first are waited for; 0 where a tool is done when it
+            has begun.
     """
 
     names: tuple[str, ...]
     specs: tuple[ToolSpec, ...]
     radii: tuple[int, ...]
+    pixels_ahead: int
 
     def apply(self, index: int, images: Floats) -> Floats:
         """Apply one tool to a batch.
@@ -48,6 +52,12 @@ class Tools(Protocol):
 
         Returns:
             The same shape, not clipped.
+        """
+
+    def begin(self, index: int, images: Floats) -> Callable[[], Floats]:
+        """Begin to apply one tool, as `apply`; return what waits for the result.
+
+        The images must stay as they are until then.
         """
 
 
@@ -95,6 +105,7 @@ class Runtime(Protocol):
         agent: The agent that was trained on them.
         device: Where it computes, `cpu` or the name of another device.
         concurrent: Whether several threads may call it at a time.
+        precision: In which the tools compute, `float32` or `bfloat16`.
     """
 
     name: str
@@ -103,6 +114,7 @@ class Runtime(Protocol):
     agent: Agent
     device: str
     concurrent: bool
+    precision: str
 
     @property
     def threads(self) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,8 @@ class Sessions:
 class OnnxTools:
     """The tools of an exported model, as `rlrestore.runtime.Tools`."""
 
+    pixels_ahead = 0
+
     def __init__(self, model: Exported, sessions: Sessions) -> None:
         """Run the first networks of the sessions."""
         self.names, self.specs, self.radii = model.names, model.toolbox.tools, model.radii
@@ -77,6 +80,11 @@ class OnnxTools:
         """Apply one tool to `(B, 3, H, W)`."""
         restored: Floats = self._sessions.run(index, images)[0]
         return restored
+
+    def begin(self, index: int, images: Floats) -> Callable[[], Floats]:
+        """Apply one tool; return what returns the result."""
+        restored = self.apply(index, images)
+        return lambda: restored
 
 
 class OnnxAgent:
@@ -107,10 +115,12 @@ class OnnxRuntime:
     Attributes:
         device: `cpu`.
         concurrent: True: a network in ONNX keeps no state.
+        precision: `float32`.
     """
 
     device = "cpu"
     concurrent = True
+    precision = "float32"
 
     def __init__(self, model: Exported, name: str = "custom") -> None:
         """Run a model.

@@ -224,6 +224,7 @@ class Adapter:
             keep_original=False,
             progress=progress,
             cancel=cancel,
+            inspect=True,
             **asked,
         )
         regions = [step.regions for step in done.trace.applied if step.regions is not None]
@@ -235,6 +236,7 @@ class Adapter:
             "keep": keep,
             "notes": list(photo.notes),
             "words": in_words(done.trace, self._restorer.runtime.tools.specs),
+            "inspection": "" if done.trace.inspection is None else done.trace.inspection.sentences(),
             "trace": done.trace.to_json(),
             "legends": [legend_json(one) for one in regions],
             "others": [

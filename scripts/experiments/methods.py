@@ -8,7 +8,7 @@ which omits the swap.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from rlrestore.evaluation.tools import short_names
 from rlrestore.imaging import PATCH
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import to_frame
-from rlrestore.model_folder import find_model, read_card
+from rlrestore.model_folder import find_model, read_card, weights_label
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer, apply_by_hand
 from rlrestore.runtime.torch_runtime import TorchRuntime, TorchTools
@@ -199,7 +199,9 @@ def _repeated(singles: Sequence[str], count: int) -> list[str]:
 
 
 def _model(name: str, source: str, device: str) -> Method:
-    return agent_method(TorchRuntime.load(source, device), name)
+    method = agent_method(TorchRuntime.load(source, device), name)
+    weights = f"weights {weights_label(find_model(source))}"
+    return replace(method, profile=replace(method.profile, about=(weights, *method.profile.about)))
 
 
 def agent_method(model: TorchRuntime, name: str) -> Method:

@@ -20,6 +20,7 @@ from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import ModelError, UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
+from rlrestore.imaging.file_draws import FileDraw
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import PatchBatch
 from rlrestore.imaging.patches import PhotoBank
@@ -71,6 +72,14 @@ class Fixed:
     def pairs(self, *_: object) -> PatchBatch:
         """Return them."""
         return self.batch
+
+    def context_side(self, size: int) -> int:
+        """Return the side itself: no crop is degraded."""
+        return size
+
+    def draw_file(self, *_: object) -> FileDraw:
+        """Refuse: it is for no files."""
+        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

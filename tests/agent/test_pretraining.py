@@ -6,8 +6,8 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.pretraining import pretrain_trunk
 from rlrestore.agent.teacher import strengths
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.recipes import SingleDistortions
 from rlrestore.imaging.degradation.protocol import Degradations
+from rlrestore.imaging.recipes import SingleDistortions
 from rlrestore.toolbox.specs import TOOLS
 
 
@@ -39,6 +39,6 @@ def test_the_same_seed_teaches_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(2):
         torch.manual_seed(3)
         policy = Policy(12)
-        pretrain_trunk(policy, dead_leaves(), SingleDistortions(), rounds=2, seed=1)
+        pretrain_trunk(policy, dead_leaves(), SingleDistortions(TOOLS), rounds=2, seed=1)
         trunks.append(policy.trunk.hidden.weight)
     assert torch.equal(*trunks)

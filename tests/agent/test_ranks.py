@@ -25,12 +25,12 @@ from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.devices import numbered_generator
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.recipes import draw_pairs
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import PatchBatch, degraded_pairs
+from rlrestore.imaging.recipes import draw_pairs
 from rlrestore.toolbox import ranks, trainer
 from rlrestore.toolbox import training as tool_training
 from rlrestore.toolbox.checkpoint import Checkpoint

@@ -21,6 +21,7 @@ from rlrestore.agent.replay import ReplayBuffer
 from rlrestore.agent.training import REFILL_ROUNDS, AgentSettings, AgentTraining, Learning
 from rlrestore.errors import ModelError
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox import trainer
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.specs import TOOLS
@@ -79,6 +80,7 @@ def kept(training: AgentTraining) -> int:
 class Recorded:
     """Learns from several actions, and notes what it does."""
 
+    reward: Reward = field(default="psnr", repr=False)
     done: list[str] = field(default_factory=list, repr=False)
 
     def collect(self, *args: Any) -> tuple[ReplayBuffer, int]:

@@ -10,7 +10,6 @@ from rlrestore.agent import learn
 from rlrestore.agent.joint import JointSettings, JointTraining
 from rlrestore.agent.learn import (
     JOINT_EPISODES,
-    TRAINING_RECIPES,
     USAGE,
     UsageLog,
     measure_usage,
@@ -20,10 +19,11 @@ from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.teacher import teacher_chains
 from rlrestore.agent.training import AgentTraining
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.recipes import draw_pairs
 from rlrestore.envs.sources import MixtureSource
 from rlrestore.imaging.degradation.mixtures import MODERATE
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import draw_pairs
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.trainer import Budget, Moment
 from tests.toys import make_policy, make_toolbox
@@ -40,7 +40,7 @@ def bank() -> PhotoBank:
 def test_no_tool_withers_for_want_of_chains(bank: PhotoBank, mixture: str) -> None:
     """Teacher chains alone take each of the twelve tools, 2 % of the chains at least."""
     generator = torch.Generator().manual_seed(0)
-    drawn = draw_pairs(bank, TRAINING_RECIPES[mixture], 512, 63, generator)
+    drawn = draw_pairs(bank, read_mixture(mixture).recipe, 512, 63, generator)
     chains = teacher_chains(TOOLS, drawn.amounts, 3)
     shares = [(chains == tool).any(dim=1).float().mean().item() for tool in range(len(TOOLS))]
     assert min(shares) > 0.02

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rlrestore.cli.main import main
 from rlrestore.model_folder import read_agent, read_card, read_toolbox, write_model
@@ -95,9 +96,34 @@ def test_an_output_that_cannot_be_written(
 ) -> None:
     photo = write_image("photo.png")
     (tmp_path / "file").write_text("in the way")
-    assert "cannot be made" in refused(1, photo, "-o", f"{tmp_path}/file/")
-    assert "cannot be made" in refused(1, photo, "-o", "/proc/none/result.png")
-    assert "ends in one of .png, .jpg" in refused(1, photo, "-o", tmp_path / "result.xyz")
+    assert "cannot be written (File exists); choose another -o" in refused(
+        2, photo, "-o", f"{tmp_path}/file/"
+    )
+    assert "cannot be made" in refused(2, photo, "-o", "/proc/none/result.png")
+    assert "ends in one of .png, .jpg" in refused(2, photo, "-o", tmp_path / "result.xyz")
+    line = refused(2, photo, "-o", tmp_path / "result")
+    assert f"or end it in a slash, '{tmp_path}/result/', for a folder" in line
+    write_image("in/a.png")
+    write_image("in/b.png")
+    assert "cannot be written" in refused(2, tmp_path / "in", "-o", tmp_path / "file")
+
+
+def test_what_ails_a_folder_is_said_once_and_each_image_counts(
+    toy_model: Path, tmp_path: Path, write_image: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("in/a.png")
+    write_image("in/sub/b.png")
+    write_image("in/sub/c.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_text("in the way")
+
+    arguments = ["restore", str(tmp_path / "in"), "-o", f"{tmp_path}/out/", "--model", str(toy_model)]
+    assert main([*arguments, "--json"]) == 1
+    out, err = capsys.readouterr()
+    error, summary = err.splitlines()
+    assert "sub' cannot be made (File exists)" in error
+    assert summary.startswith("rlrestore: 1 of 3 images restored, 2 failed; ")
+    assert out.count('"error": ') == 2
 
 
 def test_the_input_is_never_overwritten(
@@ -131,16 +157,16 @@ def test_an_empty_name_is_not_the_working_folder(
 
 def test_a_name_that_is_too_long(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
     photo, name = write_image("photo.png"), "y" * 300
-    assert "(File name too long)" in refused(1, tmp_path / name)
-    assert "cannot be one (File name too long)" in refused(1, photo, "-o", tmp_path / f"{name}.png")
+    assert "(File name too long)" in refused(2, tmp_path / name)
+    assert "cannot be one (File name too long)" in refused(2, photo, "-o", tmp_path / f"{name}.png")
     assert "expected a model's folder" in refused(2, photo, model=Path(name))
 
 
 def test_a_loop_of_links(refused: Callable[..., str], tmp_path: Path, write_image: Write) -> None:
     photo = write_image("photo.png")
     (tmp_path / "loop").symlink_to("loop")
-    assert "Too many levels of symbolic links" in refused(1, tmp_path / "loop")
-    assert "loop' cannot be made" in refused(1, photo, "-o", tmp_path / "loop" / "a.png")
+    assert "Too many levels of symbolic links" in refused(2, tmp_path / "loop")
+    assert "loop' cannot be made" in refused(2, photo, "-o", tmp_path / "loop" / "a.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -148,7 +174,8 @@ def test_a_pipe_is_not_replaced_by_the_result(
     refused: Callable[..., str], tmp_path: Path, write_image: Write
 ) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    assert "is a device or pipe" in refused(1, write_image("photo.png"), "-o", tmp_path / "pipe.png")
+    assert "is not a regular file" in refused(2, tmp_path / "pipe.png")
+    assert "is a device or pipe" in refused(2, write_image("photo.png"), "-o", tmp_path / "pipe.png")
 
 
 def test_a_reference_goes_with_one_image_of_its_size(
@@ -159,13 +186,17 @@ def test_a_reference_goes_with_one_image_of_its_size(
     assert "--reference goes with one image, got 2" in line
     line = refused(2, photo, "--reference", other)
     assert "expected a reference of the image's size, 40×30 pixels, got 41×30" in line
-    assert "missing.png' does not exist" in refused(1, photo, "--reference", tmp_path / "missing.png")
+    assert "missing.png' does not exist" in refused(2, photo, "--reference", tmp_path / "missing.png")
 
 
 def test_an_unknown_model_or_device(refused: Callable[..., str], write_image: Write) -> None:
     photo = write_image("photo.png")
     assert "no model 'nowhere'" in refused(2, photo, model=Path("nowhere"))
-    assert "device 'tpu' is not available: expected one of cpu" in refused(2, photo, "--device", "tpu")
+    line = refused(2, photo, "--device", "gpu")
+    assert "device 'gpu' is not available: expected one of cpu" in line
+    assert line.endswith("; a GPU of NVIDIA is called cuda, Apple's mps")
+    if not torch.cuda.is_available():
+        assert refused(2, photo, "--device", "cuda").endswith("expected one of cpu")
 
 
 @pytest.mark.parametrize("name", ["card.json", "toolbox.safetensors", "agent.safetensors"])

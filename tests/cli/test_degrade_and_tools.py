@@ -32,6 +32,16 @@ def test_the_protocol_is_applied(photo: Path, photograph: Pixels, tmp_path: Path
         assert image.format == ("JPEG" if name.endswith("jpg") else "PNG")
 
 
+def test_what_was_done_is_said_in_a_line(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bad.jpg"
+    arguments = ["degrade", str(photo), "--blur", "1.5", "--noise", "20", "--jpeg", "40", "-o", str(out)]
+    assert main([*arguments, "--seed", "7"]) == 0
+    done = "blur σ 1.5 px, noise σ 20 of 255, JPEG 40, seed 7"
+    assert capsys.readouterr().out == f"'{photo}' -> '{out}': {done}\n"
+
+
 def test_the_seed_decides_the_noise(photo: Path, tmp_path: Path) -> None:
     for name, seed in (("a.png", "1"), ("b.png", "1"), ("c.png", "2")):
         assert main(["degrade", str(photo), "--noise", "9", "--seed", seed, "-o", str(tmp_path / name)]) == 0
@@ -48,10 +58,10 @@ def test_the_seed_decides_the_noise(photo: Path, tmp_path: Path) -> None:
         (["--jpeg", "0"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 0"),
         (["--jpeg", "101"], "out.png", 2, "expected --jpeg from 1 (worst) to 100 (best), got 101"),
         (["--noise", "1", "--seed", "-1"], "out.png", 2, "expected --seed from 0, got -1"),
-        ([], "out.png", 2, "give at least one of --blur, --noise and --jpeg, or --camera"),
+        ([], "out.png", 2, "give at least one of --blur, --noise, --jpeg, or --camera, or --mixture"),
         (["--noise", "5"], "out.jpg", 2, "would be compressed, which was not asked for"),
         (["--noise", "5"], "photo.png", 2, "is the input itself"),
-        (["--noise", "5"], "out.xyz", 1, "ends in one of .png"),
+        (["--noise", "5"], "out.xyz", 2, "ends in one of .png"),
     ],
 )
 def test_what_cannot_be_degraded(
@@ -120,7 +130,7 @@ def test_a_tool_is_applied_by_hand(
         (["deblur-1"], 2, "expected an image to apply deblur-1 to"),
         (["deblur-1", "photo.png", "--device", "tpu"], 2, "device 'tpu' is not available"),
         (["deblur-1", "photo.png", "-o", "photo.png"], 2, "is the input itself"),
-        (["deblur-1", "missing.png"], 1, "'missing.png' does not exist"),
+        (["deblur-1", "missing.png"], 2, "'missing.png' does not exist"),
     ],
 )
 def test_what_cannot_be_done_by_hand(
@@ -153,8 +163,8 @@ def test_an_image_that_no_jpeg_can_hold(tmp_path: Path, capsys: pytest.CaptureFi
     ("tool", "image", "code", "words"),
     [
         ("../x", "photo.png", 2, "unknown tool '../x'"),
-        ("deblur-1", "", 1, "is a folder; name a file in it"),
-        ("deblur-1", "/", 1, "is a folder; name a file in it"),
+        ("deblur-1", "", 2, "is a folder; name a file in it"),
+        ("deblur-1", "/", 2, "is a folder; name a file in it"),
     ],
 )
 def test_a_tool_or_image_that_makes_no_name(

@@ -14,6 +14,7 @@ from rlrestore.cli.main import main
 from rlrestore.evaluation.policy import compare_with_oracles
 from rlrestore.evaluation.testsets import generate, read_photos
 from rlrestore.imaging.degradation.mixtures import MILD
+from rlrestore.model_folder import weights_label
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
@@ -110,6 +111,7 @@ def test_tools_are_measured_beside_those_of_another_model(
     assert printed.startswith("gain in dB on 3 patches of each tool's own distortion alone")
     content = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert (content["model"], content["against"]) == (model, [str(tmp_path / "other")])
+    assert (content["weights"], content["precision"]) == (weights_label(Path(model)), "float32")
     assert (content["patches"], content["seed"], content["grid"]) == (3, 0, "any")
     assert [job["name"] for job in content["own"]] == ["brighten", "darken", "keep"]
     assert set(content["own"][0]) == {"name", "spec", "n", "psnr_db", "gains"}
@@ -207,7 +209,7 @@ def test_sets_of_pairs_have_names_of_their_own(
 def test_cameras_are_a_set_that_oracles_are_measured_on(
     model: str, photos: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--split", "camera", "--patches", "4", "--subset", "0", "--model", model]
+    options = ["--mixture", "camera", "--patches", "4", "--subset", "0", "--model", model]
     assert main(["evaluate", "--oracle", "--data", photos, *options]) == 0
     out = capsys.readouterr().out
     assert out.startswith("camera, 4 patches of ")
@@ -220,8 +222,8 @@ def test_cameras_are_a_set_that_oracles_are_measured_on(
         ([], "expected one of --data DIR, --pairs IN_DIR GT_DIR and --npz FILE, got none of them"),
         (["--data", "a", "--npz", "b"], "got --data and --npz"),
         (
-            ["--npz", "b", "--split", "mild"],
-            "--split says how test sets are made from --data; leave it out with --npz",
+            ["--npz", "b", "--mixture", "mild"],
+            "--mixture says how test sets are made from --data; leave it out with --npz",
         ),
         (["--pairs", "a", "b", "--seed", "0"], "--seed says how"),
         (["--data", "a", "--patches", "0"], "expected --patches to be at least 1, got 0"),
@@ -237,7 +239,7 @@ def test_cameras_are_a_set_that_oracles_are_measured_on(
         (["--tools"], "--tools makes its patches from photographs: expected --data DIR, got no source"),
         (["--tools", "--npz", "a"], "expected --data DIR, got --npz"),
         (["--tools", "--data", "a", "--pairs", "b", "c"], "expected --data DIR, got --data and --pairs"),
-        (["--tools", "--data", "a", "--split", "mild"], "leave out --split"),
+        (["--tools", "--data", "a", "--split", "mild"], "leave out --mixture"),
         (["--tools", "--data", "a", "--patches", "0"], "expected --patches to be at least 1, got 0"),
         (["--tools", "--data", "a", "--against", "default", "no/such/model"], "no model 'no/such/model'"),
         (["--tools", "--data", "no/such/folder"], "no/such/folder"),

@@ -121,7 +121,7 @@ def test_tools_that_remember_something_are_not_shared_by_threads(toy_model: Path
 
 @pytest.mark.parametrize(
     ("device", "concurrent", "largest"),
-    [("cpu", True, 1_000_000), ("cpu", False, 0), ("cuda", False, 32_000_000), ("mps", False, 32_000_000)],
+    [("cpu", True, 1_000_000), ("cpu", False, 0), ("cuda", True, 32_000_000), ("mps", True, 32_000_000)],
 )
 def test_only_what_cannot_be_shared_is_restored_here(device: str, concurrent: bool, largest: int) -> None:
     """On the cores what is large and what a tool of one's own works on; on a GPU what is held alone."""

@@ -1,6 +1,7 @@
 """The command line as a whole: help, version, and how it ends."""
 
 import argparse
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 
 from rlrestore import __version__
 from rlrestore.cli.main import build_parser, main
+from rlrestore.cli.reporting import print_whole
 
 COMMANDS = ("restore", "train-tools", "train-agent", "evaluate", "degrade", "tools", "import-paper")
 
@@ -102,3 +104,19 @@ def test_the_help_of_restore_knows_the_margins_of_the_shipped_model(
         f"{usual:g} dB for the first tool, {lightest:g} dB if that is the lightest of its kind, "
         f"{entry.stop_margin_db:g} dB for further ones" in told
     )
+
+
+class Interrupted(io.StringIO):
+    """A stream at whose every write comes a signal, once it is done."""
+
+    def write(self, text: str) -> int:
+        super().write(text)
+        raise KeyboardInterrupt("a signal")
+
+
+def test_a_signal_does_not_part_a_message_from_the_end_of_its_line() -> None:
+    """What is told after it begins a line of its own."""
+    stream = Interrupted()
+    with pytest.raises(KeyboardInterrupt, match="a signal"):
+        print_whole("{}", stream)
+    assert stream.getvalue() == "{}\n"

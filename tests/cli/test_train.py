@@ -143,6 +143,38 @@ def test_patches_of_their_own_range_train_tools_that_no_chain_uses(
         assert all(map(torch.equal, old.parameters(), new.parameters())) == (own == "0")
 
 
+@pytest.mark.parametrize("algo", ["q", "dqn", "ppo"])
+def test_an_agent_is_rewarded_by_the_measure_that_is_asked_for(
+    photos: str, tmp_path: Path, algo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools, out = save_toy(tmp_path / "tools", [0, 1]), tmp_path / "model"
+    command = ["train-agent", "--data", photos, "--toolbox", str(tools), "--out", str(out), "--algo", algo]
+    assert main([*command, "--steps", "1", "--reward", "salient-psnr"]) == 0
+    assert read_card(out).training[-1]["reward"] == "salient-psnr"
+    if algo != "ppo":  # which writes no checkpoints
+        about = Checkpoint(out / "training" / "agent").progress()["about"]
+        assert about["reward"] == "salient-psnr"
+        capsys.readouterr()
+        assert main([*command, "--steps", "9", "--resume"]) == 2
+        assert "reward" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reward", ["psnr", "salient-psnr", "ssim"])
+def test_tools_are_trained_by_the_error_of_the_reward(photos: str, tmp_path: Path, reward: str) -> None:
+    """The same patches and chains move the tools elsewhere."""
+    model = save_toy(tmp_path / "toy", [0, 1])
+    options = ["--steps", "3", "--batch", "2", "--rate", "1e-2", "--keep-agent"]
+    weights = []
+    for name in ("psnr", reward):
+        out = tmp_path / f"by-{name}"
+        command = ["train-joint", "--data", photos, "--model", str(model), "--out", str(out), *options]
+        assert main([*command, "--restart", "--reward", name]) == 0
+        assert read_card(out).training[-1]["reward"] == name
+        weights.append(load_toolbox(out).state_dict())
+    same = all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert same == (reward == "psnr")
+
+
 def change_card(folder: Path, part: str, **changes: object) -> None:
     card = json.loads((folder / "card.json").read_text("utf-8"))
     (card[part] if part else card).update(changes)
@@ -201,9 +233,9 @@ def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
     [
         (["train-tools", "--tools", "sharpen"], 2, "unknown tool 'sharpen': expected one of deblur-1"),
         (["train-tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
-        (["train-tools", "--out", "file/model"], 1, "expected a folder to write the model into"),
+        (["train-tools", "--out", "file/model"], 2, "expected a folder to write the model into"),
         (["train-agent", "--toolbox", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
-        (["train-agent", "--toolbox", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-agent", "--toolbox", "tools", "--out", "file"], 2, "cannot be written (File exists)"),
         (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--resume"], 2, "--resume does not go with"),
         (["train-agent", "--toolbox", "tools", "--algo", "ppo", "--rate", "1"], 2, "--rate does not go with"),
         (
@@ -216,7 +248,7 @@ def test_the_record_of_a_training_that_goes_on_is_replaced() -> None:
         (["train-tools", "--start", "tools", "--tools", "denoise-1"], 2, "no tool denoise-1"),
         (["train-joint", "--model", "nowhere"], 2, "no model 'nowhere': expected a model's folder"),
         (["train-joint", "--model", "tools", "--device", "tpu"], 2, "device 'tpu' is not available"),
-        (["train-joint", "--model", "tools", "--out", "file"], 1, "cannot be written (File exists)"),
+        (["train-joint", "--model", "tools", "--out", "file"], 2, "cannot be written (File exists)"),
     ],
 )
 def test_what_cannot_be_trained(

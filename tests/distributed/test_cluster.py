@@ -23,6 +23,8 @@ from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 COUNT = 12
+LONG = 8
+"""The first of those that take long enough for the command to count what came before."""
 ONE = ("--workers", "1", "--batch", "2")
 """More batches than a worker has in hand at a time."""
 USUAL: dict[str, Any] = {
@@ -53,11 +55,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """So many grey files, the fifth of which is broken."""
+    """So many grey files, the sixth of which is broken, and the last of which take a worker a while."""
     (tmp_path / "in").mkdir()
     paths = [tmp_path / "in" / f"{number:02}.png" for number in range(COUNT)]
     for number, path in enumerate(paths):
-        Image.new("RGB", (16, 16), (number,) * 3).save(path)
+        Image.new("RGB", (16, 16) if number < LONG else (1600, 1600), (number,) * 3).save(path)
     paths[5].write_bytes(b"no image")
     return paths
 

@@ -9,8 +9,10 @@ from rlrestore.envs import ENV_ID
 from rlrestore.envs.batched import BatchedRestorationEnv
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
+from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.toolbox import Toolbox
 from tests.envs.waits import Waits
+from tests.toys import make_toolbox
 
 STOP = 3
 
@@ -24,12 +26,14 @@ def random_actions(count: int, steps: int, seed: int = 0) -> Tensor:
     return torch.randint(STOP + 1, (steps, count), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("stop_when_worse", [False, True])
+@pytest.mark.parametrize(
+    ("stop_when_worse", "reward"), [(False, "psnr"), (True, "psnr"), (True, "salient-psnr"), (False, "ssim")]
+)
 def test_one_batched_episode_is_the_single_one_on_the_same_seed(
-    toolbox: Toolbox, source: PairSource, stop_when_worse: bool
+    toolbox: Toolbox, source: PairSource, stop_when_worse: bool, reward: Reward
 ) -> None:
-    single = RestorationEnv(toolbox, source, stop_when_worse=stop_when_worse)
-    batched = BatchedRestorationEnv(1, toolbox, source, stop_when_worse=stop_when_worse)
+    single = RestorationEnv(toolbox, source, stop_when_worse=stop_when_worse, reward=reward)
+    batched = BatchedRestorationEnv(1, toolbox, source, stop_when_worse=stop_when_worse, reward=reward)
     alone, info = single.reset(seed=7)
     together, infos = batched.reset(seed=7)
     for actions in random_actions(1, steps=20):
@@ -37,9 +41,9 @@ def test_one_batched_episode_is_the_single_one_on_the_same_seed(
             torch.testing.assert_close(value[0], torch.from_numpy(alone[name]))
         assert infos["psnr_db"].item() == pytest.approx(info["psnr_db"], abs=1e-4)
         assert infos["input_psnr_db"].item() == pytest.approx(info["input_psnr_db"], abs=1e-4)
-        alone, reward, terminated, _, info = single.step(actions.item())
+        alone, earned, terminated, _, info = single.step(actions.item())
         together, rewards, terminations, _, infos = batched.step(actions)
-        assert rewards.item() == pytest.approx(reward, abs=1e-4)
+        assert rewards.item() == pytest.approx(earned, abs=1e-4)
         assert terminations.item() is terminated
         if terminated:
             torch.testing.assert_close(infos["final_obs"]["image"][0], torch.from_numpy(alone["image"]))
@@ -136,6 +140,32 @@ def test_in_bfloat16_rewards_are_nearly_the_same_and_images_stay_float32(source:
         assert fast.state.images.dtype == torch.float32
     worst = torch.cat(gaps).abs().max().item()
     assert 0 < worst < 0.1
+
+
+def test_copies_in_bfloat16_follow_their_tools_at_a_reset(source: PairSource) -> None:
+    """Tools that are trained on meanwhile: those that change nothing, after a reset and not before."""
+    tools = make_toolbox()
+    env = BatchedRestorationEnv(4, tools, source, bfloat16=True)
+    env.reset(seed=0)
+    actions = torch.zeros(4, dtype=torch.int64)
+    with torch.no_grad():
+        for weight in tools.parameters():
+            weight.zero_()
+    assert (env.step(actions)[1] != 0).all()
+    env.reset(seed=0)
+    assert (env.step(actions)[1] == 0).all()
+
+
+def test_episodes_share_pairs_where_that_is_asked_for(toolbox: Toolbox, source: PairSource) -> None:
+    env = BatchedRestorationEnv(6, toolbox, source, episodes_per_pair=3)
+    env.reset(seed=0)
+    images = env.state.images
+    same = (images[:, None] == images[None]).flatten(2).all(dim=2)
+    assert torch.equal(same, torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool())
+    env.step(torch.full((6,), STOP))
+    assert not (env.state.images[:, None] == images[None]).flatten(2).all(dim=2).any()
+    with pytest.raises(ValueError, match="expected at least one episode per pair, got 0"):
+        BatchedRestorationEnv(6, toolbox, source, episodes_per_pair=0)
 
 
 def test_where_an_episode_ends_the_next_has_begun(batched: BatchedRestorationEnv) -> None:

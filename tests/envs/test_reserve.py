@@ -50,14 +50,16 @@ def running(count: int) -> EpisodeState:
     ends=st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=12),
     period=st.sampled_from([None, 2, 3]),
     marked=st.booleans(),
+    per_pair=st.sampled_from([1, 2, 3, 9]),
 )
 def test_states_come_in_the_order_drawn_and_none_that_was_dropped(
-    ends: list[list[bool]], period: int | None, marked: bool
+    ends: list[list[bool]], period: int | None, marked: bool, per_pair: int
 ) -> None:
     """However many end at once, and though the ring is written over again and again."""
     source = NumberedCandidates(period) if marked else Numbered()
-    expected = (n for n in itertools.count() if not (marked and period and n % period == 0))
-    reserve = Reserve(source, torch.Generator(), 4)
+    drawn = (n for n in itertools.count() if not (marked and period and n % period == 0))
+    expected = itertools.chain.from_iterable(itertools.repeat(n, per_pair) for n in drawn)
+    reserve = Reserve(source, torch.Generator(), 4, per_pair)
     reserve.fill(0)
     assert numbers(reserve.take(4)) == list(itertools.islice(expected, 4))
     for ended in ends:
@@ -93,6 +95,12 @@ def test_batches_are_small_on_a_processor() -> None:
     Reserve(source, torch.Generator(), 100).fill(0)
     assert set(source.batches) == {32}
     assert 200 <= source.drawn < 232
+
+
+def test_no_more_pairs_are_drawn_than_episodes_share() -> None:
+    source = NumberedCandidates()
+    Reserve(source, torch.Generator(), 100, episodes_per_pair=4).fill(0)
+    assert source.batches == [25, 25]
 
 
 def test_a_source_all_of_whose_pairs_are_dropped_is_refused() -> None:

@@ -1,3 +1,4 @@
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,20 @@ def test_stable_baselines3s_checker_only_warns_twice_of_the_float_image(env: Res
         warnings.simplefilter("always")
         stable_baselines3.common.env_checker.check_env(env, warn=True, skip_render_check=False)
     assert ["image is an image" in str(warning.message) for warning in caught] == [True, True]
+
+
+def test_the_reward_is_measured_as_asked_for_and_the_infos_stay_psnr(toolbox: Toolbox) -> None:
+    """0.1 too bright, then 0.05: in PSNR 6 dB, in SSIM of flat patches as by hand."""
+    env = RestorationEnv(toolbox, reward="ssim")
+    env.reset(options=bright_pair())
+    _, reward, _, _, info = env.step(DARKEN)
+    assert info["psnr_db"] == pytest.approx(26.02, abs=0.01)
+    least = [1 - (2 * 0.5 * grey + 1e-4) / (0.25 + grey**2 + 1e-4) for grey in (0.6, 0.55)]  # no contrast
+    assert reward == pytest.approx(10 * math.log10(least[0] / least[1]), abs=0.01)
+    _, reward, terminated, _, _ = env.step(STOP)
+    assert (reward, terminated) == (0.0, True)
+    with pytest.raises(ValueError, match="expected a reward of psnr, salient-psnr, ssim, got 'lpips'"):
+        gymnasium.make(ENV_ID, toolbox=toolbox, reward="lpips")
 
 
 def test_an_episode_from_a_given_pair(env: RestorationEnv) -> None:

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from rlrestore.envs.leaves import dead_leaves
-from rlrestore.envs.recipes import Blend, Cameras, Films, Recipe, SingleDistortions, Untouched, draw_pairs
 from rlrestore.envs.sources import MixtureSource, PairSource
 from rlrestore.errors import DataError
 from rlrestore.imaging.degradation.camera import CameraRecipe
@@ -13,7 +12,18 @@ from rlrestore.imaging.degradation.film import FILM
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
+from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.patches import LIMIT_DB, PhotoBank
+from rlrestore.imaging.recipes import (
+    AnyRecipe,
+    Blend,
+    Cameras,
+    Films,
+    Recipe,
+    SingleDistortions,
+    Untouched,
+    draw_pairs,
+)
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from tests.envs.waits import Waits
 
@@ -46,7 +56,7 @@ class Noise:
         return Degradations(torch.zeros(count), torch.full((count,), self.sigma_255), torch.zeros(count))
 
 
-@pytest.mark.parametrize("recipe", [MODERATE, SingleDistortions(), Untouched()])
+@pytest.mark.parametrize("recipe", [MODERATE, SingleDistortions(TOOLS), Untouched()])
 def test_pairs_have_the_protocols_shape_and_range(bank: PhotoBank, recipe: Recipe) -> None:
     for image in MixtureSource(bank, recipe)(5, seeded()):
         assert image.shape == (5, 3, 63, 63)
@@ -80,7 +90,7 @@ def test_a_source_that_hardly_degrades_is_refused(bank: PhotoBank) -> None:
 
 
 def test_single_distortions_are_single_and_within_the_tools_ranges() -> None:
-    drawn = SingleDistortions().sample(3000, seeded())
+    drawn = SingleDistortions(TOOLS).sample(3000, seeded())
     amounts = torch.stack((drawn.blur_sigma_px, drawn.noise_sigma_255, drawn.jpeg_quality))
     assert ((amounts > 0).sum(dim=0) <= 1).all()
     for row, highest in zip(amounts, (5.0, 50.0, 100.0), strict=True):
@@ -115,8 +125,11 @@ def test_single_distortions_of_a_tool_for_a_mixture_are_that_mixture() -> None:
     assert drawn.noise_sigma_255.max() > 30
 
 
-def test_sampling_waits_for_the_device_only_the_first_time(bank: PhotoBank) -> None:
-    source = MixtureSource(bank, SingleDistortions(light_share=0.5))
+@pytest.mark.parametrize(
+    "recipe", [SingleDistortions(TOOLS, light_share=0.5), read_mixture("second-order").recipe]
+)
+def test_sampling_waits_for_the_device_only_the_first_time(bank: PhotoBank, recipe: AnyRecipe) -> None:
+    source = MixtureSource(bank, recipe)
     source.candidates(4, seeded())  # constants are sent to the device once
     with Waits() as waits:
         source.candidates(4, seeded())

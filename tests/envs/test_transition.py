@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rlrestore.envs.transition import EpisodeState, expand, observe, replace, start, transition
+from rlrestore.envs.transition import (
+    EpisodeState,
+    expand,
+    observe,
+    replace,
+    start,
+    transition,
+    tried_gains_db,
+)
+from rlrestore.imaging.rewards import REWARDS, Reward, gain_db
 from rlrestore.toolbox.specs import NO_ACTION, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -134,3 +143,24 @@ def test_a_state_of_unequal_lengths_is_refused() -> None:
     images, five = torch.zeros(2, 3, 8, 8), torch.zeros(5)
     with pytest.raises(ValueError, match=r"expected \(B,\) values of B = 2 episodes, got \[\(5,\)\]"):
         EpisodeState(images, images, five, five, five.long(), five.long())
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_a_step_is_rewarded_by_the_measure_that_is_asked_for(toolbox: Toolbox, reward: Reward) -> None:
+    """What a state knows of itself stays its PSNR."""
+    generator = torch.Generator().manual_seed(0)
+    state = start(*(torch.rand(3, 3, 16, 16, generator=generator) for _ in range(2)))
+    actions = torch.tensor([0, 1, STOP])
+    moved = transition(toolbox, state, actions, max_steps=3, reward=reward)
+    wanted = gain_db(reward, moved.state.images, state.images, state.clean)
+    assert wanted[:2].abs().min() > 1e-3
+    torch.testing.assert_close(moved.reward[:2], wanted[:2])
+    assert moved.reward[2].item() == 0
+    usual = transition(toolbox, state, actions, max_steps=3)
+    torch.testing.assert_close(moved.state.psnr_db, usual.state.psnr_db)
+    assert torch.equal(moved.terminated, usual.terminated)
+    assert torch.allclose(moved.reward, usual.reward) == (reward == "psnr")
+    images, _ = expand(toolbox, state, torch.tensor([[0, 2], [1, 0], [2, 2]]))
+    tried = tried_gains_db(reward, state, images)
+    torch.testing.assert_close(tried[:2, 0], moved.reward[:2])
+    torch.testing.assert_close(tried[:, 1], gain_db(reward, images[:, 1], state.images, state.clean))

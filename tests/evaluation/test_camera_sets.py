@@ -8,11 +8,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from rlrestore.evaluation.testsets import camera_patch, generate
+from rlrestore.evaluation.testsets import drawn_patch, generate
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.camera_files import compress_pixels, expose_pixels
 from rlrestore.imaging.degradation.libjpeg import jpeg_pixels
+from rlrestore.imaging.file_draws import camera_draw
 from rlrestore.imaging.io.samples import to_floats
+from rlrestore.imaging.mixture_files import read_mixture
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -37,7 +39,7 @@ def test_a_patch_is_cut_out_of_the_photograph_that_a_camera_took(
     rows, columns = slice(top, top + 63), slice(left, left + 63)
     developed, reference = expose_pixels(to_floats(photo), camera, generator)
     written = jpeg_pixels(compress_pixels(developed, twice))
-    taken, target = camera_patch(photo, corner, camera, generator)
+    taken, target = drawn_patch(photo, corner, camera_draw(camera, generator))
     # Sums of another order may round to the next grey level, and that may be coded otherwise.
     for one, whole in ((target, reference), (taken, written)):
         difference = np.abs(one.astype(float) - whole[rows, columns])
@@ -47,7 +49,7 @@ def test_a_patch_is_cut_out_of_the_photograph_that_a_camera_took(
 
 def test_a_set_of_cameras_has_their_noise_and_comes_back_by_its_seed(photo: Pixels) -> None:
     """Real noise has 20 to 45 dB, and is not that of a lens: the reference is as soft as the patch."""
-    pairs, again = (generate([photo], CameraRecipe(), 12, seed=2) for _ in range(2))
+    pairs, again = (generate([photo], read_mixture("camera"), 12, seed=2) for _ in range(2))
     assert pairs.name == "camera"
     np.testing.assert_array_equal(pairs.degraded, again.degraded)
     noise = pairs.degraded.astype(float) - pairs.clean

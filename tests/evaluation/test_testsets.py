@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from rlrestore.errors import DataError, ImageError
 from rlrestore.evaluation.file_pairs import FilePair, pair_files, read_pair
-from rlrestore.evaluation.testsets import Grid, PatchPairs, degraded_patch, generate, read_npz, read_photos
+from rlrestore.evaluation.testsets import Grid, PatchPairs, drawn_patch, generate, read_npz, read_photos
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.imaging.degradation.mixtures import JPEG_ENDS, MILD, MODERATE, SEVERE, Mixture
+from rlrestore.imaging.degradation.protocol import Degradations
+from rlrestore.imaging.file_draws import FileDraw, protocol_draw, to_bytes
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,8 +47,10 @@ def test_a_patch_is_cut_out_of_the_degraded_photograph(
 ) -> None:
     whole = degrade_pixels(photo, amounts[0], 0.0, round(amounts[2]) or None, np.random.default_rng(0))
     top, left = corner
-    patch = degraded_patch(photo, corner, amounts, np.random.default_rng(0))
+    drawn = Degradations(*torch.tensor([amounts]).T)
+    patch, clean = drawn_patch(photo, corner, protocol_draw(drawn, np.random.default_rng(0)))
     np.testing.assert_array_equal(patch, whole[top : top + 63, left : left + 63])
+    np.testing.assert_array_equal(clean, photo[top : top + 63, left : left + 63])
 
 
 def test_the_same_seed_gives_the_same_set_and_another_seed_another(photo: Pixels) -> None:
@@ -105,16 +110,13 @@ def amounts_of(source: ToolSpec, photo: Pixels, monkeypatch: pytest.MonkeyPatch)
     """What 60 patches are degraded by: blur in px, noise in 1/255, JPEG quality."""
     drawn: list[tuple[float, float, float]] = []
 
-    def recorded(
-        photo: Pixels,
-        corner: tuple[int, int],
-        amounts: tuple[float, float, float],
-        rng: np.random.Generator,
-    ) -> Pixels:
-        drawn.append(amounts)
-        return np.zeros((63, 63, 3), np.uint8)
+    def recorded(amounts: Degradations, rng: np.random.Generator) -> FileDraw:
+        drawn.append(
+            (amounts.blur_sigma_px.item(), amounts.noise_sigma_255.item(), amounts.jpeg_quality.item())
+        )
+        return FileDraw("", 0, lambda pixels: (np.zeros(pixels.shape, np.uint8), to_bytes(pixels)))
 
-    monkeypatch.setattr("rlrestore.evaluation.testsets.degraded_patch", recorded)
+    monkeypatch.setattr("rlrestore.imaging.file_draws.protocol_draw", recorded)
     generate([photo], source, 60)
     return np.array(drawn)
 

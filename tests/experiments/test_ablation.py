@@ -16,6 +16,7 @@ from experiments.ablation import SEPARATE, Row, ablate, ablation_page, parts, va
 from experiments.comparison import Estimate
 from rlrestore.evaluation.scores import STOPPED
 from rlrestore.evaluation.testsets import PatchPairs
+from rlrestore.model_folder import weights_label
 from rlrestore.toolbox.specs import TOOLS
 from tests.toys import distance_db, make_model, save_toy
 
@@ -131,7 +132,8 @@ def test_the_script_writes_the_page(
         assert script.main() == 0
     assert caplog.messages[0].startswith("left out: without joint training: no model 'gone'")
     page = (tmp_path / "docs" / "ablations.md").read_text("utf-8")
-    assert "2 patches of each mixture from photos, JPEG grid at any phase, seed 0; 1 thread of a cpu" in page
+    how = f"JPEG grid at any phase, seed 0; weights {weights_label(model)}; 1 thread of a cpu"
+    assert f"2 patches of each mixture from photos, {how}" in page
     assert "python scripts/ablate.py --data photos/ --model toy/ --patches 2" in page
     assert "|  | mild: gain, dB | moderate: gain, dB | severe: gain, dB | M multiply-adds | tools |" in page
     assert str(tmp_path) not in page

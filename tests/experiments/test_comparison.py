@@ -43,6 +43,7 @@ from experiments.methods import (
 from rlrestore.errors import DataError
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.degradation.mixtures import MILD, MIXTURES
+from rlrestore.model_folder import weights_label
 from rlrestore.model_folder.card import ModelCard
 from tests.toys import distance_db, make_model, make_single, save_single, save_toy
 
@@ -195,6 +196,7 @@ def test_the_script_compares_all_on_the_same_images(
     assert brightened_db == pytest.approx(distance_db(0.125), abs=1e-3)
     assert all(each["patch_ms"] > 0 and each["megapixel_ms"] > 0 for each in content["methods"].values())
     assert "python scripts/compare.py --data data/ --photos photos/ --models default/ --authors " in page
+    assert f"**default**\n\n- weights {weights_label(folders / 'default')}\n" in page
     assert str(folders) not in page
     assert (tmp_path / "docs" / "results.png").is_file()
 

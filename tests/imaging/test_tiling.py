@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def _image(height: int, width: int) -> Floats:
     return np.random.default_rng(height * 1000 + width).random((1, 3, height, width), np.float32)
 
 
+def lazily(function: Callable[[Floats], Floats]) -> Callable[[Floats], Callable[[], Floats]]:
+    """The function, computed as late as may be: only when its result is waited for."""
+    return lambda part: partial(function, part)
+
+
 def _on_arrays(network: nn.Module) -> Callable[[Floats], Floats]:
     @torch.inference_mode()
     def function(images: Floats) -> Floats:
@@ -57,11 +63,16 @@ def _on_arrays(network: nn.Module) -> Callable[[Floats], Floats]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    height=st.integers(1, 70), width=st.integers(1, 70), tile=st.integers(12, 40), overlap=st.integers(3, 5)
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    tile=st.integers(12, 40),
+    overlap=st.integers(3, 5),
+    ahead=st.sampled_from([0, 1, 5, 1000]),
 )
-def test_tiled_equals_untiled(height: int, width: int, tile: int, overlap: int) -> None:
+def test_tiled_equals_untiled(height: int, width: int, tile: int, overlap: int, ahead: int) -> None:
     image, function = _image(height, width), _on_arrays(_plain_stack())
-    tiled = apply_tiled_(function, image.copy(), tile=max(tile, 2 * overlap + 4), overlap=overlap, align=2)
+    tile = max(tile, 2 * overlap + 4)
+    tiled = apply_tiled_(lazily(function), image.copy(), tile, overlap, align=2, ahead=ahead)
     np.testing.assert_allclose(tiled, function(image), atol=1e-5, rtol=0)
 
 
@@ -71,21 +82,21 @@ def test_tiled_equals_untiled(height: int, width: int, tile: int, overlap: int) 
 )
 def test_tiled_equals_untiled_for_a_folding_network(height: int, width: int, tile: int, overlap: int) -> None:
     image, function = _image(height, width), _on_arrays(_Folded())
-    tiled = apply_tiled_(function, image.copy(), tile=tile, overlap=overlap, align=2)
+    tiled = apply_tiled_(lazily(function), image.copy(), tile=tile, overlap=overlap, align=2)
     np.testing.assert_allclose(tiled, function(image), atol=1e-5, rtol=0)
 
 
 def test_too_small_an_overlap_shows() -> None:
     """The laws above could not fail if nothing depended on the overlap."""
     image, function = _image(60, 60), _on_arrays(_plain_stack())
-    tiled = apply_tiled_(function, image.copy(), tile=20, overlap=RADIUS - 1, align=1)
+    tiled = apply_tiled_(lazily(function), image.copy(), tile=20, overlap=RADIUS - 1, align=1)
     difference = np.abs(tiled - function(image)).max()
     assert difference > 1e-4
 
 
 def test_unaligned_tiles_would_show() -> None:
     image, function = _image(60, 60), _on_arrays(_Folded())
-    tiled = apply_tiled_(function, image.copy(), tile=21, overlap=5, align=1)
+    tiled = apply_tiled_(lazily(function), image.copy(), tile=21, overlap=5, align=1)
     difference = np.abs(tiled - function(image)).max()
     assert difference > 1e-4
 
@@ -99,7 +110,9 @@ def test_no_tile_is_larger_than_asked_and_every_corner_is_aligned() -> None:
         seen.append((*part.shape[-2:], int(part[0, 0, 0, 0]), int(part[0, 1, 0, 0])))
         return part
 
-    np.testing.assert_array_equal(apply_tiled_(watch, image.copy(), tile=33, overlap=5, align=4), image)
+    np.testing.assert_array_equal(
+        apply_tiled_(lazily(watch), image.copy(), tile=33, overlap=5, align=4), image
+    )
     assert len(seen) > 10
     assert max(max(height, width) for height, width, _, _ in seen) <= 33
     assert all(top % 4 == 0 and left % 4 == 0 for _, _, top, left in seen)
@@ -113,14 +126,14 @@ def test_an_image_within_one_tile_is_passed_on_whole() -> None:
         sizes.append(tuple(part.shape))
         return part
 
-    apply_tiled_(watch, image, tile=31, overlap=8)
+    apply_tiled_(lazily(watch), image, tile=31, overlap=8)
     assert sizes == [(1, 3, 20, 31)]
 
 
 def test_a_batch_is_tiled_as_its_images_are() -> None:
     function, batch = _on_arrays(_plain_stack()), np.concatenate((_image(40, 50), 1 - _image(40, 50)))
     np.testing.assert_allclose(
-        apply_tiled_(function, batch.copy(), 24, 4), function(batch), atol=1e-5, rtol=0
+        apply_tiled_(lazily(function), batch.copy(), 24, 4), function(batch), atol=1e-5, rtol=0
     )
 
 
@@ -128,19 +141,19 @@ def test_a_tile_without_a_middle_is_refused() -> None:
     with pytest.raises(
         ValueError, match="twice the overlap of 7 pixels and 4 more, got 16; take at least 20"
     ):
-        apply_tiled_(lambda part: part, _image(40, 40), tile=16, overlap=7)
+        apply_tiled_(lazily(lambda part: part), _image(40, 40), tile=16, overlap=7)
 
 
 @pytest.mark.parametrize(("tile", "overlap", "align"), [(0, 1, 2), (16, -1, 2), (16, 1, 0)])
 def test_senseless_sizes_are_refused(tile: int, overlap: int, align: int) -> None:
     with pytest.raises(ValueError, match="expected tile and align from 1 and overlap from 0"):
-        apply_tiled_(lambda part: part, _image(40, 40), tile, overlap, align)
+        apply_tiled_(lazily(lambda part: part), _image(40, 40), tile, overlap, align)
 
 
 @pytest.mark.parametrize("tile", [16, 64])
 def test_a_function_that_changes_the_shape_is_refused(tile: int) -> None:
     with pytest.raises(ValueError, match="expected a function that keeps the shape"):
-        apply_tiled_(lambda part: part[..., 1:], _image(40, 40), tile, overlap=2)
+        apply_tiled_(lazily(lambda part: part[..., 1:]), _image(40, 40), tile, overlap=2)
 
 
 @settings(max_examples=100, deadline=None)

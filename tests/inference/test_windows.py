@@ -10,6 +10,7 @@ from torch import nn
 
 from rlrestore.inference.chains import apply_locally_, fading_weights, global_chain
 from rlrestore.inference.windows import WindowedAgent, WindowGrid
+from rlrestore.runtime.device_queue import DeviceQueue
 from rlrestore.runtime.torch_runtime import TorchTools
 from rlrestore.toolbox.specs import NO_ACTION, TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
@@ -87,13 +88,17 @@ def test_only_active_windows_are_valued() -> None:
     assert not half[1].any()
 
 
-def test_a_tool_sees_all_that_it_needs_where_it_works(photograph: npt.NDArray[np.uint8]) -> None:
-    """In parts of tiles the result is that of the tools on the whole photograph."""
+@pytest.mark.parametrize("queue", [None, DeviceQueue(torch.device("cpu"))])
+def test_a_tool_sees_all_that_it_needs_where_it_works(
+    queue: DeviceQueue | None, photograph: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts of tiles, one after another or many begun at a time, as on the whole photograph."""
+    monkeypatch.setattr("rlrestore.inference.chains.TILE", 96)
     torch.manual_seed(0)
     toolbox = Toolbox(TOOLS[2:4])
     for parameter in toolbox.parameters():
         nn.init.normal_(parameter, std=0.04)
-    tools = TorchTools(toolbox)
+    tools = TorchTools(toolbox, queue)
     image = (photograph.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
     down, across = fading_weights(128, (0, 32, 65), 63), fading_weights(160, (0, 48, 97), 63)
     actions = np.array([[0, 1, 2], [0, 2, 2], [1, 1, 0]])

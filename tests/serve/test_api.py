@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rlrestore.explain.inspector import Inspector
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
 from tests.serve.stubs import Broken
@@ -51,6 +52,24 @@ def test_detail_is_brought_back_from_what_was_kept(toy: Live) -> None:
     assert np.array_equal(shown[0], shown[1])
     assert np.array_equal(shown[0.5], pixels(toy.restore(rough, detail="0.5").content))
     assert toy.client.get(place, params={"detail": 2}).status_code == 422
+
+
+def test_json_tells_what_was_wrong(grey: bytes) -> None:
+    """In numbers and in words; the toy has no inspector, so it borrows one."""
+    restorer = make_restorer([0, 1])
+    restorer.inspector = Inspector.from_pretrained()
+    with live(restorer) as running:
+        answer = running.keep(grey).json()
+
+    assert answer["inspection"] == restorer.inspector.inspect(pixels(grey)).sentences()
+    assert answer["trace"]["inspection"] == restorer.inspector.inspect(pixels(grey)).to_json()
+
+
+def test_a_model_without_an_inspector_tells_nothing_of_it(toy: Live, grey: bytes) -> None:
+    answer = toy.keep(grey).json()
+
+    assert answer["inspection"] == ""
+    assert answer["trace"]["inspection"] is None
 
 
 def test_json_tells_what_was_done(toy: Live, grey: bytes) -> None:
@@ -138,7 +157,7 @@ def test_transparency_is_kept_or_refused_before_the_work(toy: Live) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"no picture at all", "is none that can be read"),
+        (b"no picture at all", "holds text, whatever its name"),
         (b"", "is none that can be read"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "is none that can be read"),
         (png(np.zeros((64, 64, 3), np.uint8), compress_level=0)[:5000], "truncated or damaged"),

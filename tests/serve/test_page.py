@@ -128,10 +128,14 @@ def test_what_was_done_is_told_and_a_bad_file_is_too(page: Page, files: Path) ->
     words = [item.text for item in page.driver.find_elements(By.CSS_SELECTOR, "#words li")]
     assert words[0] == "First: brighten takes noise away (σ 0 to 50 of 255), +1.00 dB expected."
     assert page.one("#size").text == "90 × 60 pixels"
-    assert "'lies.jpg' is none that can be read" in page.one("#say").text
-    bad = page.driver.find_elements(By.CSS_SELECTOR, "#strip button")[1]
+    assert "'lies.jpg' holds text" in page.one("#say").text
+    good, bad = page.driver.find_elements(By.CSS_SELECTOR, "#strip button")
+    said = bad.find_element(By.TAG_NAME, "span")
+    assert said.text.startswith("expected an image file, but 'lies.jpg' holds text")
+    assert page.driver.execute_script("return arguments[0].scrollWidth <= arguments[0].clientWidth", said)
+    assert good.find_element(By.TAG_NAME, "span").text == "brighten > darken"
     bad.click()
-    assert "is none that can be read" in page.one("#wait-text").text
+    assert "holds text" in page.one("#wait-text").text
     assert not page.one("#done").is_displayed()
 
 

@@ -111,6 +111,26 @@ def test_networks_of_no_known_family_are_functions_of_their_own(custom: str) -> 
     assert tools.used == {0, 1}
 
 
+def test_a_single_image_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would become a constant, and the size of a batch is to stay open."""
+    sizes: list[int] = []
+
+    def compiler(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(weights: dict[str, Tensor], images: Tensor) -> Tensor:
+            sizes.append(len(images))
+            return function(weights, images)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    toolbox = trained_alike("hourglass")
+    tools = FunctionalTools(toolbox, torch.float32, compiled=True)
+    for count in (1, 3, 1):
+        images = torch.rand(count, 3, 64, 64)
+        torch.testing.assert_close(tools.apply_tool(0, images), toolbox.apply_tool(0, images))
+    assert sizes == [3]
+
+
 def test_where_compiling_fails_the_tools_run_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,7 @@ def test_the_shipped_model_stays_within_one_of_255(photograph: npt.NDArray[np.ui
     noisy = np.clip(photograph + rng.normal(0, 25, photograph.shape), 0, 255).astype(np.uint8)
     quick = Restorer.from_pretrained(precision="bfloat16").restore(noisy, mode=mode)
     full = Restorer.from_pretrained(precision="float32").restore(noisy, mode=mode)
+    assert (quick.trace.to_json()["precision"], full.trace.precision) == ("bfloat16", "float32")
     assert quick.trace.tools == full.trace.tools != ()
     assert 0 < np.abs(quick.photo.pixels - full.photo.pixels).max() < 1 / 255
     assert np.abs(quick.image.astype(int) - full.image).max() <= 1

@@ -12,8 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from rlrestore.errors import ModelError, UsageError
+from rlrestore.imaging.chains import Chain, Stage
 from rlrestore.imaging.degradation.mixtures import MODERATE
+from rlrestore.imaging.degradation.registry import DEGRADATIONS
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.imaging.recipes import NamedRecipe
 from rlrestore.toolbox import trainer
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.distortions import own_distortion, training_distortion
@@ -218,3 +221,19 @@ def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path, bank: Photo
         assert training.steps > steps
         steps = training.steps
         assert all(bool(weight.isfinite().all()) for weight in training.average.state_dict().values())
+
+
+def test_half_of_what_a_tool_against_noise_meets_are_patches_of_a_mixture_in_its_range() -> None:
+    """Those of this mixture are known by their noise, the same in all colours, from 10 to 50 of 255."""
+    noise = DEGRADATIONS["grey-noise"]
+    mixture = NamedRecipe("grey", "grey", Chain((Stage("grey-noise", noise, {"sigma_255": (10, 50)}),)))
+    grey = PhotoBank([np.full((128, 128, 3), 128, np.uint8)])
+    training = ToolTraining(DENOISE_3, ToolSettings(batch=8), grey, mixture)
+    pairs = [training._batch(0), *training._drawn[1:]]
+    noises = torch.cat([255 * (degraded - clean) for degraded, clean in pairs])
+    of_mixture = (noises[:, 0] - noises[:, 2]).abs().amax(dim=(1, 2)) < 1e-3
+    assert of_mixture.sum() == len(noises) // 2
+    assert not of_mixture[: len(noises) // 2].all()  # they come at any place
+    sigma_255 = noises[of_mixture].std(dim=(1, 2, 3))
+    assert sigma_255.min() > DENOISE_3.low - 1.5
+    assert sigma_255.max() < DENOISE_3.high + 1.5

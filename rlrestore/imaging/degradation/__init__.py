@@ -13,16 +13,20 @@ if TYPE_CHECKING:
     from rlrestore.imaging.degradation.mixtures import ANY, MILD, MODERATE, SEVERE, Mixture
     from rlrestore.imaging.degradation.noise import gaussian_noise
     from rlrestore.imaging.degradation.protocol import Degradations, degrade
+    from rlrestore.imaging.degradation.registry import DEGRADATIONS, Degradation, Parameter
 
 __all__ = [
     "ANY",
+    "DEGRADATIONS",
     "MILD",
     "MODERATE",
     "SEVERE",
     "CameraRecipe",
+    "Degradation",
     "Degradations",
     "FilmRecipe",
     "Mixture",
+    "Parameter",
     "degrade",
     "degrade_pixels",
     "gaussian_blur",
@@ -53,6 +57,11 @@ __getattr__, __dir__ = lazy_names(
         "protocol": (
             "Degradations",
             "degrade",
+        ),
+        "registry": (
+            "DEGRADATIONS",
+            "Degradation",
+            "Parameter",
         ),
     },
 )

@@ -186,3 +186,27 @@ def _sample_matrix(wanted: Tensor, generator: torch.Generator) -> Tensor:
         row.insert(index, 1 - row[0] - row[1])
         rows.append(torch.stack(row, dim=1))
     return torch.stack(rows, dim=1)
+
+
+def describe(camera: Camera) -> str:
+    """Return one line that says what a camera's settings are."""
+    disc, sharpen, smoothed = (
+        value.item() for value in (camera.disc_radius_px, camera.sharpen, camera.chroma_sigma_px)
+    )
+    earlier, quality = (
+        round(value.item()) for value in (camera.compression.earlier_quality, camera.compression.quality)
+    )
+    words = [
+        f"disc of radius {disc:.1f} px" if disc else f"blur {camera.blur_sigma_px.item():.2f} px",
+        f"shot {camera.shot.item():.3g}",
+        f"read {camera.read.item():.3g}",
+        f"gains {camera.red_gain.item():.2f} {camera.blue_gain.item():.2f}",
+        "malvar" if camera.malvar.item() else "bilinear",
+        f"tone {camera.tone.item():.2f}",
+        f"chroma denoised at {smoothed:.1f} px" if smoothed else "not denoised",
+        f"sharpened by {sharpen:.0%}" if sharpen else "not sharpened",
+        f"scaled down by {camera.scale:g}",
+        f"JPEG {f'{earlier} and ' if earlier else ''}{quality} "
+        f"{'4:4:4' if camera.compression.full_chroma.item() else '4:2:0'}",
+    ]
+    return ", ".join(words)

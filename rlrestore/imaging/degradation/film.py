@@ -92,13 +92,20 @@ def simulate_film(
 
 
 def add_grain(images: Tensor, film: Film, generator: torch.Generator) -> Tensor:
-    """Add grain to images `(B, 3, H, W)` in [0, 1], and clip to that range again."""
+    """Add a film's grain to images `(B, 3, H, W)` in [0, 1], and clip to that range again."""
+    return grain(images, film.grain_sigma_255, film.grain_size_px, film.grain_common, generator)
+
+
+def grain(
+    images: Tensor, sigma_255: Tensor, size_px: Tensor, common: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Add grain to images `(B, 3, H, W)` in [0, 1]; the amounts, `(B,)` each, as in `Film`."""
     batch, _, height, width = images.shape
-    fields = correlated_noise((batch, 4, height, width), film.grain_size_px, generator)
-    common = film.grain_common[:, None, None, None]
-    grain = common.sqrt() * fields[:, 3:] + (1 - common).sqrt() * fields[:, :3]
-    strength = film.grain_sigma_255[:, None, None, None] / 255 * grain_profile(images)
-    return torch.addcmul(images, strength, grain).clamp_(0, 1)
+    fields = correlated_noise((batch, 4, height, width), size_px, generator)
+    common = common[:, None, None, None]
+    noise = common.sqrt() * fields[:, 3:] + (1 - common).sqrt() * fields[:, :3]
+    strength = sigma_255[:, None, None, None] / 255 * grain_profile(images)
+    return torch.addcmul(images, strength, noise).clamp_(0, 1)
 
 
 def grain_profile(images: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ The batched form of the same definition, for training, is `rlrestore.imaging.deg
 
 import io
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -51,6 +50,8 @@ def blur_and_noise(
     """Blur 8-bit pixels `(H, W, 3)`, add noise, clip to [0, 1] and round to 8 bits again."""
     image: npt.NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if blur_sigma_px > 0:  # OpenCV takes 0 for "choose one that suits the kernel"
+        import cv2
+
         kernel = (KERNEL_PX, KERNEL_PX)
         blurred = cv2.GaussianBlur(image, kernel, blur_sigma_px, borderType=cv2.BORDER_REPLICATE)
         image = blurred.astype(np.float32, copy=False)

@@ -10,8 +10,10 @@ Source: paper, section 4.1 (mild and severe are never trained on; moderate is th
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from rlrestore.imaging.degradation.protocol import Degradations
 
@@ -20,6 +22,27 @@ BLUR_STEP_PX = 0.5
 NOISE_STEP_255 = 5.0
 JPEG_ENDS = (100.0, 80.0, 60.0, 50.0, 40.0, 35.0, 30.0, 25.0, 20.0, 15.0, 10.0)
 """JPEG level j lies between `JPEG_ENDS[j]` and `JPEG_ENDS[j - 1]`."""
+LIGHT_NOISE_255 = 5.0
+LIGHT_JPEG_QUALITY = 60.0
+
+
+class Ranged(Protocol):
+    """A distortion and the range of its amount, such as `toolbox.specs.ToolSpec`."""
+
+    @property
+    def distortion(self) -> str:
+        """`blur`, `noise`, `jpeg`, or `mixture` for all three at once."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Where the range begins: px, units of 1/255, quality, or `Mixture.lowest`."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Where it ends."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,22 @@ class Mixture:
             noise_sigma_255=(drawn[:, 1] - inside[:, 1]) * NOISE_STEP_255,
             jpeg_quality=below + (above - below) * inside[:, 2],
         )
+
+
+def mixture_of(ranged: Ranged) -> Mixture:
+    """Return the mixture of a range whose distortion is `mixture`."""
+    return Mixture("mixture", round(ranged.low), round(ranged.high))
+
+
+def light_amounts(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn `(4, B)` uniform draws into light noise up to 5 of 255 and JPEG from quality 60, 0 for none.
+
+    Each comes to every second image, independently.
+    """
+    has_noise, has_jpeg = draws[:2] < 0.5
+    noise = torch.where(has_noise, LIGHT_NOISE_255 * draws[2], 0.0)
+    quality = torch.where(has_jpeg, LIGHT_JPEG_QUALITY + (100 - LIGHT_JPEG_QUALITY) * draws[3], 0.0)
+    return noise, quality
 
 
 @functools.cache

@@ -23,6 +23,27 @@ def gaussian_noise(images: Tensor, sigma_255: Tensor, generator: torch.Generator
     return torch.addcmul(images, noise, sigma_255[:, None, None, None] / 255).clamp_(0, 1)
 
 
+def grey_noise(images: Tensor, sigma_255: Tensor, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise that is the same in all channels; the rest as in `gaussian_noise`."""
+    noise = torch.empty_like(images[:, :1]).normal_(generator=generator)
+    return torch.addcmul(images, noise, sigma_255[:, None, None, None] / 255).clamp_(0, 1)
+
+
+def shot_noise(images: Tensor, sigma_255: Tensor, generator: torch.Generator) -> Tensor:
+    """Count photons: Poisson noise, whose variance grows with the light.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+        sigma_255: `(B,)` standard deviations in white, above 0, in units of 1/255.
+        generator: Source of the noise, on the device of the images.
+
+    Returns:
+        `(B, C, H, W)` in [0, 1].
+    """
+    white = (255 / sigma_255[:, None, None, None]).square()
+    return (torch.poisson(images * white, generator=generator) / white).clamp_(0, 1)
+
+
 def correlated_noise(shape: tuple[int, int, int, int], size_px: Tensor, generator: torch.Generator) -> Tensor:
     """Draw noise of standard deviation 1 whose neighbouring pixels agree.
 

@@ -26,6 +26,26 @@ def disc_kernel(radius_px: Tensor) -> Tensor:
     return kernel / kernel.sum(dim=(1, 2), keepdim=True)
 
 
+def ellipse_kernel(sigma_px: Tensor, ratio: Tensor, angle_degrees: Tensor) -> Tensor:
+    """Return Gaussians that are longer along one axis.
+
+    Args:
+        sigma_px: `(B,)` standard deviations in pixels along it, up to 5; 0 gives the unit impulse.
+        ratio: `(B,)` of the standard deviation across it to that along it, above 0.
+        angle_degrees: `(B,)` of that axis, from right to down.
+
+    Returns:
+        `(B, 21, 21)`, of sum 1.
+    """
+    line = torch.arange(-RADIUS_PX, RADIUS_PX + 1, device=sigma_px.device, dtype=sigma_px.dtype)
+    angle = torch.deg2rad(angle_degrees)[:, None, None]
+    sigma = sigma_px.clamp(min=1e-3)[:, None, None]
+    along = angle.cos() * line + angle.sin() * line[:, None]
+    across = angle.cos() * line[:, None] - angle.sin() * line
+    kernel = torch.exp(-0.5 * ((along / sigma).square() + (across / (ratio[:, None, None] * sigma)).square()))
+    return kernel / kernel.sum(dim=(1, 2), keepdim=True)
+
+
 def lens_blur(images: Tensor, sigma_px: Tensor, disc_radius_px: Tensor, margin: int = 0) -> Tensor:
     """Blur every image with its own Gaussian, or with its own disc where it has one; replicated border.
 

@@ -2,8 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 _ABANDONED_S = 3600
@@ -28,7 +29,7 @@ def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> No
     """
     for folder in {path.parent for path in files}:
         _clear_abandoned(folder)
-    temporary = {path: path.with_name(f".rlrestore-{secrets.token_hex(8)}.tmp") for path in files}
+    temporary = {path: _temporary(path) for path in files}
     *others, last = files
     try:
         for path, data in files.items():
@@ -42,8 +43,37 @@ def write_together(files: Mapping[Path, bytes], last_is_away: bool = True) -> No
             written.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Let a large file be written bit by bit, under a name that is its own only when all went well.
+
+    Args:
+        path: The file.
+
+    Yields:
+        What to write to instead; it is removed after an error.
+    """
+    _clear_abandoned(path.parent)
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".rlrestore-{secrets.token_hex(8)}.tmp")
+
+
 def _clear_abandoned(folder: Path) -> None:
     """Remove what killed processes left behind, and nothing that another process may be writing."""
+    _clear_abandoned_in(folder, int(time.time() / _ABANDONED_S))
+
+
+@lru_cache(maxsize=1024)
+def _clear_abandoned_in(folder: Path, _: int) -> None:
+    """Do so once an hour, and not for every file: to list a folder takes the longer the more it holds."""
     for path in folder.glob(".rlrestore-*.tmp"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:

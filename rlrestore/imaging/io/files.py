@@ -22,9 +22,12 @@ from rlrestore.imaging.io.samples import to_integers
 
 __all__ = [
     "Photo",
+    "check_input",
     "check_output",
+    "check_place",
     "claimed_pixels",
     "is_folder",
+    "is_video",
     "is_whole",
     "list_photos",
     "read_photo",
@@ -58,6 +61,14 @@ LISTED_SUFFIXES = frozenset(
 """Names taken for photographs in a folder, beside those of camera raw files where the extra `raw` is there; a
 file named on its own is read whatever its name."""
 
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob"),
+        *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".dv"),
+    }
+)
+"""Names taken for videos, which a search of a folder leaves out."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -69,6 +80,11 @@ def shown(path: PathLike) -> str:
 def is_folder(path: PathLike) -> bool:
     """Tell whether a path is a folder; it is none where that cannot be asked, as with too long a name."""
     return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises there
+
+
+def is_video(path: PathLike) -> bool:
+    """Tell whether a file is taken for a video, by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read_photo(path: PathLike) -> Photo:
@@ -127,26 +143,40 @@ def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
 @contextmanager
 def _opened(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file for reading after making sure that it is one with something in it."""
+    with _open(path) as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            raise ImageError(
+                f"expected an image file, but {shown(path)} has zero bytes; get a fresh copy of it"
+            )
+        yield stream
+
+
+def _open(path: PathLike) -> BinaryIO:
+    """Open what is a file, whatever it holds."""
     name = shown(path)
     try:
-        status = Path(path).stat()
-        kind = stat.S_IFMT(status.st_mode)
+        kind = stat.S_IFMT(Path(path).stat().st_mode)
         if kind == stat.S_IFDIR:
             raise ImageError(f"expected an image file, but {name} is a folder; name a file in it")
         if kind != stat.S_IFREG:
             # A pipe or a device may never end.
             raise ImageError(f"expected an image file, but {name} is not a regular file; copy it into one")
-        if status.st_size == 0:
-            raise ImageError(f"expected an image file, but {name} has zero bytes; get a fresh copy of it")
-        stream = Path(path).open("rb")  # noqa: SIM115 - closed below, outside of what may fail to open
+        return Path(path).open("rb")
     except FileNotFoundError as error:
         raise ImageError(f"expected an image file, but {name} does not exist; check the path") from error
     except (OSError, ValueError) as error:
         raise ImageError(
             f"expected a readable file, but {name} cannot be opened ({_cause(error)}); check its permissions"
         ) from error
-    with stream:
-        yield stream
+
+
+def check_input(path: PathLike) -> None:
+    """Make sure that a file can be opened, whatever it holds.
+
+    Raises:
+        ImageError: It is missing, a folder, a device or a pipe, or must not be read.
+    """
+    _open(path).close()
 
 
 def _cause(error: Exception) -> str:
@@ -164,8 +194,20 @@ def check_output(path: PathLike) -> None:
     target, name = Path(path), shown(path)
     if target.suffix.lower() not in ENCODERS:
         raise ImageError(
-            f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one of these"
+            f"expected a name that ends in one of {', '.join(ENCODERS)}, but got {name}; choose one, or "
+            f"end it in a slash, {shown(str(target) + '/')}, for a folder"
         )
+    check_place(path)
+
+
+def check_place(path: PathLike) -> None:
+    """Make sure that a file of any kind could be written to a path.
+
+    Raises:
+        ImageError: The path is a folder, a device or a pipe, or cannot be a file's name, or its folder is
+            missing or not writable.
+    """
+    target, name = Path(path), shown(path)
     if is_folder(target):
         raise ImageError(f"expected the name of a file to write, but {name} is a folder; add a file name")
     folder = target.parent
@@ -243,7 +285,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     listed = LISTED_SUFFIXES | RAW_SUFFIXES if can_develop() else LISTED_SUFFIXES
     seen: set[tuple[int, int]] = set()
-    left_out = 0
+    left_out = videos = 0
     for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -256,9 +298,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             if Path(name).suffix.lower() in listed:
                 yield Path(root) / name
         left_out += sum(Path(name).suffix.lower() in RAW_SUFFIXES - listed for name in shown_names)
+        videos += sum(is_video(name) for name in shown_names)
     if left_out:
         _logger.warning(
             "%d camera raw files in %s are left out: develop them first, or install the extra raw",
             left_out,
             shown(folder),
         )
+    if videos:
+        what = "1 video" if videos == 1 else f"{videos} videos"
+        _logger.warning("%s in %s left out: a video is restored when it is named", what, shown(folder))

@@ -110,13 +110,14 @@ FORMATS = {
 """By the suffix of a name."""
 
 
-def check_holds(photo: Photo, suffix: str, name: str) -> None:
+def check_holds(photo: Photo, suffix: str, name: str, times: int = 1) -> None:
     """Make sure that a format can hold a photo's transparency and size, to be asked before the work is done.
 
     Args:
         photo: What is to be written.
         suffix: A key of `FORMATS`.
         name: How to call the file in an error message.
+        times: How many times larger its sides will be.
 
     Raises:
         ImageError: It cannot.
@@ -127,9 +128,10 @@ def check_holds(photo: Photo, suffix: str, name: str) -> None:
             f"expected a format that keeps the photo's transparency, but {name} ends in {suffix}; "
             "write .png, .webp or .tif"
         )
-    if max(photo.width, photo.height) > held.largest_side:
+    width, height = times * photo.width, times * photo.height
+    if max(width, height) > held.largest_side:
         raise ImageError(
-            f"expected a format that can hold {photo.width}×{photo.height} pixels, "
+            f"expected a format that can hold {width}×{height} pixels, "
             f"but {name} can be {held.largest_side} a side at most; write .png"
         )
 

@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ UPRIGHT = 1
 TRANSPOSING = frozenset({5, 6, 7, 8})
 """Orientations that swap width and height."""
 EXIF_PREFIX = b"Exif\x00\x00"
-_ENTRY_BYTES = 12
+_ENTRY_BYTES, _LONG = 12, 4
 
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 UNITS_PER_INCH = {2: 1.0, 3: 2.54}
@@ -93,6 +94,35 @@ def upright_block(block: bytes) -> bytes | None:
     except struct.error:
         return None
     return bytes(patched)
+
+
+def resized_block(block: bytes, width: int, height: int) -> bytes:
+    """Let an EXIF block say another size where it says one, in place, as `upright_block`.
+
+    Args:
+        block: From its TIFF header on.
+        width: Pixels across.
+        height: Pixels down.
+    """
+    sizes = {256: width, 257: height, 0xA002: width, 0xA003: height}
+    try:
+        patched, order, entries = _first_directory(block)
+        for place in (*entries, *_nested_entries(patched, order, entries)):
+            tag = struct.unpack_from(order + "H", patched, place)[0]
+            if tag in sizes:
+                struct.pack_into(order + "HHII", patched, place, tag, _LONG, 1, sizes[tag])
+    except struct.error:
+        return block
+    return bytes(patched)
+
+
+def _nested_entries(block: bytearray, order: str, entries: range) -> Iterator[int]:
+    """Yield where the tags of the EXIF directory within the first one stand."""
+    for place in entries:
+        tag, start = struct.unpack_from(order + "H6xI", block, place)
+        if tag == ifd.EXIF_DIRECTORY:
+            (count,) = struct.unpack_from(order + "H", block, start)
+            yield from range(start + 2, start + 2 + count * _ENTRY_BYTES, _ENTRY_BYTES)
 
 
 def without_orientation(block: bytes) -> bytes:

@@ -54,8 +54,10 @@ NAMES = (
     (0, b"P7\n", "a PAM file"),
     (0, b"8BPS", "a Photoshop file of a depth or colours that are not read"),
     (0, b"%PDF", "a PDF"),
+    (0, b"%!PS", "a PostScript file"),
     (0, b"SIMPLE  =", "a FITS file"),
     (0, b"<svg", "a drawing, not a photograph"),
+    (0, b"PK\3\4", "a ZIP archive"),
     (0, b"\0\0\1\0", "an icon"),
     (4, b"ftyphei", HEIC),
     (4, b"ftyphevc", HEIC),
@@ -195,6 +197,10 @@ def _pillow_image(
     except UnidentifiedImageError as error:
         what = next((known for place, begin, known in NAMES if head[place:].startswith(begin)), None)
         what = what if about is None else tiff_samples.described(about[1])
+        if what is None and _is_text(head):
+            raise ImageError(
+                f"expected an image file, but {name} holds text, whatever its name; get the picture itself"
+            ) from error
         came = f"is {what}" if what else "is none that can be read"
         raise ImageError(
             f"expected an image file, but {name} {came}; convert it to PNG, JPEG or TIFF"
@@ -204,6 +210,13 @@ def _pillow_image(
             f"expected an image file, but the header of {name} is damaged ({reason(error)}); "
             "get a fresh copy of the file"
         ) from error
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether a file begins as text does: a note, or the web page of a download that failed."""
+    text = head.decode("utf-8", "ignore")  # the last character may be cut
+    decoded = bool(text) and len(text.encode()) > len(head) - 4
+    return decoded and all(one.isprintable() or one.isspace() for one in text)
 
 
 @cache

@@ -36,6 +36,18 @@ def upright_packet(packet: bytes) -> tuple[bytes, tuple[str, ...]]:
     return _ORIENTATION.sub(rb"\g<1>1", packet), tuple(dict.fromkeys(announced))
 
 
+def resized_packet(packet: bytes, width: int, height: int) -> bytes:
+    """Return a packet that says another size where it says one."""
+    sizes = {
+        b"tiff:ImageWidth|exif:PixelXDimension": width,
+        b"tiff:ImageLength|exif:PixelYDimension": height,
+    }
+    for names, pixels in sizes.items():
+        said = re.compile(rb"""((?:""" + names + rb""")(?:>|\s*=\s*["']))\s*[0-9]+""")
+        packet = said.sub(rb"\g<1>%d" % pixels, packet)
+    return packet
+
+
 def _without(packet: bytes, prefix: bytes) -> bytes:
     """Take out every element and attribute of a prefix."""
     kept, place = [], 0

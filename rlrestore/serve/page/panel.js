@@ -57,6 +57,7 @@ export function showWhatWasDone(photo) {
   const { result } = photo, bits = result.depth_bits === 16 ? ", 16 bits" : "";
   byId("name").textContent = photo.file.name;
   byId("size").textContent = `${result.width} × ${result.height} pixels${bits}`;
+  byId("inspection").textContent = result.inspection ? `As it came: ${result.inspection}` : "";
   byId("words").replaceChildren(...result.words.map((text) => make("li", { textContent: text })));
   showMaps(result);
   byId("notes").replaceChildren(...result.notes.map((text) => make("li", { textContent: `Note: ${text}` })));

@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,25 @@ def test_another_that_writes_the_same_file_is_left_alone(
     monkeypatch.setattr(Path, "replace", replace)
     write_atomically(path, b"first")
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"first", [path])
+
+
+def test_a_folder_is_looked_through_once_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for every file of thousands."""
+    looked: list[Path] = []
+    real, now = Path.glob, [0.0]
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        looked.append(self)
+        return real(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    (tmp_path / "other").mkdir()
+    for seconds in (0, 1, 3600, 3601):
+        now[0] = 3.6e9 + seconds
+        write_atomically(tmp_path / f"{seconds}", b"whole")
+        write_atomically(tmp_path / "other" / f"{seconds}", b"whole")
+    assert looked == [tmp_path, tmp_path / "other"] * 2
 
 
 def test_many_at_a_time_leave_one_whole_file(tmp_path: Path) -> None:

@@ -88,11 +88,20 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"just some text\n" * 50, b"\x00" * 4000, b"%!PS-Adobe-3.0 EPSF-3.0\n%%EOF\n"]
+    ("content", "words"),
+    [
+        (b"just some text\n" * 50, "holds text, whatever its name; get the picture itself"),
+        (b"<!DOCTYPE html>\n<title>404</title>", "holds text, whatever its name; get the picture itself"),
+        ("\u65e5\u672c\u8a9e".encode() * 5, "holds text, whatever its name"),  # cut within a character
+        (b"\x00" * 4000, "is none that can be read; convert it to PNG"),
+        (b"\xff\xfe\xfd" * 40, "is none that can be read; convert it to PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%EOF\n", "is a PostScript file; convert it to PNG"),
+        (b"PK\3\4" + b"\0" * 40, "is a ZIP archive"),
+    ],
 )
-def test_a_text_file_named_png(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_picture_is_told_by_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    assert "is none that can be read; convert it to PNG" in _refusal(tmp_path / "a.png")
+    assert words in _refusal(tmp_path / "a.png")
 
 
 def test_a_name_with_a_line_break_is_shown_on_one_line(tmp_path: Path) -> None:
