@@ -1,7 +1,7 @@
 """Compare the metrics of `rlrestore evaluate`: do they prefer the same of a model's own outputs?
 
     python scripts/compare_metrics.py --data div2k_valid_256/
-    python scripts/compare_metrics.py --data examples/clean/ --picture docs/metrics.png
+    python scripts/compare_metrics.py --data examples/clean/ --picture metrics.png
 
 Of every patch there are 14 outputs by the default model: as it came, by every tool once, and by the agent.
 Printed is Spearman's rank correlation of every two metrics, GMSD with its sign reversed: over the outputs of

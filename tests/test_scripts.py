@@ -347,17 +347,3 @@ def test_contact_sheets_show_before_and_after(
     middle, (first, second, third) = pixels.shape[0] - 24 - 50, (24 + 50, 140 + 50, 256 + 50)
     assert (pixels[middle, third] == pixels[middle, first]).all()
     assert pixels[middle, second].mean() - pixels[middle, first].mean() == pytest.approx(32, abs=1)
-
-
-def test_metrics_are_compared(
-    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toy, out, picture = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json", tmp_path / "pairs.png"
-    files = ["--data", str(photos), "--model", str(toy), "--json", str(out), "--picture", str(picture)]
-    assert run("compare_metrics.py", *files, "--patches", "4") == 0
-    found = json.loads(out.read_text())
-    assert found["metrics"] == ["psnr_db", "ssim", "gmsd", "shift_psnr_db"]
-    assert [row[index] for index, row in enumerate(found["within"])] == pytest.approx([1] * 4)
-    assert f"| SSIM | {found['within'][1][0]:.2f} | 1.00 |" in capsys.readouterr().out
-    with Image.open(picture) as drawn:
-        assert drawn.height > 3 * 63 * 4

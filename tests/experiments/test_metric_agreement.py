@@ -1,8 +1,14 @@
 """Agreement of metrics: rank correlations by hand, and a quarrel that was put in."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
 from experiments.metric_agreement import (
     Outputs,
@@ -14,7 +20,7 @@ from experiments.metric_agreement import (
 )
 from rlrestore.evaluation.testsets import PatchPairs
 from rlrestore.imaging.metrics import METRICS, psnr_db, ssim
-from tests.toys import make_model
+from tests.toys import make_model, save_toy
 
 NOTHING = PatchPairs("", np.zeros((2, 63, 63, 3), np.uint8), np.zeros((2, 63, 63, 3), np.uint8))
 
@@ -70,3 +76,22 @@ def test_the_outputs_of_a_model_are_measured() -> None:
     assert mended_db > 50
     assert -1e-2 < gmsd <= 0
     assert (found.values[:, 0, 0] < found.values[:, -1, 0]).all()
+
+
+def test_the_script_prints_and_draws(
+    run_script: Callable[..., int],
+    make_photograph: Callable[..., npt.NDArray[np.uint8]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(make_photograph(136, 140, 0)).save(tmp_path / "photos" / "0.png")
+    toy, out, picture = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json", tmp_path / "pairs.png"
+    files = ["--data", str(tmp_path / "photos"), "--model", str(toy), "--json", str(out)]
+    assert run_script("compare_metrics.py", *files, "--picture", str(picture), "--patches", "4") == 0
+    found = json.loads(out.read_text())
+    assert found["metrics"] == [metric.name for metric in METRICS]
+    assert [row[index] for index, row in enumerate(found["within"])] == pytest.approx([1] * len(METRICS))
+    assert f"| SSIM | {found['within'][1][0]:.2f} | 1.00 |" in capsys.readouterr().out
+    with Image.open(picture) as drawn:
+        assert drawn.height > 3 * 63 * 4
