@@ -109,6 +109,9 @@ def summary(restoration: "Restoration") -> str:
         chain = " > ".join(step.label for step in trace.applied)
         done = f"{chain} ({trace.expected_text})" if trace.expected_text else chain
         done += f", {trace.blend_text}" if trace.blend_text else ""
+    photo = restoration.photo
+    if photo.width > trace.width:
+        done += f", enlarged to {photo.width}×{photo.height}"
     if trace.start_psnr_db is None or trace.psnr_db is None:
         return done
     gain_db = trace.psnr_db - trace.start_psnr_db

@@ -47,10 +47,14 @@ def test_the_restored_image_is_enlarged(
 
 
 def test_it_goes_with_formats_and_pipes(
-    restore: Callable[..., int], write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    restore: Callable[..., int],
+    write_image: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     photo = write_image("a.jpg")
     assert restore(photo, "--upscale", 2, "--format", "keep", "--trace") == 0
+    assert ", enlarged to 80×60\n" in capsys.readouterr().out
     assert size(photo.with_name("a_restored.jpg")) == (80, 60)
     out = io.TextIOWrapper(io.BytesIO(), "utf-8")
     monkeypatch.setattr(sys, "stdout", out)
