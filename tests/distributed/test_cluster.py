@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,6 @@ from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 COUNT = 12
-LONG = 8
-"""The first of those that take long enough for the command to count what came before."""
 ONE = ("--workers", "1", "--batch", "2")
 """More batches than a worker has in hand at a time."""
 USUAL: dict[str, Any] = {
@@ -55,11 +53,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """So many grey files, the sixth of which is broken, and the last of which take a worker a while."""
+    """So many grey files, the sixth of which is broken."""
     (tmp_path / "in").mkdir()
     paths = [tmp_path / "in" / f"{number:02}.png" for number in range(COUNT)]
     for number, path in enumerate(paths):
-        Image.new("RGB", (16, 16) if number < LONG else (1600, 1600), (number,) * 3).save(path)
+        Image.new("RGB", (16, 16), (number,) * 3).save(path)
     paths[5].write_bytes(b"no image")
     return paths
 
@@ -68,17 +66,17 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def kill_a_worker(monkeypatch: pytest.MonkeyPatch, records: Path) -> None:
-    """Let the worker be killed that did the first images, once the command counts them."""
-    killed, add = list[int](), Outcome.add
+def mortal(killed: Path) -> type[Worker]:
+    """Return the class of workers of which the first is killed at its ninth image, once it has begun it."""
 
-    def killing(self: Outcome, statuses: Sequence[dict[str, Any]]) -> None:
-        add(self, statuses)
-        if not killed:
-            killed.append(int(rows(records)[0]["worker"].split(":")[1]))
-            os.kill(killed[0], signal.SIGKILL)
+    class Mortal(Worker):
+        def _restore(self, row: Mapping[str, Any]) -> dict[str, Any]:
+            if Path(row["input"]).stem == "08" and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super()._restore(row)
 
-    monkeypatch.setattr(Outcome, "add", killing)
+    return Mortal
 
 
 @pytest.mark.usefixtures("cluster")
@@ -91,12 +89,12 @@ def test_nothing_is_lost_when_a_worker_is_killed(
 ) -> None:
     """All but the broken image are restored, in files. Other options are refused where these results are."""
     out = tmp_path / "out"
-    kill_a_worker(monkeypatch, out / "records.parquet")
+    monkeypatch.setattr("rlrestore.distributed.cluster.Worker", mortal(tmp_path / "killed"))
     command = ["distribute", str(tmp_path / "in"), "-o", str(out), "--model", str(model), *ONE]
     assert main(command) == 1
     said = capsys.readouterr().err
     assert f"{COUNT - 1} of {COUNT} images restored, 1 failed, " in said
-    assert "begun again after a worker died" in said
+    assert "2 begun again after a worker died" in said
     found = rows(out / "records.parquet")
     assert sorted(row["input"] for row in found) == [str(path) for path in sources]
     assert [Path(row["input"]).stem for row in found if row["error"]] == ["05"]
