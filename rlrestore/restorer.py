@@ -172,7 +172,6 @@ class Restorer:
                 clean = clean.copy(order="K")
                 cover_hidden_(clean, source.alpha)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
-            left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
             found = self.inspector.inspect_planes(image) if inspect and self.inspector else None
             trace = Trace(
                 mode,
@@ -180,19 +179,14 @@ class Restorer:
                 source.width,
                 source.height,
                 steps=(),
-                left_out=left_out,
+                left_out=tuple(self.runtime.tools.names[index] for index in choice.left_out),
                 precision=self.runtime.precision,
                 inspection=found,
             )
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()
-            gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
-            if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
-                raise ModelError(
-                    f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
-                    "use another model"
-                )
+            _check_finite(self.name, image, trace)
             result = with_planes(source, image)
             parts = None if original is None else Parts(original, result.pixels)
             done = Restoration(result, trace, as_given(photo), parts)
@@ -212,6 +206,19 @@ class Restorer:
         if limit < 1:
             raise UsageError(f"expected max_steps of at least 1, got {limit}")
         return limit
+
+
+def _check_finite(model: str, image: Floats, trace: Trace) -> None:
+    """Make sure that a model has led to numbers alone.
+
+    Raises:
+        ModelError: A pixel or an expected gain is a NaN or an infinity.
+    """
+    gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
+    if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
+        raise ModelError(
+            f"expected finite numbers from the model {model!r}, got a NaN or an infinity; use another model"
+        )
 
 
 def _measured(blend: Restoration, clean: Floats | None) -> Restoration:
