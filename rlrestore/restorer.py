@@ -1,6 +1,5 @@
 """The main job: a photograph of any size in, the restored photograph and its trace out."""
 
-import math
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from rlrestore.errors import ModelError, UsageError
+from rlrestore.errors import UsageError
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
 from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import Parts, check_blend
 from rlrestore.inference.blending import keep_original as copy_original
-from rlrestore.inference.chains import Chain, apply_tool_, global_chain, local_chain
+from rlrestore.inference.chains import Chain, apply_tool_, check_finite, global_chain, local_chain
 from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
 from rlrestore.inference.restoration import Restoration
@@ -186,7 +185,7 @@ class Restorer:
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()
-            _check_finite(self.name, image, trace)
+            check_finite(self.name, image, [step.expected_gain_db or 0.0 for step in trace.steps])
             result = with_planes(source, image)
             parts = None if original is None else Parts(original, result.pixels)
             done = Restoration(result, trace, as_given(photo), parts)
@@ -206,19 +205,6 @@ class Restorer:
         if limit < 1:
             raise UsageError(f"expected max_steps of at least 1, got {limit}")
         return limit
-
-
-def _check_finite(model: str, image: Floats, trace: Trace) -> None:
-    """Make sure that a model has led to numbers alone.
-
-    Raises:
-        ModelError: A pixel or an expected gain is a NaN or an infinity.
-    """
-    gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
-    if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
-        raise ModelError(
-            f"expected finite numbers from the model {model!r}, got a NaN or an infinity; use another model"
-        )
 
 
 def _measured(blend: Restoration, clean: Floats | None) -> Restoration:
