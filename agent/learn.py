@@ -158,15 +158,9 @@ def train_joint(
         RlrestoreError: The training diverged too often.
         ModelError: The checkpoint does not fit.
     """
-    settings, mixture, follower = settings or JointSettings(), mixture or read_mixture("paper"), None
-    recipe, identity = mixture.recipe, mixture.identity
-    if policy is not None:
-        # Not the patches that the agent was trained on before.
-        episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
-        source = MixtureSource(bank, recipe)
-        learning = TriedActions(reward=settings.reward)
-        follower = AgentTraining(policy, toolbox, source, learning, episodes, bank.device, identity)
-    training = JointTraining(toolbox, follower, bank, recipe, settings, identity, begun)
+    settings, mixture = settings or JointSettings(), mixture or read_mixture("paper")
+    follower = None if policy is None else _follower(policy, toolbox, bank, settings, mixture)
+    training = JointTraining(toolbox, follower, bank, mixture.recipe, settings, mixture.identity, begun)
     folder = out / TRAINING_FOLDER / training.name
     trainer = Trainer(training, Checkpoint(folder), start)
     generator = torch.Generator(validation.device).manual_seed(settings.seed)
@@ -190,6 +184,16 @@ def train_joint(
     if policy is not None:
         policy.eval()
     return gain_db(), trainer
+
+
+def _follower(
+    policy: AnyPolicy, toolbox: Toolbox, bank: PhotoBank, settings: JointSettings, mixture: NamedRecipe
+) -> AgentTraining:
+    """Return the training by which an agent follows the tools of a joint training."""
+    # Not the patches that the agent was trained on before.
+    episodes = replace(JOINT_EPISODES, seed=settings.seed + zlib.crc32(b"joint"))
+    source, learning = MixtureSource(bank, mixture.recipe), TriedActions(reward=settings.reward)
+    return AgentTraining(policy, toolbox, source, learning, episodes, bank.device, mixture.identity)
 
 
 class UsageLog:
@@ -253,10 +257,11 @@ def logged(folder: Path, measure: Callable[[], Mapping[str, float]], steps: int 
     if rank() != 0:
         yield lambda *_: None
         return
-    metric_log, measured = MetricLog(folder, steps), time.monotonic()
+    metric_log, measured, last = MetricLog(folder, steps), time.monotonic(), steps
 
     def watch(steps: int, _: float, metrics: Mapping[str, float]) -> None:
-        nonlocal measured
+        nonlocal measured, last
+        last = steps
         metric_log.write("training", metrics, steps)
         if time.monotonic() - measured >= VALIDATION_SECONDS:
             metric_log.write("validation", measure(), steps)
@@ -264,6 +269,6 @@ def logged(folder: Path, measure: Callable[[], Mapping[str, float]], steps: int 
 
     try:
         yield watch
-        metric_log.write("validation", measure(), steps)
+        metric_log.write("validation", measure(), last)
     finally:
         metric_log.close()

@@ -54,9 +54,8 @@ def pretrain_trunk(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(policy.sizes.features, 3)
-    head.to(bank.device)
-    parameters = [*policy.trunk.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    network = nn.Sequential(policy.trunk, head.to(bank.device))
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     buffer: ReplayBuffer | None = None
     error = torch.zeros((), device=bank.device)
     began = time.monotonic()
@@ -74,15 +73,22 @@ def pretrain_trunk(
             {"observations": observations.half(), "strengths": strengths(TOOLS, drawn.amounts)}
         )
         with torch.no_grad():
-            error = (head(policy.trunk(observations)) - new["strengths"]).abs().mean()
+            error = (network(observations) - new["strengths"]).abs().mean()
         buffer = new if buffer is None else buffer.joined(new, rounds * PATCHES)
-        for _ in range(FITS):
-            rows = torch.randint(len(buffer), (BATCH,), generator=generator, device=bank.device)
-            batch = buffer.rows(rows)
-            if torch.rand((), generator=generator, device=bank.device) < 0.5:
-                batch = batch.transposed()
-            loss = F.smooth_l1_loss(head(policy.trunk(batch["observations"].float())), batch["strengths"])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        _fit(network, buffer, optimizer, generator)
     return float(error)
+
+
+def _fit(
+    network: nn.Module, buffer: ReplayBuffer, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    """Fit a network to the replay buffer, `FITS` batches of it, half of them transposed."""
+    for _ in range(FITS):
+        rows = torch.randint(len(buffer), (BATCH,), generator=generator, device=generator.device)
+        batch = buffer.rows(rows)
+        if torch.rand((), generator=generator, device=generator.device) < 0.5:
+            batch = batch.transposed()
+        loss = F.smooth_l1_loss(network(batch["observations"].float()), batch["strengths"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

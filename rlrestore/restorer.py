@@ -1,6 +1,5 @@
 """The main job: a photograph of any size in, the restored photograph and its trace out."""
 
-import math
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from rlrestore.errors import ModelError, UsageError
+from rlrestore.errors import UsageError
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
 from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import Parts, check_blend
 from rlrestore.inference.blending import keep_original as copy_original
-from rlrestore.inference.chains import Chain, apply_tool_, global_chain, local_chain
+from rlrestore.inference.chains import Chain, apply_tool_, check_finite, global_chain, local_chain
 from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
 from rlrestore.inference.restoration import Restoration
@@ -172,7 +171,6 @@ class Restorer:
                 clean = clean.copy(order="K")
                 cover_hidden_(clean, source.alpha)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
-            left_out = tuple(self.runtime.tools.names[index] for index in choice.left_out)
             found = self.inspector.inspect_planes(image) if inspect and self.inspector else None
             trace = Trace(
                 mode,
@@ -180,19 +178,14 @@ class Restorer:
                 source.width,
                 source.height,
                 steps=(),
-                left_out=left_out,
+                left_out=tuple(self.runtime.tools.names[index] for index in choice.left_out),
                 precision=self.runtime.precision,
                 inspection=found,
             )
             trace = _follow(steps, image, clean, trace, keep_steps)
             put_back()
             monitor.end()
-            gains_db = [step.expected_gain_db or 0.0 for step in trace.steps]
-            if not all(map(math.isfinite, (image.min(), image.max(), *gains_db))):
-                raise ModelError(
-                    f"expected finite numbers from the model {self.name!r}, got a NaN or an infinity; "
-                    "use another model"
-                )
+            check_finite(self.name, image, [step.expected_gain_db or 0.0 for step in trace.steps])
             result = with_planes(source, image)
             parts = None if original is None else Parts(original, result.pixels)
             done = Restoration(result, trace, as_given(photo), parts)

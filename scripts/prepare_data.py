@@ -10,8 +10,8 @@ windows of the photograph those of the same sums are candidates, and the checksu
 therefore, bit for bit, what was measured on, or the script says which picture it did not find, and exits
 with 1. --check looks at the pictures that it made, or that came from elsewhere.
 
-The search was tried on generated photographs and on windows cut from other windows. It was not tried on
-DIV2K's archive, which was not at hand: should the windows not be plain cut-outs of `DIV2K_valid_HR` (but of
+The archives themselves were not at hand: the search was tried on archives made to be like DIV2K's, with the
+windows in them. Should the windows not be plain cut-outs of `DIV2K_valid_HR` (but of
 `DIV2K_valid_LR_bicubic/X2`, say; give that, too), this shows when somebody runs it first.
 
 --record writes such a list of the pictures in a folder.

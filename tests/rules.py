@@ -76,12 +76,12 @@ def grey(value: float, height: int = 70, width: int = 90) -> npt.NDArray[np.floa
 
 
 def by_last_action(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Play tool 0, then tool 1, then stop."""
+    """Value tool 0 first, then tool 1, then stop, by the last action alone."""
     return nn.functional.one_hot(last_action + 1, 3)[:, :2] - 0.5
 
 
 def by_memory(images: Tensor, last_action: Tensor, looks: int) -> Tensor:
-    """Play the same chain, told by the memory alone."""
+    """Value the same chain, by the memory alone."""
     return torch.tensor([[float(looks == 0), float(looks == 1)]]).expand(len(images), -1) - 0.5
 
 

@@ -1,5 +1,6 @@
 """The test sets are cut from archives as they were, or the script says what it did not find."""
 
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -144,3 +145,39 @@ def test_the_list_of_the_repository_is_whole(root: Path) -> None:
 
 def test_the_list_is_of_the_pictures_beside_the_source_tree(run_script: Run, test_sets: Path) -> None:
     assert run_script("prepare_data.py", "--check", str(test_sets)) == 0
+
+
+def test_the_windows_of_the_figures_are_found_in_archives_like_div2ks(
+    run_script: Run, test_sets: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the list of the repository, in photographs of DIV2K's sizes and names, packed as its archives are.
+
+    Around each window lie its mirror images, which have its sums: the checksum alone tells them apart. The
+    second window is nearly white. The first of its repetitions, every 512 pixels, is taken.
+    """
+    sets = test_sets / "div2k_valid_256"
+    places = {
+        "DIV2K_valid_HR/0801.png": (2040, 1356, 1784, 1100),
+        "DIV2K_valid_HR/0845.png": (1356, 2040, 777, 301),
+        "DIV2K_valid_LR_bicubic/X2/0900x2.png": (1020, 678, 0, 13),
+    }
+    names = {place: f"{Path(place).stem[:4]}.png" for place in places}
+    wanted = json.loads((root / "scripts/prepare_data.json").read_text("utf-8"))["div2k_valid_256"]
+    some = {"div2k_valid_256": {name: wanted[name] for name in names.values()}}
+    (tmp_path / "some.json").write_text(json.dumps(some), "utf-8")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for place, (width, height, x, y) in places.items():
+            with Image.open(sets / names[place]) as window:
+                around = ((y, height - 256 - y), (x, width - 256 - x), (0, 0))
+                photo = Image.fromarray(np.pad(np.asarray(window), around, "symmetric"))
+            stream = io.BytesIO()
+            photo.save(stream, "PNG", compress_level=1)
+            archive.writestr(place, stream.getvalue())
+    options = ["--out", str(tmp_path), "--list", str(tmp_path / "some.json")]
+    assert run_script("prepare_data.py", "--div2k", str(tmp_path / "archive.zip"), *options) == 0
+    said = capsys.readouterr().out
+    for place, (width, height, x, y) in places.items():
+        name = names[place]
+        assert f"{name}: from {x % 512},{y % 512} of {place}, {width}×{height}" in said
+        with Image.open(sets / name) as measured, Image.open(tmp_path / sets.name / name) as made:
+            assert np.array_equal(np.asarray(made), np.asarray(measured))

@@ -1,7 +1,9 @@
 """`rlrestore train-tools`: train the tools on a folder of photographs."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
@@ -13,7 +15,10 @@ from rlrestore.cli.arguments import (
 )
 from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
-from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, tool_index
+from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec, tool_index
+
+if TYPE_CHECKING:
+    from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
 Train the tools, one after another, each on its own distortion among the others. One file in sixteen is held
@@ -59,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.model_folder import find_model, has_model, read_card
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
-    from rlrestore.toolbox.storage import load_toolbox, save_toolbox
+    from rlrestore.toolbox.storage import save_toolbox
     from rlrestore.toolbox.trainer import Budget
     from rlrestore.toolbox.training import ToolSettings, train_tools
 
@@ -71,12 +76,7 @@ def run(args: argparse.Namespace) -> int:
     side = 0 if mixture is None else smallest_side(mixture.recipe, settings.patch)
     bank, validation = photo_banks(args, max(side, context_side(settings.patch)))
     origin = args.out if args.start is None else find_model(args.start)
-    begin_with = None if args.start is None else load_toolbox(origin)
-    missing = [spec.name for spec in specs if begin_with is not None and spec.name not in begin_with.names]
-    if missing:
-        raise UsageError(
-            f"no tool {missing[0]} in {args.start} to begin with: choose other --tools or --start"
-        )
+    begin_with = None if args.start is None else _start_tools(args.start, specs)
     prepare_training_folder(args)
     card = lasting_card(read_card(origin)) if has_model(origin) else ModelCard()
     toolbox, reports = train_tools(
@@ -98,3 +98,20 @@ def run(args: argparse.Namespace) -> int:
     save_toolbox(args.out, toolbox, replace(card, training=(*earlier, record)))
     say(f"wrote {args.out}")
     return 0
+
+
+def _start_tools(model: str, specs: Sequence[ToolSpec]) -> "Toolbox":
+    """Return the tools of a model to begin with.
+
+    Raises:
+        ModelError: There is no such model.
+        UsageError: It lacks one of the tools.
+    """
+    from rlrestore.model_folder import find_model
+    from rlrestore.toolbox.storage import load_toolbox
+
+    toolbox = load_toolbox(find_model(model))
+    missing = [spec.name for spec in specs if spec.name not in toolbox.names]
+    if missing:
+        raise UsageError(f"no tool {missing[0]} in {model} to begin with: choose other --tools or --start")
+    return toolbox

@@ -17,12 +17,12 @@ from typing import Any
 from rlrestore.errors import UsageError
 from rlrestore.imaging.chains import Chain, Stage
 from rlrestore.imaging.degradation.registry import DEGRADATIONS, Degradation, Parameter
-from rlrestore.imaging.mixture_parts import PARTS, Setting
+from rlrestore.imaging.mixture_parts import PARTS, SHARE, Setting
 from rlrestore.imaging.recipes import AnyRecipe, Blend, NamedRecipe
 
 LARGEST_BYTES = 1 << 20
 WEIGHT = Setting(Parameter("", 0, 1e6), "number", 1.0)
-SHARE = Setting(Parameter("", 0, 1), "number", 1.0)
+STAGE_SHARE = Setting(SHARE, "number", 1.0)
 
 Place = tuple[str | int, ...]
 """Keys and indices that lead to a value of a document."""
@@ -142,7 +142,7 @@ class _Reader:
         degradation = self.degradations[name]
         settings = {key: Setting(parameter, "range") for key, parameter in degradation.parameters.items()}
         self.check_keys(table, ("degradation", "share", *settings), place, name)
-        share = self.settings(table, {"share": SHARE}, place, name)["share"]
+        share = self.settings(table, {"share": STAGE_SHARE}, place, name)["share"]
         return Stage(name, degradation, self.settings(table, settings, place, name), share)
 
     def name(self, table: Mapping[str, Any], place: Place, known: Iterable[str], missing: str) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from rlrestore.errors import ModelError
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.progress import Follow, Monitor
 from rlrestore.imaging.tiling import ALIGN, Region, Tile, apply_tiled_, read_tiles
@@ -227,6 +228,23 @@ def apply_locally_(
     for each in begun:
         _blend_(image, *each)
     return image
+
+
+def check_finite(model: str, image: Floats, gains_db: Sequence[float] = ()) -> None:
+    """Make sure that a model has led to numbers alone.
+
+    Args:
+        model: Its name.
+        image: What its tools made, of any shape.
+        gains_db: What its agent expected.
+
+    Raises:
+        ModelError: One is a NaN or an infinity.
+    """
+    if not np.isfinite((image.min(), image.max(), *gains_db)).all():
+        raise ModelError(
+            f"expected finite numbers from the model {model!r}, got a NaN or an infinity; use another model"
+        )
 
 
 def _blend_(image: Floats, tile: Tile, part: Floats, corrections: Sequence[Correction]) -> None:

@@ -19,7 +19,7 @@ from rlrestore.imaging.io.transparency import cover_hidden_
 from rlrestore.imaging.io.xmp import resized_packet
 from rlrestore.imaging.tiling import tiles
 from rlrestore.model_folder import find_model
-from rlrestore.model_folder.upscaler import SCALES
+from rlrestore.model_folder.upscaler import SCALES, find_upscaler
 
 TILE = 256
 """Side in pixels of what is enlarged at a time; it bounds the memory."""
@@ -71,7 +71,9 @@ def enlarged(
     if photo.alpha is not None:
         pixels = pixels.copy()
         cover_hidden_(pixels.transpose(2, 0, 1)[None], photo.alpha)
-    network, radius = _tool(find_model(model), device)
+    folder = find_model(model)
+    written = find_upscaler(folder).stat()
+    network, radius = _tool(folder, (written.st_ino, written.st_mtime_ns), device)
     large = _enlarged_pixels(pixels, scale, share, network, radius)
     height, width = large.shape[:2]
     return replace(
@@ -106,8 +108,18 @@ def _enlarged_alpha(alpha: Integers, width: int, height: int) -> Integers:
 
 
 @lru_cache(maxsize=2)
-def _tool(folder: Path, device: str) -> tuple[Network, int]:
-    """Return what enlarges `(1, 3, h, w)`, and how far it sees."""
+def _tool(
+    folder: Path,
+    version: tuple[int, int],  # noqa: ARG001  # of the cache's key: a file written anew is read anew
+    device: str,
+) -> tuple[Network, int]:
+    """Return what enlarges `(1, 3, h, w)`, and how far it sees.
+
+    Args:
+        folder: Of the model.
+        version: What tells the tool's file from another that is written in its place.
+        device: Where to compute.
+    """
     import torch
 
     from rlrestore.devices import resolve_device

@@ -26,9 +26,14 @@ from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.maps import draw_maps, legend_json, preview
 from rlrestore.serve.options import Option
 from rlrestore.serve.words import in_words, purpose
+from rlrestore.trace import Trace
 
 Halves = NDArray[np.float16]
-FORMATS = {"png": "image/png", "tif": "image/tiff", "webp": "image/webp", "jpg": "image/jpeg"} | {
+FORMATS = {
+    "png": "image/png",
+    "tif": "image/tiff",
+    "webp": "image/webp",
+    "jpg": "image/jpeg",
     "avif": "image/avif",
     "bmp": "image/bmp",
     "ppm": "image/x-portable-pixmap",
@@ -228,23 +233,34 @@ class Adapter:
             **asked,
         )
         regions = [step.regions for step in done.trace.applied if step.regions is not None]
-        record = {
+        record = self._record(name, keep, photo, done.trace)
+        return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
+
+    def _record(self, name: str, keep: str, photo: Photo, trace: Trace) -> dict[str, Any]:
+        """Return what a client is told of a restored photograph.
+
+        Args:
+            name: What its file is called.
+            keep: The format that stands for `keep`.
+            photo: The photograph as it was read.
+            trace: What was done.
+        """
+        return {
             "name": name,
             "width": photo.width,
             "height": photo.height,
             "depth_bits": photo.depth_bits,
             "keep": keep,
             "notes": list(photo.notes),
-            "words": in_words(done.trace, self._restorer.runtime.tools.specs),
-            "inspection": "" if done.trace.inspection is None else done.trace.inspection.sentences(),
-            "trace": done.trace.to_json(),
-            "legends": [legend_json(one) for one in regions],
+            "words": in_words(trace, self._restorer.runtime.tools.specs),
+            "inspection": "" if trace.inspection is None else trace.inspection.sentences(),
+            "trace": trace.to_json(),
+            "legends": [legend_json(step.regions) for step in trace.applied if step.regions is not None],
             "others": [
                 {"name": one.name, "options": {key: ",".join(names) for key, names in one.options.items()}}
-                for one in alternatives(done.trace)
+                for one in alternatives(trace)
             ],
         }
-        return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
 
 
 def _quality(values: Mapping[str, Any]) -> Quality:

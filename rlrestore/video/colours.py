@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from rlrestore.imaging.io.samples import Floats
 
-UNSPECIFIED = 2
 FULL_RANGE = 2
+"""What FFmpeg calls samples that use the whole range of their bits."""
 BT601, BT709 = 5, 1
+"""Numbers of matrices."""
 WEIGHTS = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -86,16 +87,16 @@ class Coding:
         return cls(layout, int(bits), matrix, full)
 
     @property
-    def levels(self) -> tuple[float, float, float, float]:
-        """The black of the brightness and its span, the grey of the colours and their span, in samples."""
+    def levels(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The black and the span of the brightness, and the grey and the span of the colours, in samples."""
         unit = 2.0 ** (self.bits - 8)
         if self.full:
             most = 2.0**self.bits - 1
-            return 0.0, most, 128 * unit, most
-        return 16 * unit, 219 * unit, 128 * unit, 224 * unit
+            return (0.0, most), (128 * unit, most)
+        return (16 * unit, 219 * unit), (128 * unit, 224 * unit)
 
     @property
-    def to_rgb(self) -> Floats:
+    def rgb_matrix(self) -> Floats:
         """`(3, 3)` what makes red, green and blue in [0, 1] of brightness and colours in [-½, ½]."""
         red, blue = WEIGHTS[self.matrix]
         green = 1 - red - blue
@@ -109,7 +110,12 @@ class Coding:
 
 
 def planes_of(frame: Any, coding: Coding) -> list[Samples]:
-    """Return the samples of a frame, brightness and both colours, each `(h, w)`: copies."""
+    """Return copies of the samples of a frame: brightness and both colours, each `(h, w)`.
+
+    Args:
+        frame: Of PyAV; one that is laid out otherwise is converted.
+        coding: What `Coding.of` returned for it.
+    """
     if frame.format.name != coding.format and not frame.format.name.startswith("yuvj"):
         frame = frame.reformat(format=coding.format)
     return [_view(plane, coding.bits).copy() for plane in frame.planes]
@@ -122,14 +128,20 @@ def _view(plane: Any, bits: int) -> Any:
 
 
 def to_rgb(planes: Sequence[Samples], coding: Coding) -> Floats:
-    """Return `(1, 3, H, W)` RGB, of which samples beyond black and white lie outside [0, 1]."""
-    black, span, grey, colour_span = coding.levels
+    """Return `(1, 3, H, W)` RGB, of which samples beyond black and white lie outside [0, 1].
+
+    Args:
+        planes: What `planes_of` returned.
+        coding: Of the frame.
+    """
+    (black, span), (grey, colour_span) = coding.levels
     height, width = planes[0].shape
     parts = [(planes[0].astype(np.float32) - black) / span]
     for plane in planes[1:]:
         colour = (plane.astype(np.float32) - grey) / colour_span
         parts.append(_spread(colour, width, height))
-    return np.tensordot(coding.to_rgb, np.stack(parts).astype(np.float32), axes=1)[None].astype(np.float32)
+    stacked = np.stack(parts).astype(np.float32)
+    return np.tensordot(coding.rgb_matrix, stacked, axes=1)[None].astype(np.float32)
 
 
 def changed_planes(planes: Sequence[Samples], change: Floats, coding: Coding) -> list[Samples]:
@@ -140,17 +152,14 @@ def changed_planes(planes: Sequence[Samples], change: Floats, coding: Coding) ->
         change: `(1, 3, H, W)` in units where white is 1.
         coding: Of the frame.
     """
-    _, span, _, colour_span = coding.levels
+    (_, span), (_, colour_span) = coding.levels
     most = 2**coding.bits - 1
-    turned = np.tensordot(np.linalg.inv(coding.to_rgb).astype(np.float32), change[0], axes=1)
+    turned = np.tensordot(np.linalg.inv(coding.rgb_matrix).astype(np.float32), change[0], axes=1)
     found: list[Samples] = []
     for plane, part, scale in zip(planes, turned, (span, colour_span, colour_span), strict=True):
         height, width = plane.shape
-        small = (
-            part
-            if part.shape == plane.shape
-            else cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
-        )
+        shared = part.shape != plane.shape
+        small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) if shared else part
         found.append(np.clip(np.rint(plane + scale * small), 0, most).astype(plane.dtype))
     return found
 
@@ -168,7 +177,14 @@ def _spread(colour: Floats, width: int, height: int) -> Floats:
 
 
 def with_planes(av: Any, frame: Any, planes: Sequence[Samples], coding: Coding) -> Any:
-    """Return a new frame of PyAV with samples, at the time and with the colours of another one."""
+    """Return a new frame of PyAV with samples, at the time and with the colours of another one.
+
+    Args:
+        av: The module PyAV, an extra.
+        frame: The other one.
+        planes: The samples, as of `planes_of`.
+        coding: How they say colours.
+    """
     height, width = planes[0].shape
     new = av.VideoFrame(width, height, coding.format)
     for plane, samples in zip(new.planes, planes, strict=True):
@@ -185,19 +201,20 @@ def stamped(new: Any, frame: Any, coding: Coding) -> Any:
 
 
 def fewer_bits(planes: Sequence[Samples], coding: Coding, bits: int) -> tuple[Sequence[Samples], Coding]:
-    """Return samples at another depth, rounded, and how they say colours now."""
+    """Return samples at another depth, rounded, and how they say colours now.
+
+    Args:
+        planes: The samples, as of `planes_of`.
+        coding: How they say colours.
+        bits: The depth wanted.
+    """
     if bits == coding.bits:
         return planes, coding
     new = replace(coding, bits=bits)
     found: list[Samples] = []
     for index, plane in enumerate(planes):
-        black, span, grey, colour_span = coding.levels
-        to_black, to_span, to_grey, to_colour_span = new.levels
-        (zero, unit), (to_zero, to_unit) = (
-            ((black, span), (to_black, to_span))
-            if index == 0
-            else ((grey, colour_span), (to_grey, to_colour_span))
-        )
+        kind = min(index, 1)  # brightness first, then two colours
+        (zero, unit), (to_zero, to_unit) = coding.levels[kind], new.levels[kind]
         scaled = np.rint((plane.astype(np.float32) - zero) * (to_unit / unit) + to_zero)
         found.append(np.clip(scaled, 0, 2**bits - 1).astype(np.uint8 if bits == 8 else np.uint16))
     return found, new

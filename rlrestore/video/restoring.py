@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rlrestore.errors import CancelledRestorationError, ImageError, ModelError, UsageError
+from rlrestore.errors import CancelledRestorationError, ImageError, UsageError
 from rlrestore.imaging.io.files import check_place, shown
 from rlrestore.imaging.io.samples import Floats
 from rlrestore.imaging.progress import Progress, Report
 from rlrestore.inference.blending import check_blend
+from rlrestore.inference.chains import check_finite
 from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.restorer import Restorer
 from rlrestore.trace import Trace
@@ -254,11 +255,7 @@ class _Work:
             image = to_rgb(planes, coding)
             with self.restorer.turn:
                 restored = restore_frame(self.restorer.runtime, image, decision, self.shares)
-            if not np.isfinite(restored).all():
-                raise ModelError(
-                    f"expected finite numbers from the model {self.restorer.name!r}, got a NaN or an "
-                    "infinity; use another model"
-                )
+            check_finite(self.restorer.name, restored)
             planes = changed_planes(planes, restored - image, coding)
         wanted = coding_written(coding, encoder_of(self.output))
         planes, coding = fewer_bits(planes, coding, wanted.bits)

@@ -1,6 +1,5 @@
 """What the inspector is trained, calibrated and measured on: pictures whose degradation is known."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,25 +147,18 @@ def spectra_of(images: Tensor) -> NDArray[np.float16]:
 
 
 def draw_spectra(
-    bank: PhotoBank, count: int, generator: torch.Generator, recipes: Sequence[Drawn] = ()
+    bank: PhotoBank, count: int, generator: torch.Generator
 ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Draw patches and return their spectra `(N, F)` and what was done to them `(N, 3)`.
+    """Draw patches from `TRAINED`; return their spectra `(N, F)` and what was done to them `(N, 3)`.
 
     Args:
         bank: The photographs.
-        count: How many of each recipe; of `TRAINED` altogether without any.
+        count: How many.
         generator: Source of all draws.
-        recipes: What is done to them.
     """
     spectra, truths = [], []
-    for recipe in recipes or (None,):
-        for start in range(0, count, 512):
-            part = min(512, count - start)
-            drawn = (
-                draw_trained(bank, part, PATCH, generator)
-                if recipe is None
-                else draw(bank, recipe, part, PATCH, generator)
-            )
-            spectra.append(spectra_of(drawn.images))
-            truths.append(drawn.truth.numpy())
+    for start in range(0, count, 512):
+        drawn = draw_trained(bank, min(512, count - start), PATCH, generator)
+        spectra.append(spectra_of(drawn.images))
+        truths.append(drawn.truth.numpy())
     return np.concatenate(spectra), np.concatenate(truths).astype(np.float32)

@@ -148,3 +148,11 @@ def test_a_whole_training_leaves_a_checkpoint_a_log_and_a_report(
     assert done.spent()["steps"] == 12
     assert Checkpoint(tmp_path / "training" / "agent").progress()["steps"] == 12
     assert list((tmp_path / "training" / "agent" / "log").glob("events*"))
+
+
+def test_the_last_measurement_is_logged_at_the_last_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"), learn.logged(tmp_path, lambda: {"return_db": 1.5}, 3) as watch:
+        watch(7, 0.0, {"loss": 0.1})
+    assert caplog.messages[-1] == "7 steps: return_db 1.5"

@@ -2,13 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from PIL import Image
 
 from rlrestore.cli.main import main
 from rlrestore.evaluation.policy import compare_with_oracles
@@ -19,20 +16,10 @@ from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.storage import save_toolbox
 from tests.toys import make_toolbox, save_toy
 
-Pixels = npt.NDArray[np.uint8]
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_toy(tmp_path_factory.mktemp("model"), [0, 1]))
-
-
-@pytest.fixture(scope="module")
-def photos(make_photograph: Callable[..., Pixels], tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(2):
-        Image.fromarray(make_photograph(100, 120, seed)).save(folder / f"{seed}.png")
-    return str(folder)
 
 
 def test_one_mixture_is_measured_and_written(

@@ -56,6 +56,5 @@ def test_layers_before_and_after_are_drawn(
     found = {name: project(layer) for name, layer in all_layers(*first, images).items()}
     assert set(DRAWN) <= set(found)
     assert scores_table(found, found).count("\n") == len(found) + 1
-    pytest.importorskip("matplotlib")
     plot(found, found, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000

@@ -65,7 +65,6 @@ def test_bad_usage_is_one_line(
 def test_features_are_projected(
     run_script: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib")
     out = tmp_path / "figure.png"
     assert run_script("project_features.py", "--data", str(photos), "--out", str(out), "--patches", "2") == 0
 

@@ -46,7 +46,7 @@ def chosen(values: Values, regions: Actions = ONE_REGION) -> Actions:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_uniform_damage_is_treated_by_one_tool(seed: int) -> None:
+def test_a_uniform_degradation_is_treated_by_one_tool(seed: int) -> None:
     """Although a third of the windows, each by itself, expect more of the other one."""
     values = noisy(everywhere(1.0, 0.7), seed)
 
@@ -64,7 +64,7 @@ def test_each_half_has_its_tool(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_damage_that_rises_has_one_border(seed: int) -> None:
+def test_a_degradation_that_rises_has_one_border(seed: int) -> None:
     """From one side to the other the first tool loses what the second gains."""
     rise = np.linspace(-1, 1, COLUMNS)
     values = noisy(everywhere(0.0, 0.0) + np.stack([1 - rise, 1 + rise, 0 * rise], axis=1), seed)

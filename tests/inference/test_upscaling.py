@@ -16,7 +16,7 @@ from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference import upscaling
 from rlrestore.inference.photos import to_planes
 from rlrestore.inference.upscaling import enlarged
-from rlrestore.toolbox.upscaler import load_upscaler
+from rlrestore.toolbox.upscaler import Upscaler, load_upscaler, save_upscaler
 from rlrestore.trace import Trace
 
 
@@ -104,6 +104,17 @@ def test_an_array_comes_back_as_one() -> None:
     assert done.enlarged(2).image.shape == (40, 40, 3)
     with pytest.raises(UsageError, match="with its original"):
         done.enlarged(2).blended(0.5)
+
+
+def test_a_tool_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    photo, network = Photo(np.full((16, 16, 3), 0.5, np.float32)), Upscaler(4, 1)
+    save_upscaler(tmp_path, network, [])
+    np.testing.assert_allclose(enlarged(photo, 2, tmp_path).pixels, 0.5, atol=1e-5)
+    for tail in network.tails:
+        _, bias = tail.parameters()
+        torch.nn.init.constant_(bias, 0.25)
+    save_upscaler(tmp_path, network, [])
+    np.testing.assert_allclose(enlarged(photo, 2, tmp_path).pixels, 0.75, atol=1e-5)
 
 
 def test_what_cannot_be_is_said() -> None:

@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
 from rlrestore.explain.inspector import Inspector
+from rlrestore.restorer import Restorer
+from rlrestore.runtime.torch_runtime import TorchRuntime
+from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.toolbox import Toolbox
+from tests.rules import Rules, always
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
 from tests.serve.stubs import Broken
@@ -43,15 +49,30 @@ def test_the_strength_is_the_share_of_the_change(toy: Live, grey: bytes, strengt
     assert np.unique(pixels(toy.restore(grey, strength=strength).content)).tolist() == [value]
 
 
-def test_detail_is_brought_back_from_what_was_kept(toy: Live) -> None:
-    rough = png(np.random.default_rng(0).integers(80, 120, (64, 64, 3), np.uint8))
-    place = f"/api/results/{toy.keep(rough).json()['id']}"
-    shown = {one: pixels(toy.client.get(place, params={"detail": one}).content) for one in (0, 0.5, 1)}
+def smoother() -> Restorer:
+    """A model whose one tool averages the pixels around each, once."""
+    toolbox = Toolbox(TOOLS[:1], "toy", [nn.AvgPool2d(3, 1, 1, count_include_pad=False)])
+    return Restorer(TorchRuntime(toolbox, Rules(1, always(1.0), max_steps=1), "toy"))
 
-    # The toy adds a constant, and no detail is lost in a constant.
-    assert np.array_equal(shown[0], shown[1])
-    assert np.array_equal(shown[0.5], pixels(toy.restore(rough, detail="0.5").content))
-    assert toy.client.get(place, params={"detail": 2}).status_code == 422
+
+def test_detail_is_brought_back_from_what_was_kept() -> None:
+    """As `Restoration.blended` does it, but for what is rounded while it is kept."""
+    rough = np.random.default_rng(0).integers(116, 125, (64, 64, 3), np.uint8)
+    texture = np.s_[24:40, 24:40]
+    rough[texture][::2, ::2] = rough[texture][1::2, 1::2] = 190
+    expected = smoother().restore(rough)
+    with live(smoother()) as running:
+        place = f"/api/results/{running.keep(png(rough)).json()['id']}"
+        spreads = []
+        for detail in (0, 0.5, 1):
+            shown = pixels(running.client.get(place, params={"detail": detail}).content)
+            wanted = expected.blended(detail=detail).image
+            assert np.abs(shown.astype(int) - wanted).max() <= 1
+            spreads.append(shown[texture].std())
+            asked_at_once = running.restore(png(rough), detail=str(detail))
+            assert np.array_equal(shown, pixels(asked_at_once.content))
+        assert running.client.get(place, params={"detail": 2}).status_code == 422
+    assert spreads[0] + 10 < spreads[1] < spreads[2] - 10
 
 
 def test_json_tells_what_was_wrong(grey: bytes) -> None:

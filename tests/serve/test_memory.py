@@ -18,8 +18,8 @@ def test_the_memory_of_a_server(
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(root / "scripts" / arguments[0]), run_name="__main__")
-    told = capsys.readouterr()
-    rows = [line.split() for line in told.out.splitlines()]
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()]
     assert [int(row[0]) for row in rows] == [*range(0, 41, 4)]
     assert all(50 < float(row[2]) < 2000 for row in rows)
-    assert "40 × 200" in told.err
+    assert "40 × 200" in said.err

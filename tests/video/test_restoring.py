@@ -1,6 +1,7 @@
 """Whole videos, small enough to know every sample."""
 
 import importlib.util
+import math
 from collections.abc import Container
 from pathlib import Path
 from threading import Event
@@ -10,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from rlrestore.errors import CancelledRestorationError, ImageError, UsageError
+from rlrestore.errors import CancelledRestorationError, ImageError, ModelError, UsageError
 from rlrestore.imaging.progress import Progress
 from rlrestore.restorer import Restorer
 from rlrestore.video.restoring import VideoRestoration, restore_video
@@ -207,6 +208,15 @@ def test_a_file_that_is_no_video_is_none(tmp_path: Path) -> None:
 def test_a_video_of_which_no_frame_can_be_decoded_is_none(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no frame that can be decoded"):
         restored(garbled(tmp_path, 3, range(3)), brighter())
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_model_that_leads_to_no_number_leaves_no_video(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "a.mp4", [grey(100)] * 3)
+    model = restorer([math.nan], always(1.0), max_steps=1)
+
+    with pytest.raises(ModelError, match="finite numbers from the model 'toy', got a NaN or an infinity"):
+        restored(source, model, chain=["deblur-1"])
     assert not (tmp_path / "out.mp4").exists()
 
 

@@ -69,7 +69,7 @@ def decode_photo(stream: BinaryIO, name: str) -> Photo:
     except ImageError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they trip over
-        raise _told(error, opened.kind, name) from error
+        raise _unreadable(error, opened.kind, name) from error
     finally:
         opened.close()
 
@@ -126,7 +126,7 @@ def check_whole(stream: BinaryIO, name: str) -> None:
     except ImageError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they trip over
-        raise _told(error, opened.kind, name) from error
+        raise _unreadable(error, opened.kind, name) from error
     finally:
         opened.close()
 
@@ -190,11 +190,11 @@ def from_image(image: Image.Image) -> Photo:
     except ImageError:
         raise
     except Exception as error:  # it may only now be read from its file
-        raise _told(error, image.format, name) from error
+        raise _unreadable(error, image.format, name) from error
 
 
-def _told(error: Exception, kind: str | None, name: str) -> ImageError:
-    """Return what to tell the user of whatever a decoder tripped over."""
+def _unreadable(error: Exception, kind: str | None, name: str) -> ImageError:
+    """Return the error for whatever a decoder tripped over."""
     if isinstance(error, MemoryError):
         return ImageError(f"expected {name} to fit into memory; it does not: make it smaller")
     return ImageError(

@@ -176,10 +176,6 @@ def kept_of(photo: Photo, held: Format) -> tuple[Photo, tuple[str, ...]]:
     return kept, (f"{held.name} cannot hold all of it, left out: {', '.join(lost)}",) if lost else ()
 
 
-def _short(keyword: str, text: str, keywords: tuple[str, ...]) -> bool:
-    return keyword in keywords and len(text.encode()) <= jpeg_segments.LARGEST_SEGMENT
-
-
 def _too_much(what: str, data: bytes, limit: int) -> str:
     return f"{what} of {len(data) // 1000} kB (at most {limit // 1000})" if limit else what
 

@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from rlrestore.errors import DataError
 from rlrestore.imaging.io.files import list_photos
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def _touch(folder: Path, *names: str) -> None:
