@@ -92,8 +92,8 @@ def test_a_folder_is_timed_beside_the_bare_networks(
     said = capsys.readouterr().out
     assert said.startswith("3 photographs of 256×256, 2.00 tools each, a second:\n")
     (whole,) = map(float, re.findall(r"([\d.]+) by the command", said))
-    bare = re.findall(r"([\d.]+) by the bare networks, (.*): (\d+)%", said)
-    assert [how for _, how, _ in bare] == ["one photograph after another"]
+    bare = re.findall(r"([\d.]+) by (.*) alone, one photograph after another: (\d+)%", said)
+    assert [what for _, what, _ in bare] == ["the tools", "tools and agent"]
     shares = dict(re.findall(r"(\w+) (\d+)%", said.splitlines()[-1]))
     assert [*shares] == ["tools", "agent", "reading", "writing", "rest"]
     assert sum(map(int, shares.values())) == pytest.approx(100, abs=3)

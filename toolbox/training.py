@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlrestore.devices import precision_name, training_precision
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
@@ -225,9 +224,7 @@ class ToolTraining:
         channels_last(network)
         self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        precision = settings.precision or training_precision(bank.device)
-        self.precision = precision_name(precision)
-        self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
+        self.tools = FunctionalTools.for_training(self.trained, settings.precision)
         self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self._drawn: list[tuple[Tensor, Tensor]] = []
 
@@ -297,7 +294,7 @@ class ToolTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""
         modules = nn.ModuleDict({"trained": self.trained.networks[0], "average": self.average})
-        counters = {"finished": self.finished, "precision": self.precision}
+        counters = {"finished": self.finished, "precision": self.tools.precision}
         return TrainingState(modules, {"tool": self.optimizer}, counters, {})
 
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:
