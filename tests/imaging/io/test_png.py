@@ -13,13 +13,14 @@ from rlrestore.imaging.io.photo import Photo
 def test_another_reader_finds_every_sample(
     depth_bits: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In bands of one row and of many: noise beside flat parts, so that every neighbour predicts somewhere."""
+    """In bands of one row and of many: noise beside flat parts, so that every neighbour predicts some."""
     monkeypatch.setattr(png, "_BAND", 4000)
     top = 2**depth_bits - 1
     samples = np.random.default_rng(0).integers(0, top + 1, (41, width, 3))
     samples[10:20], samples[:, 3:5] = top, 7
     content = png.encode_png(Photo((samples / top).astype(np.float32), depth_bits=depth_bits))
     read = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert read is not None
     np.testing.assert_array_equal(read[..., ::-1], samples)
 
 
