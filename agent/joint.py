@@ -33,6 +33,7 @@ from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.optimisation import (
     ERROR_FLOOR,
+    adam,
     average_weights,
     move_weights,
     rate_factor,
@@ -170,9 +171,7 @@ class JointTraining:
             network.requires_grad_(not spec.custom)
         channels_last(self.trained)
         self.tools = FunctionalTools.for_training(self.trained, settings.precision)
-        self.optimizer = torch.optim.Adam(
-            self.trained.parameters(), lr=settings.learning_rate, fused=bank.device.type == "cuda"
-        )
+        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
         self.steps, self.uses = 0, [0] * toolbox.stop
 
     def step(self, moment: Moment) -> Mapping[str, Tensor]:

@@ -86,7 +86,9 @@ def coefficients(planes: Tensor, stride: int) -> Tensor:
         `(B, C, rows, 8, columns, 8)`: blocks down, their frequencies down, and across.
     """
     rows, columns = (block_lines(side, planes.device, stride) for side in planes.shape[-2:])
-    return (rows @ (planes @ columns.mT)).unflatten(2, (-1, BLOCK)).unflatten(4, (-1, BLOCK))
+    lines = rows @ (planes @ columns.mT)
+    blocks: Tensor = lines.unflatten(2, (-1, BLOCK)).unflatten(4, (-1, BLOCK))
+    return blocks
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.optimisation import adam
 from rlrestore.toolbox.ranks import own_rows, rank_count, rank_generator, sum_gradients, summed, take_first
 from rlrestore.toolbox.toolbox import Toolbox, Tools
 from rlrestore.toolbox.trainer import Moment
@@ -127,7 +128,7 @@ class AgentTraining:
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
         self.source, self.learning, self.settings, self.device = source, learning, settings, device
         self.tools = FunctionalTools.for_training(toolbox, settings.precision)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
+        self.optimizer = adam(self.policy.parameters(), settings.learning_rate)
         self.buffer: ReplayBuffer | None = None
         self.steps = 0
         self.about: dict[str, Any] = {

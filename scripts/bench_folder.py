@@ -45,7 +45,7 @@ from rlrestore.imaging.io.files import read_photo, write_photo
 from rlrestore.inference.chains import GLOBAL_WINDOWS, STRIDE, apply_tool_
 from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.inference.restoration import Restoration
-from rlrestore.inference.windows import WindowGrid
+from rlrestore.inference.windows import WindowGrid, mirrored
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Floats, Runtime
 from rlrestore.runtime.torch_runtime import TorchAgent, TorchTools
@@ -126,9 +126,9 @@ def apply_networks(runtime: Runtime, agent: bool, image: Floats, chain: Sequence
 
     The agent is given the windows of the image as it came, for its time does not depend on what it is given.
     """
-    tools, grid = runtime.tools, WindowGrid.cover(SIDE, SIDE, PATCH, STRIDE, GLOBAL_WINDOWS[0])
+    tools, grid = runtime.tools, WindowGrid.cover(*image.shape[-2:], PATCH, STRIDE, GLOBAL_WINDOWS[0])
     if agent:
-        windows = grid.patches(image, np.arange(len(grid)))
+        windows = grid.patches(mirrored(image, PATCH), np.arange(len(grid)))
         last, memory = np.full(len(grid), NO_ACTION, np.int64), runtime.agent.empty_memory(len(grid))
         for _ in range(min(len(chain) + 1, runtime.agent.max_steps)):
             _, memory = runtime.agent.values(windows, last, memory)

@@ -29,7 +29,13 @@ from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
-from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
+from rlrestore.toolbox.optimisation import (
+    adam,
+    average_weights,
+    move_weights,
+    rate_factor,
+    restoration_losses,
+)
 from rlrestore.toolbox.ranks import agreed, rank_count, rank_generator
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
@@ -225,7 +231,7 @@ class ToolTraining:
         self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.tools = FunctionalTools.for_training(self.trained, settings.precision)
-        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
+        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
         self._drawn: list[tuple[Tensor, Tensor]] = []
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -103,7 +104,11 @@ class Worker:
             return [self._record(row, attempts) for row in rows]
         made: list[dict[str, Any]] = []
         began_cpu = time.process_time()
-        with batch(lambda _, done: made.append(done.result()), usual_workers(runtime), runtime) as work:
+
+        def settle(_: Mapping[str, Any], done: Future[dict[str, Any]]) -> None:
+            made.append(done.result())
+
+        with batch(settle, usual_workers(runtime), runtime) as work:
             for row in rows:
                 pixels = claimed_pixels(row["image"] or b"" if "image" in row else row["input"])
                 work.submit(row, pixels, partial(self._record, row, attempts))
