@@ -126,7 +126,8 @@ def apply_networks(runtime: Runtime, agent: bool, image: Floats, chain: Sequence
 
     The agent is given the windows of the image as it came, for its time does not depend on what it is given.
     """
-    tools, grid = runtime.tools, WindowGrid.cover(*image.shape[-2:], PATCH, STRIDE, GLOBAL_WINDOWS[0])
+    tools, (height, width) = runtime.tools, image.shape[-2:]
+    grid = WindowGrid.cover(height, width, PATCH, STRIDE, GLOBAL_WINDOWS[0])
     if agent:
         windows = grid.patches(mirrored(image, PATCH), np.arange(len(grid)))
         last, memory = np.full(len(grid), NO_ACTION, np.int64), runtime.agent.empty_memory(len(grid))
