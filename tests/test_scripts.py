@@ -145,11 +145,9 @@ def test_runtimes_are_compared(
     for name in ("| torch bfloat16", "| onnxruntime"):
         tools, seconds, _, levels, others = rows[name]
         assert (tools, float(seconds) > 0) == ("2", True)
-        assert int(levels) <= 1
-        assert others == "0 of 3 |"
+        assert (int(levels) <= 1, others) == (True, "0 of 3 |")
     assert run("bench_runtimes.py", "--image", str(photos / "0.png"), *quick[1:], "--torch") == 0
-    named = [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert named[2:] == ["| torch float32", "| torch bfloat16", f"| {other}"]
+    assert "onnxruntime" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_trainings")
