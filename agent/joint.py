@@ -21,7 +21,6 @@ from rlrestore.agent.policy import MAX_STEPS
 from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
-from rlrestore.devices import precision_name, training_precision
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
@@ -34,6 +33,7 @@ from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.optimisation import (
     ERROR_FLOOR,
+    adam,
     average_weights,
     move_weights,
     rate_factor,
@@ -170,12 +170,8 @@ class JointTraining:
         for spec, network in zip(toolbox.specs, self.trained.networks, strict=True):
             network.requires_grad_(not spec.custom)
         channels_last(self.trained)
-        precision = settings.precision or training_precision(bank.device)
-        self.precision = precision_name(precision)
-        self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
-        self.optimizer = torch.optim.Adam(
-            self.trained.parameters(), lr=settings.learning_rate, fused=bank.device.type == "cuda"
-        )
+        self.tools = FunctionalTools.for_training(self.trained, settings.precision)
+        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
         self.steps, self.uses = 0, [0] * toolbox.stop
 
     def step(self, moment: Moment) -> Mapping[str, Tensor]:
@@ -281,7 +277,7 @@ class JointTraining:
         """Return all that is needed to go on; see `Training.state`."""
         modules: dict[str, nn.Module] = {"trained": self.trained.networks, "average": self.toolbox.networks}
         optimizers: dict[str, torch.optim.Optimizer] = {"tools": self.optimizer}
-        counters: dict[str, Any] = {"uses": self.uses, "precision": self.precision}
+        counters: dict[str, Any] = {"uses": self.uses, "precision": self.tools.precision}
         if self.follower is None:
             return TrainingState(nn.ModuleDict(modules), optimizers, counters, {})
         agent = self.follower.state()

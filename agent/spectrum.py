@@ -7,10 +7,8 @@ Nothing here is learned, so a replay buffer can hold the spectrum instead of the
 """
 
 import functools
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlrestore.imaging.degradation.jpeg import BLOCK, RGB_TO_YCBCR, dct_basis
@@ -26,6 +24,8 @@ FACTORS = 8
 """Sizes at most whose product is taken: from (1e-3)⁸ to 8⁸, far from the ends of float32."""
 PLANES = len(STRIDES) * 3 * STATISTICS
 """For each scale, colour and statistic one."""
+TOGETHER = 8
+"""Patches at a time on a processor: their coefficients, 0.9 MB, stay in a core's cache from step to step."""
 
 
 class Spectrum(nn.Module):
@@ -52,38 +52,47 @@ class Spectrum(nn.Module):
             `(B, PLANES, 8, 8)`: a plane for each scale, colour and statistic, an entry for each frequency.
             A transposed image has the transposed planes.
         """
+        on_processor = images.device.type == "cpu" and len(images) > TOGETHER
+        parts = images.split(TOGETHER) if on_processor else (images,)
+        spectra = tuple(map(self._spectra, parts))
+        return torch.cat(spectra) if on_processor else spectra[0]
+
+    def _spectra(self, images: Tensor) -> Tensor:
         colours = (self.colours @ images.clamp(0, 1).flatten(2)).view_as(images)
         planes, spectra = colours + self.greys, []  # so that no plane's mean changes its sign
         for half, stride in enumerate(STRIDES):
-            planes = on_lines(planes, halving_line) if half else planes
-            sizes = on_lines(planes, functools.partial(block_lines, stride=stride)).abs_()
-            blocks = sizes.unflatten(2, (-1, BLOCK)).unflatten(4, (-1, BLOCK))  # (B, 3, rows, 8, columns, 8)
+            planes = halved(planes) if half else planes
+            blocks = coefficients(planes, stride).abs_()
             statistics = torch.stack(log_means_(blocks), dim=2)  # (B, 3, 3, 8, 8)
             spectra.append(statistics.flatten(1, 2))
         return torch.cat(spectra, dim=1)
 
 
-def on_lines(planes: Tensor, line: Callable[[int, torch.device], Tensor]) -> Tensor:
-    """Apply to the rows and to the columns of `(B, C, H, W)` what is linear: two matrix products.
+def halved(planes: Tensor) -> Tensor:
+    """Return the means of squares of 2×2 in `(B, C, H, W)`; an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in planes.shape[-2:])
+    columns = planes[..., :height, 0:width:2] + planes[..., :height, 1:width:2]
+    return (columns[..., ::2, :] + columns[..., 1::2, :]) / 4
+
+
+def coefficients(planes: Tensor, stride: int) -> Tensor:
+    """Return the DCT of all blocks, by two matrix products.
 
     Args:
-        planes: Where.
-        line: From the length of a line and the device to the matrix `(new length, length)`.
+        planes: `(B, C, H, W)`.
+        stride: Pixels from one block to the next.
+
+    Returns:
+        `(B, C, rows, 8, columns, 8)`: blocks down, their frequencies down, and across.
     """
-    rows, columns = (line(side, planes.device) for side in planes.shape[-2:])
-    return rows @ (planes @ columns.mT)
+    rows, columns = (block_lines(side, planes.device, stride) for side in planes.shape[-2:])
+    lines = rows @ (planes @ columns.mT)
+    blocks: Tensor = lines.unflatten(2, (-1, BLOCK)).unflatten(4, (-1, BLOCK))
+    return blocks
 
 
 @functools.cache
 @torch.inference_mode(False)  # what is made in that mode and kept could not be part of a gradient later
-def halving_line(length: int, device: torch.device) -> Tensor:
-    """Return the means of pairs; an odd last pixel is left out."""
-    pairs = torch.eye(length // 2).repeat_interleave(2, dim=1) / 2
-    return F.pad(pairs, (0, length % 2)).to(device)
-
-
-@functools.cache
-@torch.inference_mode(False)
 def block_lines(length: int, device: torch.device, stride: int) -> Tensor:
     """Return the DCT of every block of a line: `(blocks · 8, length)`."""
     starts = range(0, length - BLOCK + 1, stride)

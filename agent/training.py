@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from rlrestore.agent.measure import entropy_nats
 from rlrestore.agent.policy import AnyPolicy, Policy, best_action
 from rlrestore.agent.replay import ReplayBuffer
-from rlrestore.devices import precision_name, training_precision
 from rlrestore.envs.sources import PairSource
 from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
+from rlrestore.toolbox.optimisation import adam
 from rlrestore.toolbox.ranks import own_rows, rank_count, rank_generator, sum_gradients, summed, take_first
 from rlrestore.toolbox.toolbox import Toolbox, Tools
 from rlrestore.toolbox.trainer import Moment
@@ -127,10 +127,8 @@ class AgentTraining:
         channels_last(policy)
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
         self.source, self.learning, self.settings, self.device = source, learning, settings, device
-        precision = settings.precision or training_precision(device)
-        self.precision = precision_name(precision)
-        self.tools = FunctionalTools(toolbox, precision)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
+        self.tools = FunctionalTools.for_training(toolbox, settings.precision)
+        self.optimizer = adam(self.policy.parameters(), settings.learning_rate)
         self.buffer: ReplayBuffer | None = None
         self.steps = 0
         self.about: dict[str, Any] = {
@@ -222,7 +220,8 @@ class AgentTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""
         columns = {} if self.buffer is None else self.buffer.columns
-        return TrainingState(self.policy, {"agent": self.optimizer}, {"precision": self.precision}, columns)
+        counters = {"precision": self.tools.precision}
+        return TrainingState(self.policy, {"agent": self.optimizer}, counters, columns)
 
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:
         """Take steps and replay buffer of a checkpoint; see `Training.restore`."""

@@ -4,8 +4,9 @@
 
 Windows of 256×256 pixels are degraded by random draws of the moderate mixture, written as PNG, and restored
 by one call of `rlrestore restore`. Then the tools of each chain are applied once more to the same pixels, in
-memory and without anything else: the bare networks, one photograph after another by all cores and side by
-side, a core each. The measurements alternate, and the shortest time of each counts. With --threads 1 the time
+memory and without anything else, alone and with the agent's network on as many windows as it had: the bare
+networks, one photograph after another by all cores and side by side, a core each. The measurements alternate,
+and the shortest time of each counts. With --threads 1 the time
 is the processor's own, whatever else the machine does; else it is only good on an idle machine.
 
 At the end stands where the time of the command goes, as shares of what its threads compute.
@@ -13,6 +14,7 @@ At the end stands where the time of the command goes, as shares of what its thre
 
 import argparse
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 
 from experiments.comparison_sets import Pixels, degraded_photos
@@ -35,15 +38,18 @@ from rlrestore.cli.main import main as rlrestore
 from rlrestore.cli.reporting import run_script
 from rlrestore.errors import RlrestoreError
 from rlrestore.evaluation.testsets import read_photos
+from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.io import files
 from rlrestore.imaging.io.files import read_photo, write_photo
-from rlrestore.inference.chains import apply_tool_
+from rlrestore.inference.chains import GLOBAL_WINDOWS, STRIDE, apply_tool_
 from rlrestore.inference.photos import as_photo, to_planes
 from rlrestore.inference.restoration import Restoration
+from rlrestore.inference.windows import WindowGrid, mirrored
 from rlrestore.restorer import Restorer
-from rlrestore.runtime import Floats
+from rlrestore.runtime import Floats, Runtime
 from rlrestore.runtime.torch_runtime import TorchAgent, TorchTools
+from rlrestore.toolbox.specs import NO_ACTION
 
 SIDE = 256
 CPU = torch.device("cpu")
@@ -115,23 +121,35 @@ def time_folder(folder: Path, out: Path, args: argparse.Namespace) -> tuple[floa
     return took, [json.loads(line)["tools"] for line in said.getvalue().splitlines()]
 
 
+def apply_networks(runtime: Runtime, agent: bool, image: Floats, chain: Sequence[str]) -> None:
+    """Apply a chain's tools to an image `(1, 3, H, W)` in place, and the agent before each if that is wanted.
+
+    The agent is given the windows of the image as it came, for its time does not depend on what it is given.
+    """
+    tools, (height, width) = runtime.tools, image.shape[-2:]
+    grid = WindowGrid.cover(height, width, PATCH, STRIDE, GLOBAL_WINDOWS[0])
+    if agent:
+        windows = grid.patches(mirrored(image, PATCH), np.arange(len(grid)))
+        last, memory = np.full(len(grid), NO_ACTION, np.int64), runtime.agent.empty_memory(len(grid))
+        for _ in range(min(len(chain) + 1, runtime.agent.max_steps)):
+            _, memory = runtime.agent.values(windows, last, memory)
+    for tool in chain:
+        apply_tool_(tools, tools.names.index(tool), image)
+
+
 def time_networks(
-    restorer: Restorer, images: Sequence[Floats], chains: Sequence[Sequence[str]], workers: int
+    runtime: Runtime, images: Sequence[Floats], chains: Sequence[Sequence[str]], workers: int, agent: bool
 ) -> float:
     """Apply to each image `(1, 3, H, W)` its own tools and nothing else; return the seconds.
 
     Args:
-        restorer: Whose tools.
+        runtime: Whose tools.
         images: Each is copied first.
         chains: The tools of each image.
         workers: Threads that share the images, a core each; 0 for one image after another by all cores.
+        agent: Whether the agent's network is applied, too.
     """
-    tools = restorer.runtime.tools
-
-    def apply(image: Floats, chain: Sequence[str]) -> None:
-        for tool in chain:
-            apply_tool_(tools, tools.names.index(tool), image)
-
+    apply = functools.partial(apply_networks, runtime, agent)
     copies = [image.copy(order="K") for image in images]
     with ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         began = now(CPU)
@@ -146,30 +164,31 @@ def run(args: argparse.Namespace) -> None:
         RlrestoreError: No photographs, no such model, or some image failed.
     """
     torch.set_num_threads(args.threads)
-    restorer = Restorer.from_pretrained(args.model, args.device)
-    photos = read_photos(args.data)
+    runtime = Restorer.from_pretrained(args.model, args.device).runtime
+    orders = [(0, "one photograph after another"), (args.threads, f"{args.threads} side by side")]
+    ways = [
+        (f"{what}, {how}", workers, agent)
+        for workers, how in orders[: 2 if args.threads > 1 else 1]
+        for agent, what in ((False, "the tools alone"), (True, "tools and agent alone"))
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "in"
         folder.mkdir()
-        write_degraded(photos, args.count, folder)
+        write_degraded(read_photos(args.data), args.count, folder)
         images = [to_planes(read_photo(path)) for path in sorted(folder.iterdir())]
-        whole, alone, beside = [], [], []
+        whole, bare = [], []
         for number in range(args.rounds):
             began = time.process_time()
             with clocked_parts() as spent:
                 seconds, chains = time_folder(folder, Path(name) / f"out-{number}", args)
             shares = shares_text(spent, time.process_time() - began)
             whole.append(seconds)
-            alone.append(time_networks(restorer, images, chains, workers=0))
-            if args.threads > 1:
-                beside.append(time_networks(restorer, images, chains, args.threads))
+            bare.append([time_networks(runtime, images, chains, *rest) for _, *rest in ways])
     tools = sum(map(len, chains)) / args.count
     print(f"{args.count} photographs of {SIDE}×{SIDE}, {tools:.2f} tools each, a second:")
     print(f"  {args.count / min(whole):.2f} by the command")
-    for how, times in (("one photograph after another", alone), (f"{args.threads} side by side", beside)):
-        if times:
-            rate, share = args.count / min(times), min(times) / min(whole)
-            print(f"  {rate:.2f} by the bare networks, {how}: {share:.0%}")
+    for (what, *_), times in zip(ways, zip(*bare, strict=True), strict=True):
+        print(f"  {args.count / min(times):.2f} by {what}: {min(times) / min(whole):.0%}")
     print(f"of the command's time: {shares}")
 
 

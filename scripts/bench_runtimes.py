@@ -4,10 +4,11 @@
 
 The photograph, repeated to about a megapixel, is restored with the networks loaded, on one thread and on two;
 the runtimes take turns, and the shortest time of each counts; on one thread the time is the processor's own.
-With --beside so do other models, such as the authors', by torch in float32; each follows its own chain. Then
-`--count` windows of 256×256 pixels of photographs are degraded by each mixture and restored by each: on how
-many the chains differ from those of torch in float32 and, where they are the same, the largest difference of
-a sample in levels of 255. Times of several threads are only good on an idle machine.
+With --beside so do other models, such as the authors', by torch in float32; each follows its own chain. With
+--torch only torch runs them. Then `--count` windows of 256×256 pixels of photographs are degraded by each
+mixture and restored by each: on how many the chains differ from those of torch in float32 and, where they are
+the same, the largest difference of a sample in levels of 255. Times of several threads are only good on an
+idle machine.
 """
 
 import argparse
@@ -132,12 +133,13 @@ def main() -> int:
     parser.add_argument("--side", type=positive_int, default=1000, metavar="N", help="(default: 1000 pixels)")
     parser.add_argument("--model", default="default", metavar="M", help="(default: default)")
     parser.add_argument("--beside", nargs="+", default=[], metavar="M", help="other models, for the times")
+    parser.add_argument("--torch", action="store_true", help="leave out all runtimes but torch")
     return run_script(parser, measure)
 
 
 def measure(args: argparse.Namespace) -> None:
     """Measure and print the table."""
-    contenders = make_contenders(args.model)
+    contenders = make_contenders(args.model, args.torch)
     others = {model: Contender(Restorer(TorchRuntime.load(model))) for model in args.beside}
     everyone = {**contenders, **others}
     measure_times(everyone, repeated(read_rgb8(args.image), args.side), args.threads, args.rounds)
@@ -151,16 +153,18 @@ def measure(args: argparse.Namespace) -> None:
         print(each.row(name, contenders[REFERENCE]))
 
 
-def make_contenders(model: str) -> dict[str, Contender]:
+def make_contenders(model: str, torch_alone: bool = False) -> dict[str, Contender]:
     """Return all that is installed here, by name."""
+    ours: dict[str, Runtime] = {
+        REFERENCE: TorchRuntime.load(model),
+        "torch bfloat16": TorchRuntime.load(model, precision="bfloat16"),
+    }
+    if torch_alone:
+        return {name: Contender(Restorer(runtime)) for name, runtime in ours.items()}
     with tempfile.TemporaryDirectory() as folder:
         export_model(TorchRuntime.load(model), Path(folder))
         exported = read_exported(Path(folder))
-    runtimes: dict[str, Runtime] = {
-        REFERENCE: TorchRuntime.load(model),
-        "torch bfloat16": TorchRuntime.load(model, precision="bfloat16"),
-        "onnxruntime": OnnxRuntime(exported),
-    }
+    runtimes = {**ours, "onnxruntime": OnnxRuntime(exported)}
     if find_spec("openvino") is not None:
         runtimes["OpenVINO float32"] = OpenvinoRuntime(exported, "f32")
         runtimes["OpenVINO bfloat16"] = OpenvinoRuntime(exported, "bf16")

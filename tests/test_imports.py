@@ -62,7 +62,7 @@ def test_threads_that_wait_for_others_sleep(tmp_path: Path, asked: dict[str, str
 
 
 MODULES = """
-import rlrestore.cli.batch, rlrestore.imaging.io.files, rlrestore.imaging.io.transparency
+import rlrestore.inference.batch, rlrestore.imaging.io.files, rlrestore.imaging.io.transparency
 import rlrestore.inference.chains, rlrestore.inference.photos, rlrestore.inference.windows
 import rlrestore.model_folder, rlrestore.picture, rlrestore.restorer, rlrestore.runtime, rlrestore.trace
 rlrestore.model_folder.read_agent(rlrestore.find_model("default"))

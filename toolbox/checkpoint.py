@@ -194,6 +194,7 @@ def _is_progress(progress: Any) -> bool:
     )
 
 
+@torch.no_grad()
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
     wanted: dict[str, tuple[int, ...]] = {}
     begun = {name.split(".")[0] for name in tensors}  # what was never used has no moments yet
@@ -206,5 +207,8 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index_text, moment = name.split(".")
-        state.setdefault(int(index_text), {})[moment] = tensor
+        weight = optimizer.param_groups[0]["params"][int(index_text)]
+        # Fused, Adam goes over the memory of weights and moments alike: in the order of the weight's.
+        laid_out = tensor if moment == "step" else torch.empty_like(weight).copy_(tensor)
+        state.setdefault(int(index_text), {})[moment] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

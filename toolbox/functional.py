@@ -8,11 +8,13 @@ custom tools are called as they are. Without gradients they serve rollouts (`rlr
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rlrestore.devices import precision_name, training_precision
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.toolbox import Toolbox, apply_each
 
@@ -26,6 +28,7 @@ class FunctionalTools:
 
     Attributes:
         toolbox: Holds the masters; what an optimiser does to its parameters counts after `refresh`.
+        precision: Of the copies of known families, such as `bfloat16`.
         used: Tools applied since the last `zero_grad`.
     """
 
@@ -38,7 +41,7 @@ class FunctionalTools:
             compiled: Whether to compile each architecture, the size of a batch being dynamic. Where that
                 fails, it runs as it is.
         """
-        self.toolbox = toolbox
+        self.toolbox, self.precision = toolbox, precision_name(precision)
         self.used: set[int] = set()
         known = (
             toolbox.family in WIDTHS
@@ -55,6 +58,17 @@ class FunctionalTools:
             )
             for network in toolbox.networks
         ]
+
+    @classmethod
+    def for_training(cls, toolbox: Toolbox, precision: torch.dtype | None = None) -> Self:
+        """Make the copies that every training computes with: compiled where its tools are on a GPU.
+
+        Args:
+            toolbox: The tools, on the device of the training.
+            precision: Of the copies; what pays on the device without it.
+        """
+        precision = precision or training_precision(toolbox.device)
+        return cls(toolbox, precision, compiled=toolbox.device.type == "cuda")
 
     def _copy(self, master: Tensor, precision: torch.dtype) -> Tensor:
         if self._same:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlrestore.devices import precision_name, training_precision
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
@@ -30,7 +29,13 @@ from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
-from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
+from rlrestore.toolbox.optimisation import (
+    adam,
+    average_weights,
+    move_weights,
+    rate_factor,
+    restoration_losses,
+)
 from rlrestore.toolbox.ranks import agreed, rank_count, rank_generator
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
@@ -225,10 +230,8 @@ class ToolTraining:
         channels_last(network)
         self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        precision = settings.precision or training_precision(bank.device)
-        self.precision = precision_name(precision)
-        self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
-        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
+        self.tools = FunctionalTools.for_training(self.trained, settings.precision)
+        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
         self._drawn: list[tuple[Tensor, Tensor]] = []
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:
@@ -297,7 +300,7 @@ class ToolTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""
         modules = nn.ModuleDict({"trained": self.trained.networks[0], "average": self.average})
-        counters = {"finished": self.finished, "precision": self.precision}
+        counters = {"finished": self.finished, "precision": self.tools.precision}
         return TrainingState(modules, {"tool": self.optimizer}, counters, {})
 
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:

@@ -218,8 +218,8 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
     """Restore every image: small ones side by side, others while the one before is written."""
     from tqdm import tqdm
 
-    from rlrestore.cli.batch import batch
     from rlrestore.imaging.io.files import claimed_pixels
+    from rlrestore.inference.batch import batch, usual_workers
 
     def settle(job: "Job", done: Future["Restoration"]) -> None:
         error = done.exception()
@@ -232,7 +232,7 @@ def _restore_all(restorer: "Restorer", jobs: Sequence["Job"], args: argparse.Nam
         bar.update()
 
     largest = largest_beside(restorer) if len(jobs) > 1 else 0
-    workers = args.workers or args.threads or usual_workers(restorer)
+    workers = args.workers or args.threads or usual_workers(restorer.runtime)
     # disable=None: no bar where stderr is no terminal.
     bar = tqdm(total=len(jobs), unit="image", disable=True if len(jobs) == 1 else None, file=sys.stderr)
     with bar, batch(settle, workers, restorer.runtime) as work:
@@ -251,17 +251,11 @@ def largest_beside(restorer: "Restorer") -> int:
     There it has all cores, and an interruption ends it at once. Another device than the cores computes for
     many threads at a time, while others read and write.
     """
-    from rlrestore.cli.batch import PIXELS_HELD
+    from rlrestore.inference.batch import PIXELS_HELD
 
     if restorer.runtime.device != "cpu":
         return PIXELS_HELD
     return SMALL_PIXELS if restorer.runtime.concurrent else 0
-
-
-def usual_workers(restorer: "Restorer") -> int:
-    """Return how many images are worked on at a time: a core each, two where it waits for another device."""
-    cores = max(2, restorer.runtime.threads)
-    return cores if restorer.runtime.device == "cpu" else 2 * cores
 
 
 def _restored(

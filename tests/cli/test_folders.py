@@ -19,11 +19,11 @@ import pytest
 import torch
 from PIL import Image
 
-from rlrestore.cli import batch
 from rlrestore.cli.main import main
 from rlrestore.cli.restore import largest_beside
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.files import read_photo
+from rlrestore.inference import batch
 from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.toolbox import Toolbox

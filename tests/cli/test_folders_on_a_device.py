@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
-from rlrestore.cli.restore import usual_workers
-from rlrestore.restorer import Restorer
+from rlrestore.inference.batch import usual_workers
+from rlrestore.runtime import Runtime
 from rlrestore.runtime.device_queue import DeviceQueue
 
 Write = Callable[..., Path]
@@ -25,8 +25,7 @@ def restore(toy_model: Path) -> Callable[..., int]:
 
 @pytest.mark.parametrize(("device", "workers"), [("cpu", 4), ("cuda", 8)])
 def test_more_images_are_in_hand_where_another_device_computes(device: str, workers: int) -> None:
-    restorer = SimpleNamespace(runtime=SimpleNamespace(device=device, threads=4))
-    assert usual_workers(cast("Restorer", restorer)) == workers
+    assert usual_workers(cast("Runtime", SimpleNamespace(device=device, threads=4))) == workers
 
 
 def test_a_folder_on_a_device_becomes_what_it_becomes_on_the_cores(

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rlrestore.distributed import Outcome, Pool, Settings, restore_files, restor
 from rlrestore.distributed.records import Records
 from rlrestore.distributed.worker import Worker
 from rlrestore.errors import DataError, UsageError
+from rlrestore.runtime.device_queue import DeviceQueue
 from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -105,6 +107,41 @@ def test_nothing_is_lost_when_a_worker_is_killed(
             assert set(np.unique(np.asarray(restored))) == {number + 32}
     assert main([*command, "--strength", "0.5"]) == 2
     assert "records of another job (options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_on_a_device_the_images_of_a_batch_are_restored_together(
+    died: bool, sources: list[Path], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor stands for the device. Where a worker died they are restored one by one."""
+    batch = pa.table({"input": [*map(str, sources)], "image": [path.read_bytes() for path in sources]})
+    settings, together = Settings(str(model), options=USUAL), []
+    compute = DeviceQueue._compute
+
+    def count(queue: DeviceQueue, function: Any, parts: Any) -> Any:
+        together.append(len(parts[0]))
+        time.sleep(0.02)
+        return compute(queue, function, parts)
+
+    found = []
+    for device in ("cpu", "cuda"):
+        records = Records(tmp_path / device)
+        records.prepare(settings.to_json())
+        worker = Worker(settings, records, records.done(), 4)
+        worker.restorer.runtime.device = device
+        if died:
+            records.begin(batch["input"].to_pylist(), "one that died")
+        worker(batch)
+        found.append(rows(tmp_path / device))
+        monkeypatch.setattr(DeviceQueue, "_compute", count)
+        monkeypatch.setattr("rlrestore.runtime.torch_runtime.queue_of", DeviceQueue)
+    assert (max(together) > 1) == (not died)
+    names = ("input", "image", "error", "attempts")
+    alone, beside = ([tuple(row[name] for name in names) for row in each] for each in found)
+    assert alone == beside
+    assert [Path(row[0]).stem for row in beside] == [f"{number:02}" for number in range(COUNT)]
+    assert [Path(row[0]).stem for row in beside if row[2]] == ["05"]
+    assert all(row["cpu_seconds"] > 0 for row in found[1])
 
 
 @pytest.mark.usefixtures("cluster")

@@ -219,10 +219,9 @@ class _Types(TorchDispatchMode):
 
 def test_nothing_is_computed_in_a_type_that_apple_devices_lack() -> None:
     """Networks and agent as they are shipped: no float64."""
-    from rlrestore.agent.spectrum import block_lines, halving_line
+    from rlrestore.agent.spectrum import block_lines
 
     model = TorchRuntime.load("default")
-    halving_line.cache_clear()
     block_lines.cache_clear()  # constants are made on the processor
     windows: Array = np.zeros((1, 3, 63, 63), np.float32)
     last = np.full(1, -1, np.int64)

@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rlrestore.agent.policy import Policy
+from rlrestore.agent.qlearning import TriedActions
+from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
@@ -146,3 +149,20 @@ def test_where_compiling_fails_the_tools_run_as_they_are(
     for _ in range(2):
         torch.testing.assert_close(tools.apply_tool(0, images), toolbox.apply_tool(0, images))
     assert caplog.text.count("the tools are not compiled here (no compiler") == 1
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_trainings_compile_their_tools_on_a_gpu_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's training as that of the tools."""
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", compiled.append)
+    monkeypatch.setattr(Toolbox, "device", torch.device(kind))
+    toolbox, settings = trained_alike("hourglass"), AgentSettings(precision=torch.float32)
+    policy, cpu = Policy(toolbox.stop), torch.device("cpu")
+    training = AgentTraining(policy, toolbox, no_pairs, TriedActions(), settings, cpu)
+    assert training.tools.precision == "float32"
+    assert len(compiled) == (toolbox.stop if kind == "cuda" else 0)
+
+
+def no_pairs(*_: object) -> tuple[Tensor, Tensor]:
+    raise AssertionError("nothing is drawn")

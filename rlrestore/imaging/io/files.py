@@ -1,5 +1,6 @@
 """Image files: the only place where uint8, BGR, 16 bits, alpha, EXIF and half-written files exist."""
 
+import io
 import logging
 import os
 import stat
@@ -101,11 +102,17 @@ def read_photo(path: PathLike) -> Photo:
         return decode_photo(stream, shown(path))
 
 
-def claimed_pixels(path: PathLike) -> int:
-    """Return how many pixels the header of an image file claims; 0 if there is none that can be read."""
+def claimed_pixels(image: PathLike | bytes) -> int:
+    """Return how many pixels the header of an image file claims; 0 if there is none that can be read.
+
+    Args:
+        image: The file, or all of its bytes.
+    """
     try:
-        with _opened(path) as stream:
-            return read_header(stream, shown(path)).pixels
+        if isinstance(image, bytes):
+            return read_header(io.BytesIO(image), "").pixels
+        with _opened(image) as stream:
+            return read_header(stream, shown(image)).pixels
     except ImageError:
         return 0
 

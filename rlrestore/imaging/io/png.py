@@ -1,14 +1,17 @@
 """PNG of 8 or 16 bits per sample: Pillow does not write 16 bits in colour, nor what is said of colours.
 
-Source: PNG specification, third edition (W3C 2025): chunks, filter type 1.
+Every row is filtered by Paeth's prediction, a few rows at a time by NumPy: photographs come out as small as
+by the choice among five filters for every row that Pillow makes, in less time.
+
+Source: PNG specification, third edition (W3C 2025): chunks, filter type 4.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrestore.imaging.io.colour import Colours
 from rlrestore.imaging.io.photo import Photo
@@ -17,7 +20,6 @@ from rlrestore.imaging.io.samples import Integers
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 """Of one to four channels."""
-_HEADER_END = len(SIGNATURE) + 25
 _METRES_PER_INCH = 0.0254
 _PACKED_FROM = 1024
 """Bytes from which on a text is compressed."""
@@ -26,20 +28,20 @@ _LONGEST_KEYWORD = 79
 PNG_STRATEGY = zlib.Z_RLE
 """What zlib looks for in the filtered rows of a photograph, where hardly more repeats than the byte before:
 restored photographs come out a little smaller than by its default, in a sixth of the time."""
+PAETH = 4
+"""The filter's number in the file."""
+_BAND = 1 << 16
+"""Bytes filtered at a time, so that what is computed of them stays in a core's own cache."""
 
 
 def encode_png(photo: Photo) -> bytes:
     """Write a photo as PNG of its own depth, with all that came with it but IPTC."""
-    about = b"".join(chunk(kind, data) for kind, data in _described(photo))
-    if photo.depth_bits == 8:
-        stream = io.BytesIO()
-        photo.to_image().save(stream, "PNG", compress_type=PNG_STRATEGY)
-        content = stream.getbuffer()
-        return b"".join((content[:_HEADER_END], about, content[_HEADER_END:]))
-    samples = photo.samples(16).astype(">u2")
-    header = struct.pack(">IIBBBBB", photo.width, photo.height, 16, _COLOUR_TYPE[photo.channels], 0, 0, 0)
+    samples = photo.samples(photo.depth_bits)
+    kind = photo.depth_bits, _COLOUR_TYPE[photo.channels]
+    header = struct.pack(">IIBBBBB", photo.width, photo.height, *kind, 0, 0, 0)
+    about = (chunk(kind, data) for kind, data in _described(photo))
     pixels = chunk(b"IDAT", _compressed_rows(samples))
-    return b"".join((SIGNATURE, chunk(b"IHDR", header), about, pixels, chunk(b"IEND", b"")))
+    return b"".join((SIGNATURE, chunk(b"IHDR", header), *about, pixels, chunk(b"IEND", b"")))
 
 
 def _described(photo: Photo) -> Iterator[tuple[bytes, bytes]]:
@@ -86,13 +88,37 @@ def _text(keyword: str, text: str) -> tuple[bytes, bytes]:
 
 
 def _compressed_rows(samples: Integers) -> bytes:
-    """Compress `(H, W, C)` big-endian samples as differences to the pixel on their left (filter Sub)."""
+    """Compress `(H, W, C)` samples as differences from Paeth's prediction."""
+    big_endian = samples.astype(samples.dtype.newbyteorder(">"), copy=False)
+    pixel = big_endian[0, 0].nbytes
+    rows = big_endian.reshape(len(samples), -1).view(np.uint8)
+    band = max(1, _BAND // rows.shape[1])
     compressor = zlib.compressobj(strategy=PNG_STRATEGY)
-    step = samples.shape[2] * 2
-    parts = []
-    for row in samples:
-        line = np.frombuffer(row.tobytes(), np.uint8)
-        difference = line.copy()
-        difference[step:] -= line[:-step]
-        parts.append(compressor.compress(b"\x01" + difference.tobytes()))
+    parts = [
+        compressor.compress(_filtered(rows[max(top - 1, 0) : top + band], pixel, first=top == 0))
+        for top in range(0, len(rows), band)
+    ]
     return b"".join((*parts, compressor.flush()))
+
+
+def _filtered(rows: NDArray[np.uint8], pixel: int, first: bool) -> bytes:
+    """Return rows as they are compressed: the filter's number, then what Paeth's prediction leaves.
+
+    Args:
+        rows: `(H, N)` bytes; the first row is only what lies above the others, unless it is the image's.
+        pixel: Bytes of a pixel.
+        first: Whether it is the image's: above it everything is 0, as it is to the left.
+    """
+    padded = np.zeros((len(rows) + first, rows.shape[1] + pixel), np.int16)
+    padded[first:, pixel:] = rows
+    left, above, corner = padded[1:, :-pixel], padded[:-1, pixel:], padded[:-1, :-pixel]
+    from_left, from_above = above - corner, left - corner  # of the estimate left + above - corner
+    from_corner = np.abs(from_left + from_above)
+    np.abs(from_left, out=from_left)
+    np.abs(from_above, out=from_above)
+    predicted = np.where(from_above <= from_corner, above, corner)
+    nearest = (from_left <= from_above) & (from_left <= from_corner)
+    np.copyto(predicted, left, where=nearest)
+    filtered = np.full((len(predicted), 1 + rows.shape[1]), PAETH, np.uint8)
+    np.subtract(padded[1:, pixel:], predicted, out=filtered[:, 1:], casting="unsafe")  # modulo 256
+    return filtered.tobytes()

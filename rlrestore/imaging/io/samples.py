@@ -1,6 +1,5 @@
 """Samples of images: whole numbers of 8 or 16 bits in files, floats in [0, 1] everywhere else."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,9 @@ def sample_type(depth_bits: int) -> np.dtype[Any]:
 def to_integers(pixels: Floats, depth_bits: int = 8) -> Integers:
     """Round values in [0, 1] to whole samples; what lies outside is clipped, NaN becomes 0."""
     top = 2**depth_bits - 1
-    levels = np.nan_to_num(pixels * np.float32(top), nan=0.0, posinf=math.inf, neginf=0.0)
-    rounded: Integers = np.rint(levels).clip(0, top).astype(sample_type(depth_bits))
+    levels = pixels * np.float32(top)
+    np.fmin(np.fmax(levels, 0, out=levels), top, out=levels)  # of a NaN and a number the number
+    rounded: Integers = np.rint(levels, out=levels).astype(sample_type(depth_bits))
     return rounded
 
 

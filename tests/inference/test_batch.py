@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rlrestore.cli import batch as module
-from rlrestore.cli.batch import batch
 from rlrestore.cli.planning import Job
 from rlrestore.errors import ImageError
+from rlrestore.inference import batch as module
+from rlrestore.inference.batch import batch
 from tests.toys import make_model
 
 

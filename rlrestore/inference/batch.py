@@ -6,7 +6,6 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from rlrestore.cli.planning import Job
 from rlrestore.runtime import Runtime
 
 PIXELS_HELD = 32_000_000
@@ -17,15 +16,16 @@ it busy."""
 HELD_PER_WORKER = 4
 """Images at most: enough that no thread waits, few enough that an interrupted run soon ends."""
 
+J = TypeVar("J")
 T = TypeVar("T")
 
 
-class Batch(Generic[T]):
+class Batch(Generic[J, T]):
     """Work on many images, reported in the order in which it was submitted."""
 
     def __init__(
         self,
-        report: Callable[[Job, Future[T]], None],
+        report: Callable[[J, Future[T]], None],
         beside: Executor,
         writers: Executor,
         most: int,
@@ -42,14 +42,14 @@ class Batch(Generic[T]):
         """
         self._report, self._beside, self._writers = report, beside, writers
         self._most, self._most_pixels = most, pixels
-        self._waiting: deque[tuple[Job, int, Future[T]]] = deque()
+        self._waiting: deque[tuple[J, int, Future[T]]] = deque()
 
-    def submit(self, job: Job, pixels: int, work: Callable[[], T]) -> None:
+    def submit(self, job: J, pixels: int, work: Callable[[], T]) -> None:
         """Have another thread do the work on an image of so many pixels."""
         self._make_room(pixels)
         self._waiting.append((job, pixels, self._beside.submit(work)))
 
-    def do_here(self, job: Job, pixels: int, work: Callable[[], Callable[[], T]]) -> None:
+    def do_here(self, job: J, pixels: int, work: Callable[[], Callable[[], T]]) -> None:
         """Do the work on an image here, but for its last part, which is what it returns."""
         self._make_room(pixels)
         try:
@@ -82,8 +82,14 @@ class Batch(Generic[T]):
             self._report(job, work)
 
 
+def usual_workers(runtime: Runtime) -> int:
+    """Return how many images are worked on at a time: a core each, two where it waits for another device."""
+    cores = max(2, runtime.threads)
+    return cores if runtime.device == "cpu" else 2 * cores
+
+
 @contextmanager
-def batch(report: Callable[[Job, Future[T]], None], workers: int, runtime: Runtime) -> Iterator[Batch[T]]:
+def batch(report: Callable[[J, Future[T]], None], workers: int, runtime: Runtime) -> Iterator[Batch[J, T]]:
     """Work with so many threads, a core each, and at the end wait for all that was submitted.
 
     After an error or an interruption nothing is begun any more, but what was begun is finished and reported.
