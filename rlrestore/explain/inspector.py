@@ -150,14 +150,14 @@ class Inspector:
             spectra(np.clip(grid.patches(image, numbers[start : start + BATCH]), 0, 1))
             for start in range(0, len(numbers), BATCH)
         ]
-        return self.judge(np.concatenate(parts), (len(grid.tops), len(grid.lefts)))
+        return self.judge(np.concatenate(parts), grid)
 
-    def judge(self, observed: Floats, shape: tuple[int, int]) -> Inspection:
+    def judge(self, observed: Floats, grid: WindowGrid) -> Inspection:
         """Tell what is wrong with a picture from the spectra of its windows.
 
         Args:
             observed: `(rows · columns, ENTRIES)`.
-            shape: Rows and columns of windows.
+            grid: Where the windows lie.
         """
         standard = self.standardised(observed)
         quantiles = self.quantiles(standard)
@@ -166,9 +166,10 @@ class Inspector:
         ends = widened(whole, self._calibration(self.entry.widening, count))
         low, middle, high = reaching_none(ends, self._calibration(self.entry.faint, count)).T
         distances = self.distances(standard) / self._calibration(self.entry.limits, count)
-        amounts, widths = (one.reshape(*shape, -1) for one in (quantiles[..., 1], width(quantiles)))
+        shape = len(grid.tops), len(grid.lefts), len(QUANTITIES)
+        amounts, widths = (one.reshape(shape) for one in (quantiles[..., 1], width(quantiles)))
         varies = spread(amounts, widths) > self._calibration(self.entry.varying, count)
-        windows = WindowEstimates(amounts, widths, tuple(map(bool, varies)))
+        windows = WindowEstimates(amounts, widths, tuple(map(bool, varies)), grid)
         blur, noise, quality = (Estimate(*map(float, each)) for each in zip(middle, low, high, strict=True))
         unfamiliar = Unfamiliarity(float(distances.max()), 1.0)
         return Inspection(blur, noise, quality, unfamiliar, self.entry.coverage, windows)

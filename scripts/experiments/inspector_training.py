@@ -43,7 +43,7 @@ ISOTROPIC, DIRECTED = 32, 4
 LEAST_DEVIATION = 0.1
 MEASURED = 1 << 14
 """Spectra at most whose means and components are taken; bounds the memory."""
-CALIBRATED_ON = {1: 4000, 3: 600, 7: 300}
+CALIBRATED_ON = {1: 4000, 3: 1500, 9: 1000}
 """How many square pictures of so many windows a side are calibrated on."""
 
 Halves = NDArray[np.float16]

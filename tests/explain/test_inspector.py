@@ -24,6 +24,7 @@ from rlrestore.explain.inspector import (
 )
 from rlrestore.explain.spectrum import ENTRIES
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import InspectorEntry
 
 Pixels = npt.NDArray[np.uint8]
@@ -170,9 +171,8 @@ def test_neighbourhoods_that_agree_spread_by_nothing() -> None:
 
 
 def test_what_is_said_of_it() -> None:
-    windows = WindowEstimates(
-        np.ones((2, 2, 3), np.float32), np.ones((2, 2, 3), np.float32), (True, False, True)
-    )
+    grid, ones = WindowGrid(63, (0, 1), (0, 1)), np.ones((2, 2, 3), np.float32)
+    windows = WindowEstimates(ones, ones, (True, False, True), grid)
     found = Inspection(
         Estimate(1.23, 0.9, 1.6),
         Estimate(1.0, 0.0, 2.5),
