@@ -137,10 +137,15 @@ def copy_inspector(source: Path, target: Path) -> None:
         RlrestoreError: It cannot be read or written.
     """
     if not has_inspector(source):
-        (target / FILE).unlink(missing_ok=True)
+        remove_inspector(target)
         return
     read_inspector(source)
     write_files(target, {FILE: (source / FILE).read_bytes()})
+
+
+def remove_inspector(folder: Path) -> None:
+    """Take a model's inspector away, if it has one."""
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -13,6 +13,7 @@ from rlrestore.cli.main import main
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.inspector import FILE, has_inspector
+from rlrestore.model_folder.upscaler import UPSCALER, own_upscaler
 
 Pixels = npt.NDArray[np.uint8]
 QUANTITIES = ("blur_sigma_px", "noise_sigma_255", "jpeg_quality")
@@ -175,14 +176,17 @@ def test_an_exported_model_has_it_and_needs_no_runtime(
     assert capsys.readouterr().out == expected
 
 
-def test_an_export_takes_it_along(toy_model: Path, tmp_path: Path) -> None:
+def test_an_export_takes_it_along_and_the_upscaler(toy_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     source, out = tmp_path / "model", tmp_path / "exported"
     source.mkdir()
     for path in toy_model.iterdir():
         (source / path.name).write_bytes(path.read_bytes())
-    (source / FILE).write_bytes((find_model("default") / FILE).read_bytes())
+    for name in (FILE, UPSCALER):
+        (source / name).write_bytes((find_model("default") / name).read_bytes())
     assert main(["export", str(source), "--out", str(out)]) == 0
     assert has_inspector(out)
+    assert own_upscaler(out) is not None
     assert main(["export", str(toy_model), "--out", str(out)]) == 0
     assert not has_inspector(out)
+    assert own_upscaler(out) is None
