@@ -38,7 +38,7 @@ from experiments.inspector_training import (
     fit_familiar,
     fit_network,
 )
-from rlrestore.cli.arguments import positive_float, positive_int, seed_number
+from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script, say
 from rlrestore.errors import UsageError
@@ -63,9 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="photographs to train and calibrate on")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     parser.add_argument("--patches", type=positive_int, default=32000, help="default: %(default)s")
-    parser.add_argument(
-        "--minutes", type=positive_float, default=1.0, help="of fitting (default: %(default)s)"
-    )
+    parser.add_argument("--steps", type=positive_int, default=12000, help="of fitting (default: %(default)s)")
     parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--measure", action="store_true", help="measure it on the sets below")
     parser.add_argument("--test", type=Path, help="photographs for single windows")
@@ -92,7 +90,7 @@ def train(args: argparse.Namespace) -> Inspector:
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=least, held_out_share=HELD_OUT_SHARE)
     spectra, truth = draw_spectra(bank, args.patches, generator)
     say(f"{len(spectra)} patches of {len(bank)} photographs after {time.monotonic() - began:.0f} s")
-    weights = fit_network(spectra, truth, 60 * args.minutes, args.seed)
+    weights = fit_network(spectra, truth, args.steps, args.seed)
     weights |= fit_familiar(spectra, weights)
     weights = {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
     say(f"fitted after {time.monotonic() - began:.0f} s")
