@@ -1,9 +1,9 @@
 """The inspector: from windows of a photograph to what is wrong with it, by NumPy alone.
 
 A small network reads three quantiles of blur, noise and JPEG quality off the spectrum of each window. Windows
-that know more count more, and the whole photograph's interval is widened or narrowed so that it holds the
-truth as often as it says (conformalised quantile regression). How far the spectrum lies from those of the
-training says whether any of it is to be believed.
+that know more count more, and the whole photograph's interval is widened until it holds the truth as often as
+it says (conformalised quantile regression). How far the spectrum lies from those of the training says whether
+any of it is to be believed.
 
 Source: Romano, Patterson, Candès: *Conformalized Quantile Regression*, NeurIPS 2019.
 """
@@ -163,7 +163,8 @@ class Inspector:
         quantiles = self.quantiles(standard)
         whole = aggregate(quantiles)
         count = len(observed)
-        ends = widened(whole, self._calibration(self.entry.widening, count))
+        # Narrowed, they would hold enough of all, but too little of the hardest: strong blur below noise.
+        ends = widened(whole, np.maximum(self._calibration(self.entry.widening, count), 0))
         low, middle, high = reaching_none(ends, self._calibration(self.entry.faint, count)).T
         distances = self.distances(standard) / self._calibration(self.entry.limits, count)
         shape = len(grid.tops), len(grid.lefts), len(QUANTITIES)

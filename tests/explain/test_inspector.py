@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,18 @@ def test_intervals_grow_by_a_share_of_their_width_within_the_possible() -> None:
     np.testing.assert_allclose(grown, [(0, 2, 4), (0, 2, 11), (63, 90, 100)], atol=1e-5)
     narrowed = widened(quantiles, np.array((-0.75, 0, 0), np.float32))
     np.testing.assert_allclose(narrowed[0], (2, 2, 2))  # the middle stays inside
+
+
+def test_a_calibration_never_narrows(inspector: Inspector) -> None:
+    arrays, grid = inspector._arrays, WindowGrid(63, (0,), (0,))
+
+    def found(share: float) -> Estimate:
+        sizes = len(inspector.entry.windows)
+        entry = replace(inspector.entry, widening=((share,) * 3,) * sizes, faint=((0.0,) * 3,) * sizes)
+        return Inspector(entry, arrays).judge(arrays["mean"][None], grid).noise_sigma_255
+
+    assert found(-0.2) == found(0)
+    assert found(0.2).high > found(0).high
 
 
 def test_what_is_too_faint_reaches_none() -> None:
