@@ -11,18 +11,28 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from rlrestore.errors import UsageError
-from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
 from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
 from rlrestore.inference.blending import Parts, check_blend
 from rlrestore.inference.blending import keep_original as copy_original
-from rlrestore.inference.chains import Chain, apply_tool_, check_finite, global_chain, local_chain
+from rlrestore.inference.chains import Chain, check_finite, global_chain, local_chain
 from rlrestore.inference.choice import Choice, make_choice
-from rlrestore.inference.photos import PhotoLike, as_given, as_photo, to_frame, to_planes, with_planes
+from rlrestore.inference.photos import (
+    PhotoLike,
+    as_given,
+    as_photo,
+    to_change,
+    to_frame,
+    to_planes,
+    with_planes,
+)
 from rlrestore.inference.restoration import Restoration
+from rlrestore.model_folder import find_model
 from rlrestore.model_folder.card import ModelCard
-from rlrestore.runtime import Floats, Precision, Runtime, Tools, load_runtime
+from rlrestore.model_folder.inspector import remove_inspector
+from rlrestore.model_folder.upscaler import UpscalerFile, own_upscaler, replace_upscaler
+from rlrestore.runtime import Floats, Precision, Runtime, load_runtime
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
 
 if TYPE_CHECKING:
@@ -41,16 +51,20 @@ class Restorer:
         runtime: The model.
         turn: Held by a thread while the model works for it.
         inspector: What tells traces what is wrong with an input; None of a model without one.
+        upscaler: The model's own tool that enlarges, kept for `save_pretrained`; None of a model without one.
     """
 
-    def __init__(self, runtime: Runtime, inspector: "Inspector | None" = None) -> None:
+    def __init__(
+        self, runtime: Runtime, inspector: "Inspector | None" = None, upscaler: UpscalerFile | None = None
+    ) -> None:
         """Restore by a model.
 
         Args:
             runtime: The model, such as a `rlrestore.runtime.torch_runtime.TorchRuntime`.
             inspector: Its inspector, if it has one.
+            upscaler: Its own tool that enlarges, if it has one.
         """
-        self.runtime, self.inspector = runtime, inspector
+        self.runtime, self.inspector, self.upscaler = runtime, inspector, upscaler
         self.turn = nullcontext() if runtime.concurrent else Lock()
 
     @property
@@ -83,13 +97,20 @@ class Restorer:
         """
         from rlrestore.explain.inspector import inspector_of  # it reads photographs, as this module does
 
-        return cls(load_runtime(name_or_folder, device, precision), inspector_of(name_or_folder))
+        runtime = load_runtime(name_or_folder, device, precision)
+        return cls(runtime, inspector_of(name_or_folder), own_upscaler(find_model(name_or_folder)))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model into a folder, which is made if need be."""
+        """Write the model into a folder, which is made if need be, with its inspector and its upscaler.
+
+        Those that it has not are taken away if the folder has them, of another model.
+        """
         self.runtime.save(Path(folder))
-        if self.inspector is not None:
+        if self.inspector is None:
+            remove_inspector(Path(folder))
+        else:
             self.inspector.save(Path(folder))
+        replace_upscaler(Path(folder), self.upscaler)
 
     def restore(
         self,
@@ -164,7 +185,7 @@ class Restorer:
         with self.turn, np.errstate(over="ignore", invalid="ignore"):
             as_it_is = strength == 1 and detail == 0
             original = None if as_it_is and not keep_original else copy_original(source)
-            image = _to_change(source, copied=source is photo and not in_place)
+            image = to_change(source, copied=source is photo and not in_place)
             put_back = cover_hidden_(image, source.alpha)
             clean = None if truth is None else to_planes(truth)
             if clean is not None and source.alpha is not None:
@@ -215,12 +236,6 @@ def _measured(blend: Restoration, clean: Floats | None) -> Restoration:
     return replace(blend, trace=replace(blend.trace, blend_psnr_db=psnr_db, blend=frame))
 
 
-def _to_change(photo: Photo, copied: bool) -> Floats:
-    """Return the pixels as `(1, 3, H, W)` that may be changed, copied where that is asked for or needed."""
-    planes = to_planes(photo)
-    return planes.copy(order="K") if copied or not planes.flags.writeable else planes
-
-
 def _follow(chain: Chain, image: Floats, clean: Floats | None, trace: Trace, keep_steps: bool) -> Trace:
     """Run a chain to its end.
 
@@ -252,37 +267,6 @@ def _follow(chain: Chain, image: Floats, clean: Floats | None, trace: Trace, kee
         frames=tuple(frames),
         reference=to_frame(clean) if keep_steps and clean is not None else None,
     )
-
-
-def check_tool(tools: Tools, name: str) -> None:
-    """Make sure that a model has a tool.
-
-    Raises:
-        UsageError: There is no such tool.
-    """
-    if name not in tools.names:
-        raise UsageError(f"unknown tool {name!r}: expected one of {', '.join(tools.names)}")
-
-
-def apply_by_hand(tools: Tools, name: str, photo: PhotoLike) -> Photo:
-    """Apply one tool to a whole photograph, whose transparent pixels are covered as in a restoration.
-
-    Args:
-        tools: The tools of a model.
-        name: The tool to apply.
-        photo: As in `Restorer.restore`.
-
-    Raises:
-        UsageError: There is no such tool.
-    """
-    check_tool(tools, name)
-    source = as_photo(photo)
-    image = _to_change(source, copied=source is photo)
-    put_back = cover_hidden_(image, source.alpha)
-    with np.errstate(over="ignore", invalid="ignore"):
-        apply_tool_(tools, tools.names.index(name), image)
-    put_back()
-    return with_planes(source, image)
 
 
 def restore(

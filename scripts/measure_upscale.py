@@ -3,7 +3,8 @@
     python scripts/measure_upscale.py --data kodak24/
 
 Every photograph is made smaller by a bicubic filter and enlarged again: as it is, and after it was degraded
-by a mixture and restored.
+and restored: by one distortion of the lightest tools' ranges (light), and by the mild and the moderate
+mixture.
 """
 
 import argparse
@@ -22,15 +23,18 @@ from rlrestore.cli.reporting import run_script
 from rlrestore.imaging.degradation import MILD, MODERATE, Mixture, degrade
 from rlrestore.imaging.io.files import list_photos, read_rgb8
 from rlrestore.imaging.metrics import psnr_db, ssim
-from rlrestore.inference.upscaling import RESTORED_SHARE
+from rlrestore.imaging.recipes import SingleDistortions
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.upscaler import SCALES
 from rlrestore.restorer import Restorer
+from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.upscale_training import reduce
 from rlrestore.toolbox.upscaler import Upscaler, enlarge, load_upscaler
 
-CONDITIONS: Mapping[str, Mixture | None] = {
+LIGHT = SingleDistortions(tuple(spec for spec in TOOLS if spec.name.endswith("-1")))
+CONDITIONS: Mapping[str, Mixture | SingleDistortions | None] = {
     "clean": None,
+    "light, restored": LIGHT,
     "mild, restored": MILD,
     "moderate, restored": MODERATE,
 }
@@ -63,15 +67,16 @@ def run(args: argparse.Namespace) -> None:
                 if mixture is not None and args.clean:
                     continue
                 small = _small(large, scale, mixture, restorer, number)
-                share = 1.0 if mixture is None else RESTORED_SHARE
-                for method, result in _enlarged(network, small, scale, share).items():
+                for method, result in _enlarged(network, small, scale).items():
                     clipped = result.clamp(0, 1)
                     values = float(psnr_db(clipped, large)), float(ssim(clipped, large))
                     found.setdefault((scale, condition, method), []).append(values)
     print(table(found))
 
 
-def _small(large: Tensor, scale: int, mixture: Mixture | None, restorer: Restorer, seed: int) -> Tensor:
+def _small(
+    large: Tensor, scale: int, mixture: Mixture | SingleDistortions | None, restorer: Restorer, seed: int
+) -> Tensor:
     """Return a photograph made smaller, degraded by a mixture if there is one, and restored."""
     small = reduce(large, scale)
     if mixture is None:
@@ -84,11 +89,11 @@ def _small(large: Tensor, scale: int, mixture: Mixture | None, restorer: Restore
 
 
 @torch.inference_mode()
-def _enlarged(network: Upscaler, small: Tensor, scale: int, share: float) -> dict[str, Tensor]:
+def _enlarged(network: Upscaler, small: Tensor, scale: int) -> dict[str, Tensor]:
     return {
         "bicubic": F.interpolate(small, scale_factor=scale, mode="bicubic"),
         "Lanczos": enlarge(small, scale),
-        "`--upscale`": network(small, scale, share),
+        "`--upscale`": network(small, scale),
     }
 
 

@@ -4,11 +4,12 @@ r"""Train a model's inspector: what tells blur, noise and JPEG from the spectrum
     python scripts/train_inspector.py --measure --test div2k_valid_256/ --whole kodak24/ \
         --real real-noise/ --out DIR
 
-The first trains it on the training part of `--data`, calibrates its intervals and its alarm on the part that
-every training holds out, and writes `inspector.safetensors` into the model's folder. It does not depend on
-the agent's weights: the file of another model may as well be copied. The second measures the inspector that
-is there and prints the tables of docs/inspect.md: on single windows of `--test`, on whole photographs of
-`--whole`, on real cameras of `--real`, and on pictures that no inspector has seen the like of. Both may be
+The first trains it on three quarters of `--data`, calibrates its intervals and its alarm on the other
+quarter, in which are all photographs that every training holds out, and writes `inspector.safetensors` into
+the model's folder. It does not depend on the agent's weights: the file of another model may as well be
+copied. The second measures the inspector that is there and prints the tables of docs/inspect.md: on single
+windows of `--test`, on whole photographs of `--whole`, on real cameras of `--real`, and on pictures that no
+inspector has seen the like of. Both may be
 asked for at once.
 """
 
@@ -37,7 +38,7 @@ from experiments.inspector_training import (
     fit_familiar,
     fit_network,
 )
-from rlrestore.cli.arguments import positive_float, positive_int, seed_number
+from rlrestore.cli.arguments import positive_int, seed_number
 from rlrestore.cli.outputs import prepare_folder
 from rlrestore.cli.reporting import run_script, say
 from rlrestore.errors import UsageError
@@ -47,6 +48,8 @@ from rlrestore.imaging.pairs import camera_context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.chains import STRIDE
 
+HELD_OUT_SHARE = 4
+"""One photograph in so many is calibrated on: what they have in common, intervals take for granted."""
 WHOLE_WINDOWS = 11
 """Windows a side of what is cut out of a photograph of `--whole`: 383 pixels."""
 SETS = ("test", "whole", "real")
@@ -60,9 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="photographs to train and calibrate on")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     parser.add_argument("--patches", type=positive_int, default=32000, help="default: %(default)s")
-    parser.add_argument(
-        "--minutes", type=positive_float, default=1.0, help="of fitting (default: %(default)s)"
-    )
+    parser.add_argument("--steps", type=positive_int, default=12000, help="of fitting (default: %(default)s)")
     parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--measure", action="store_true", help="measure it on the sets below")
     parser.add_argument("--test", type=Path, help="photographs for single windows")
@@ -85,18 +86,22 @@ def train(args: argparse.Namespace) -> Inspector:
     """
     began = time.monotonic()
     generator = torch.Generator().manual_seed(args.seed)
-    bank = PhotoBank.from_folder(args.data, "train", smallest_side=camera_context_side(PATCH))
+    least, whole = (camera_context_side(PATCH + (most - 1) * STRIDE) for most in (1, max(CALIBRATED_ON)))
+    bank = PhotoBank.from_folder(args.data, "train", smallest_side=least, held_out_share=HELD_OUT_SHARE)
     spectra, truth = draw_spectra(bank, args.patches, generator)
     say(f"{len(spectra)} patches of {len(bank)} photographs after {time.monotonic() - began:.0f} s")
-    weights = fit_network(spectra, truth, 60 * args.minutes, args.seed)
+    weights = fit_network(spectra, truth, args.steps, args.seed)
     weights |= fit_familiar(spectra, weights)
     weights = {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
     say(f"fitted after {time.monotonic() - began:.0f} s")
-    side = camera_context_side(PATCH + (max(CALIBRATED_ON) - 1) * STRIDE)
-    held_out = PhotoBank.from_folder(args.data, "validation", scales=(1.0,), smallest_side=side)
-    patches = PhotoBank.from_folder(args.data, "validation", smallest_side=camera_context_side(PATCH))
+    patches, photos = (
+        PhotoBank.from_folder(
+            args.data, "validation", scales, smallest_side=side, held_out_share=HELD_OUT_SHARE
+        )
+        for scales, side in (((1.0, 2 / 3), least), ((1.0,), whole))
+    )
     pictures = [
-        draw_pictures(patches if windows == 1 else held_out, count, windows, generator)
+        draw_pictures(patches if windows == 1 else photos, count, windows, generator)
         for windows, count in CALIBRATED_ON.items()
     ]
     inspector = calibrated(weights, pictures)
@@ -104,7 +109,8 @@ def train(args: argparse.Namespace) -> Inspector:
     say(f"calibrated on {[len(truth) for _, truth in pictures]} pictures after {spent:.0f} s")
     return inspector.with_facts(
         command=shlex.join(["python", *sys.argv]),
-        data=f"{len(bank)} photographs to train on, {len(patches)} to calibrate on (scales counted)",
+        data=f"{len(bank)} photographs to train on, {len(patches)} to calibrate on (scales counted), "
+        f"{len(photos)} of them whole",
         seed=args.seed,
         minutes=round(spent / 60, 1),
     )

@@ -16,8 +16,9 @@ from rlrestore.evaluation.scores import restore_patches
 from rlrestore.imaging.io.files import read_photo, write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference import chains
+from rlrestore.inference.by_hand import apply_by_hand
 from rlrestore.inference.photos import PhotoLike, as_photo
-from rlrestore.restorer import Restorer, apply_by_hand
+from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox

@@ -42,5 +42,5 @@ def test_the_tool_that_enlarges_is_trained_in_two_parts_and_measured(
     assert run_script("measure_upscale.py", "--data", str(small), "--model", str(toy)) == 0
 
     rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 2 + 2 * 3 * 3
-    assert sum("`--upscale`" in row for row in rows) == 6
+    assert len(rows) == 2 + 2 * 4 * 3
+    assert sum("`--upscale`" in row for row in rows) == 8

@@ -48,13 +48,12 @@ class Upscaler(nn.Module):
         """How far a pixel of the small image still matters to what becomes of another, in its pixels."""
         return max(2 + 2 * self.pairs, LANCZOS_LOBES)
 
-    def forward(self, images: Tensor, scale: int, share: float = 1.0) -> Tensor:
+    def forward(self, images: Tensor, scale: int) -> Tensor:
         """Enlarge `(B, 3, H, W)` to `(B, 3, scale·H, scale·W)`, not clipped.
 
         Args:
             images: RGB in [0, 1].
             scale: One of `SCALES`.
-            share: Of what it finds, how much is added to Lanczos, from 0 to 1.
 
         Raises:
             UsageError: There is no such scale.
@@ -62,7 +61,7 @@ class Upscaler(nn.Module):
         check_scale(scale)
         features = self.middle(self.head(images))
         residual = self.tails[SCALES.index(scale)](F.leaky_relu(features, SLOPE))
-        return enlarge(images, scale) + share * F.pixel_shuffle(residual, scale).to(images.dtype)
+        return enlarge(images, scale) + F.pixel_shuffle(residual, scale).to(images.dtype)
 
 
 def check_scale(scale: int) -> None:

@@ -15,8 +15,10 @@ DESCRIPTION = """\
 Show which pixels a result depends on, by local attribution maps: gradients added up along a path from the
 blurred picture to the picture. With --tool, for the edges (or the brightness) that this tool leaves in a
 window; without, for the gain that the agent expects there of the tool it values most. Writes
-IMG_explain.png and IMG_explain.json into the folder.
+IMG_TOOL_explain.png (IMG_TOOL_brightness_explain.png) or IMG_explain.png, and a JSON file of the same name,
+into the folder.
 """
+EDGES = "edges"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -34,9 +36,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--tool", metavar="NAME", help="explain this tool (default: the agent's choice)")
     parser.add_argument(
         "--detector",
-        default="edges",
+        default=EDGES,
         metavar="NAME",
-        help="with --tool, what of its result is explained: edges or brightness (default: edges)",
+        help=f"with --tool, what of its result is explained: edges or brightness (default: {EDGES})",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--model", default="default", metavar="M", help="name or folder (default: default)")
@@ -66,16 +68,25 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.is_file():
         raise UsageError(f"expected -o to name a folder, {shown(args.out)} is a file")
-    stem = args.out / f"{Path(args.image).stem}_explain"
-    picture, record = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
     check_named(args.image)
     explanation = _explain(args)
+    name = _name(args)
+    picture, record = args.out / f"{name}.png", args.out / f"{name}.json"
     prepare_named(picture, Path(args.image))
     content = json.dumps({"input": args.image, "model": args.model, **explanation.to_json()}, indent=2)
     write_picture(picture, explanation.picture())
     write_file(record, f"{content}\n".encode())
     print(content if args.json else _summary(explanation, f"{shown(picture)}, {shown(record)}"))
     return 0
+
+
+def _name(args: argparse.Namespace) -> str:
+    """Return what the files are called: what is explained of a photograph has a name of its own."""
+    from rlrestore.cli.planning import EXPLAINED_SUFFIX
+
+    detector = f"_{args.detector}" if args.detector != EDGES else ""
+    tool = "" if args.tool is None else f"_{args.tool}{detector}"
+    return f"{Path(args.image).stem}{tool}{EXPLAINED_SUFFIX}"
 
 
 def _explain(args: argparse.Namespace) -> "Explanation":
@@ -93,7 +104,7 @@ def _explain(args: argparse.Namespace) -> "Explanation":
     cover_hidden_(pixels, photo.alpha)
     model, image, box = TorchRuntime.load(args.model, args.device), torch.from_numpy(pixels), Box(*args.at)
     if args.tool is None:
-        if args.detector != "edges":
+        if args.detector != EDGES:
             raise UsageError("--detector says what of a tool's result is explained: give --tool with it")
         return explain_choice(model, image, box)
     return explain_tool(model, image, box, args.tool, args.detector)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrestore.model_folder import find_model
     from rlrestore.model_folder.exported import check_place
     from rlrestore.model_folder.inspector import copy_inspector
-    from rlrestore.model_folder.upscaler import copy_upscaler
+    from rlrestore.model_folder.upscaler import own_upscaler, replace_upscaler
     from rlrestore.runtime.torch_runtime import TorchRuntime
 
     check_place(args.out)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     comparisons = export_model(model, args.out, args.half)
     source = find_model(args.model)
     copy_inspector(source, args.out)
-    copy_upscaler(source, args.out)
+    replace_upscaler(args.out, own_upscaler(source))
     for each in comparisons:
         print(f"{each.part}: within {each.apart:.1g} of torch")
     say(f"wrote {args.out}; on a machine without torch: rlrestore restore IMG --model {args.out}")

@@ -25,10 +25,11 @@ from rlrestore.toolbox.specs import TOOLS
 SUFFIX = "_restored"
 TRACE_SUFFIX = "_trace"
 TRY_SUFFIX = "_try"
-RESULT_ENDINGS = (
-    *(SUFFIX, SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX),
-    *(f"_{tool.name}" for tool in TOOLS),
-)
+INSPECTED_SUFFIX = "_inspected"
+EXPLAINED_SUFFIX = "_explain"
+DRAWN_ENDINGS = (SUFFIX + TRACE_SUFFIX, SUFFIX + TRY_SUFFIX, INSPECTED_SUFFIX, EXPLAINED_SUFFIX)
+"""Of pictures that say something of a photograph and are none."""
+RESULT_ENDINGS = (SUFFIX, *DRAWN_ENDINGS, *(f"_{tool.name}" for tool in TOOLS))
 """The last ones are of `rlrestore tools`."""
 
 
@@ -144,6 +145,8 @@ def make_plan(
     out: str | None,
     reference: str | None = None,
     suffix: str | Callable[[Path], str] = ".png",
+    ending: str = SUFFIX,
+    left_out: tuple[str, ...] = RESULT_ENDINGS,
 ) -> Plan:
     """Find the images and name their results.
 
@@ -155,6 +158,8 @@ def make_plan(
             folder. Without it each result stands beside its input.
         reference: A further file that no result may overwrite.
         suffix: Of the results that `out` does not name, or what tells it of an input.
+        ending: Of the results' names, before the suffix.
+        left_out: As in `find_images`.
 
     Raises:
         UsageError: There is no image at all, `out` names a file though there may be several, or a result
@@ -162,14 +167,14 @@ def make_plan(
     """
     if out == "":
         raise UsageError("expected a file or a folder after -o, got an empty name")
-    found, refused = find_images(inputs)
+    found, refused = find_images(inputs, left_out)
     alone = len(found) + len(refused) == 1 and not found[0].listed
     if out is not None and not alone and _names_picture(out):
         raise UsageError(
             f"expected a folder after -o for a folder or several images, but {shown(out)} is the name of one "
             f"picture: write -o {shown(str(Path(out).with_suffix('')) + '/')}"
         )
-    plan = _named(found, refused, out, suffix, alone)
+    plan = _named(found, refused, out, suffix, ending, alone)
     sources = [image.path for image in found] + ([] if reference is None else [Path(reference)])
     _refuse_overwriting(plan, sources)
     return plan
@@ -180,29 +185,36 @@ def _named(
     refused: Sequence[Refused],
     out: str | None,
     suffix: str | Callable[[Path], str],
+    ending: str,
     alone: bool,
 ) -> Plan:
     """Name the results, no two alike."""
     refused = list(refused)
     suffixes = [suffix if isinstance(suffix, str) else suffix(image.path) for image in found]
-    outputs = [_output(image, out, one, alone) for image, one in zip(found, suffixes, strict=True)]
+    outputs = [_output(image, out, ending + one, alone) for image, one in zip(found, suffixes, strict=True)]
     shared = Counter(map(_place, outputs))
     jobs: dict[Path, Job] = {}
     for image, output, one in zip(found, outputs, suffixes, strict=True):
-        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{SUFFIX}{one}")
+        unshared = output.with_name(f"{image.path.stem}_{image.path.suffix[1:]}{ending}{one}")
         job = Job(image.path, output if shared[_place(output)] == 1 else unshared, image.place)
         first = jobs.setdefault(_place(job.output), job)
         if first is not job:
             problem = (
                 f"{shown(job.source)} is left out: its result {shown(job.output)} would overwrite that of "
-                f"{shown(first.source)}; restore it on its own with -o"
+                f"{shown(first.source)}; name it on its own, with another -o"
             )
             refused.append(Refused(job.source, job.place, ImageError(problem)))
     return Plan(tuple(jobs.values()), tuple(refused))
 
 
-def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:
+def find_images(
+    inputs: Sequence[str], left_out: tuple[str, ...] = RESULT_ENDINGS
+) -> tuple[list[Found], list[Refused]]:
     """Return every image that is meant, each once, in the order it was named, and what of it is not there.
+
+    Args:
+        inputs: Files, folders (searched with all their subfolders) and patterns, as the user named them.
+        left_out: How the names of results of earlier runs end, which are passed over in folders and patterns.
 
     Raises:
         UsageError: Nothing is there: the first path is missing or must not be read, or the folder or pattern
@@ -212,7 +224,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Found], list[Refused]]:
     refused: list[Refused] = []
     for text in inputs:
         try:
-            for image in _expand(text):
+            for image in _expand(text, left_out):
                 unique.setdefault(_place(image.path), image)
         except UsageError as error:
             refused.append(Refused(Path(text), Path(text), error))
@@ -229,25 +241,25 @@ def _place(path: Path) -> Path:
         return path
 
 
-def _expand(text: str) -> Iterator[Found]:
+def _expand(text: str, left_out: tuple[str, ...]) -> Iterator[Found]:
     if not text:
         raise UsageError("expected an image, a folder or a pattern, got an empty name")
     path = Path(text)
     if is_folder(path):
-        yield from _search(path)
+        yield from _search(path, left_out)
     elif _is_there(path):
         check_named(path)
         yield Found(path, Path(path.name), listed=False)
     elif glob.has_magic(text):
         matches = [Path(match) for match in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207  # any root
-        kept = [match for match in matches if not _is_result(match)]
+        kept = [match for match in matches if not match.stem.endswith(left_out)]
         if not kept:
             raise DataError(f"no image matches {shown(text)}: expected at least one; check the pattern")
         for match in kept:
             if not is_folder(match):
                 yield Found(match, Path(match.name), listed=False)
             elif "**" not in text:
-                yield from _search(match)
+                yield from _search(match, left_out)
     else:
         raise UsageError(
             f"expected an image, a folder or a pattern, but {shown(text)} does not exist; check the path"
@@ -265,25 +277,21 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _search(folder: Path) -> Iterator[Found]:
+def _search(folder: Path, left_out: tuple[str, ...]) -> Iterator[Found]:
     """Yield the photographs of a folder, without the results of earlier runs."""
     photos = list_photos(folder)
-    fresh = [path for path in photos if not _is_result(path)]
+    fresh = [path for path in photos if not path.stem.endswith(left_out)]
     if not fresh:
         raise DataError(
-            f"the folder {shown(folder)} holds only results of earlier runs (names ending in {SUFFIX} or "
-            "a tool): name a file to restore it again"
+            f"the folder {shown(folder)} holds only results of earlier runs (names ending in {left_out[0]} "
+            "and the like): name a file that is meant nevertheless"
         )
     for path in fresh:
         yield Found(path, path.relative_to(folder), listed=True)
 
 
-def _is_result(path: Path) -> bool:
-    return path.stem.endswith(RESULT_ENDINGS)
-
-
-def _output(image: Found, out: str | None, suffix: str, alone: bool) -> Path:
-    name = f"{image.path.stem}{SUFFIX}{suffix}"
+def _output(image: Found, out: str | None, ending: str, alone: bool) -> Path:
+    name = f"{image.path.stem}{ending}"
     if out is None:
         return image.path.with_name(name)
     if alone and not names_folder(out):

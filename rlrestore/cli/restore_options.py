@@ -20,9 +20,9 @@ where no tool is expected to gain enough: of the shipped model 0.5 dB for the
 first tool, 1 dB if that is the lightest of its kind, 0.08 dB for further ones.
 
 A search of a folder or pattern leaves out names ending in _restored,
-_restored_trace, _restored_try or a shipped tool, as _denoise-3: the results
-of earlier runs. Where x.jpg and x.png would have the same result, they get
-x_jpg_restored.png and x_png_restored.png.
+_restored_trace, _restored_try, _inspected, _explain or a shipped tool, as
+_denoise-3: the results of earlier runs. Where x.jpg and x.png would have the
+same result, they get x_jpg_restored.png and x_png_restored.png.
 
 Exit codes: 0 all done, 1 some image failed (the others are restored all the
 same), 2 wrong usage.

@@ -88,7 +88,7 @@ def _apply(args: argparse.Namespace) -> int:
     from rlrestore.cli.reporting import say_notes
     from rlrestore.imaging.io.files import read_photo, shown, write_photo
     from rlrestore.imaging.io.holding import check_holds
-    from rlrestore.restorer import apply_by_hand, check_tool
+    from rlrestore.inference.by_hand import apply_by_hand, check_tool
     from rlrestore.runtime import load_tools
 
     source = Path(args.image)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrestore.imaging.io.samples import Floats
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import QUANTITIES
 
 SHARP_PX, QUIET_255, LOSSLESS = 0.7, 3.0, 90.0
@@ -64,11 +65,13 @@ class WindowEstimates:
         widths: `(rows, columns, 3)` of their intervals: how little a window knows.
         varies: By quantity, whether the windows contradict one another more than those of a picture whose
             degradation is the same everywhere.
+        grid: Where the windows lie.
     """
 
     amounts: Floats
     widths: Floats
     varies: tuple[bool, ...]
+    grid: WindowGrid
 
     def smooth(self) -> Floats:
         """Return the amounts `(rows, columns, 3)`, each window's together with its neighbours'."""

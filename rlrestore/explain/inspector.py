@@ -1,9 +1,9 @@
 """The inspector: from windows of a photograph to what is wrong with it, by NumPy alone.
 
 A small network reads three quantiles of blur, noise and JPEG quality off the spectrum of each window. Windows
-that know more count more, and the whole photograph's interval is widened or narrowed so that it holds the
-truth as often as it says (conformalised quantile regression). How far the spectrum lies from those of the
-training says whether any of it is to be believed.
+that know more count more, and the whole photograph's interval is widened until it holds the truth as often as
+it says (conformalised quantile regression). How far the spectrum lies from those of the training says whether
+any of it is to be believed.
 
 Source: Romano, Patterson, Candès: *Conformalized Quantile Regression*, NeurIPS 2019.
 """
@@ -150,25 +150,27 @@ class Inspector:
             spectra(np.clip(grid.patches(image, numbers[start : start + BATCH]), 0, 1))
             for start in range(0, len(numbers), BATCH)
         ]
-        return self.judge(np.concatenate(parts), (len(grid.tops), len(grid.lefts)))
+        return self.judge(np.concatenate(parts), grid)
 
-    def judge(self, observed: Floats, shape: tuple[int, int]) -> Inspection:
+    def judge(self, observed: Floats, grid: WindowGrid) -> Inspection:
         """Tell what is wrong with a picture from the spectra of its windows.
 
         Args:
             observed: `(rows · columns, ENTRIES)`.
-            shape: Rows and columns of windows.
+            grid: Where the windows lie.
         """
         standard = self.standardised(observed)
         quantiles = self.quantiles(standard)
         whole = aggregate(quantiles)
         count = len(observed)
-        ends = widened(whole, self._calibration(self.entry.widening, count))
+        # Narrowed, they would hold enough of all, but too little of the hardest: strong blur below noise.
+        ends = widened(whole, np.maximum(self._calibration(self.entry.widening, count), 0))
         low, middle, high = reaching_none(ends, self._calibration(self.entry.faint, count)).T
         distances = self.distances(standard) / self._calibration(self.entry.limits, count)
-        amounts, widths = (one.reshape(*shape, -1) for one in (quantiles[..., 1], width(quantiles)))
+        shape = len(grid.tops), len(grid.lefts), len(QUANTITIES)
+        amounts, widths = (one.reshape(shape) for one in (quantiles[..., 1], width(quantiles)))
         varies = spread(amounts, widths) > self._calibration(self.entry.varying, count)
-        windows = WindowEstimates(amounts, widths, tuple(map(bool, varies)))
+        windows = WindowEstimates(amounts, widths, tuple(map(bool, varies)), grid)
         blur, noise, quality = (Estimate(*map(float, each)) for each in zip(middle, low, high, strict=True))
         unfamiliar = Unfamiliarity(float(distances.max()), 1.0)
         return Inspection(blur, noise, quality, unfamiliar, self.entry.coverage, windows)

@@ -1,6 +1,5 @@
 """Where a degradation differs over a photograph: coloured maps, side by side in one picture."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -9,6 +8,7 @@ from rlrestore.explain.inspection import NAMES, Inspection
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.samples import Floats
 from rlrestore.inference.photos import to_frame, to_planes
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import QUANTITIES
 from rlrestore.picture import Cell, Row, draw_rows
 
@@ -41,29 +41,53 @@ def draw_inspection(name: str, photo: Photo, inspection: Inspection) -> Image.Im
     for index, quantity in enumerate(QUANTITIES):
         if quantity in inspection.varies and inspection.windows is not None:
             amounts = inspection.windows.smooth()[..., index]
+            down, across = centres(inspection.windows.grid, frame.shape[0] / photo.height)
             low, high = _ends(amounts, index)
             caption = f"{low:.1f} (blue) to {high:.1f} (red) {UNITS[index]}".rstrip()
             if quantity == "jpeg_quality":
                 caption = f"quality {low:.0f} (red) to {high:.0f} (blue)"
-            cells.append(Cell(f"{NAMES[quantity]}, where", (caption,), overlay(frame, amounts, index)))
+            coloured = overlay(frame, amounts, index, down, across)
+            cells.append(Cell(f"{NAMES[quantity]}, where", (caption,), coloured))
     said = inspection.sentences()
     if len(cells) == 1:
         said += " Nothing differs over the picture by more than windows of one degradation do."
     return draw_rows(name, (), [Row(said, tuple(cells))], COLUMN)
 
 
-def overlay(frame: Pixels, amounts: Floats, index: int) -> Pixels:
-    """Colour a photograph `(H, W, 3)`, made grey, by a quantity `(rows, columns)` of its windows."""
+def centres(grid: WindowGrid, scale: float) -> tuple[Floats, Floats]:
+    """Return in which rows and columns of a photograph made smaller by a scale the windows' middles lie."""
+    down, across = (
+        scale * (np.array(corners, np.float32) + grid.size / 2) - 0.5 for corners in (grid.tops, grid.lefts)
+    )
+    return down, across
+
+
+def overlay(frame: Pixels, amounts: Floats, index: int, down: Floats, across: Floats) -> Pixels:
+    """Colour a photograph, made grey, by a quantity of its windows.
+
+    Args:
+        frame: `(H, W, 3)`.
+        amounts: `(rows, columns)`, by window.
+        index: Of the quantity in `QUANTITIES`.
+        down: `(rows,)` in which row of the frame the middles of the windows lie, ascending.
+        across: `(columns,)` in which column.
+    """
     low, high = _ends(amounts, index)
     share = np.clip((amounts - low) / (high - low), 0, 1)
     share = 1 - share if QUANTITIES[index] == "jpeg_quality" else share
     places = np.linspace(0, 1, len(COLOURS))
     colours = np.stack([np.interp(share, places, column) for column in COLOURS.T], axis=-1)
-    size = frame.shape[1], frame.shape[0]
-    wide = cv2.resize(colours.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    rows, columns = _between(frame.shape[0], down), _between(frame.shape[1], across)
+    wide = np.einsum("hr,rcd,wc->hwd", rows, colours, columns, optimize=True)
     grey = np.asarray(Image.fromarray(frame).convert("L"), np.float32)[..., None]
     seen: Pixels = np.rint(grey * (1 - TINT) + TINT * wide).clip(0, 255).astype(np.uint8)
     return seen
+
+
+def _between(length: int, places: Floats) -> NDArray[np.float64]:
+    """Return the weights `(length, N)` that interpolate values at N places of a line; the ends go on."""
+    line = np.arange(length)
+    return np.stack([np.interp(line, places, one) for one in np.eye(len(places))], axis=1)
 
 
 def _ends(amounts: Floats, index: int) -> tuple[float, float]:

@@ -27,13 +27,19 @@ VALIDATION_SHARE = 16
 log = logging.getLogger(__name__)
 
 
-def choose_part(paths: Sequence[Path], part: Part) -> list[Path]:
+def choose_part(paths: Sequence[Path], part: Part, held_out_share: int = VALIDATION_SHARE) -> list[Path]:
     """Return the files of a part; the name alone decides, so that adding files moves none.
 
     Where no name of a small folder asks to be held out, the readable file with the lowest checksum is.
+
+    Args:
+        paths: The files.
+        part: Which part of them.
+        held_out_share: One file in so many is held out; a divisor of `VALIDATION_SHARE` holds out those that
+            this does, and more.
     """
     checksums = {path: zlib.crc32(os.fsencode(path.name)) for path in paths}
-    held_out = {path for path in paths if checksums[path] % VALIDATION_SHARE == 0}
+    held_out = {path for path in paths if checksums[path] % held_out_share == 0}
     held_out = held_out or _first_readable(sorted(paths, key=checksums.__getitem__))
     return [path for path in paths if part == "all" or (path in held_out) == (part == "validation")]
 
@@ -92,6 +98,7 @@ class PhotoBank:
         scales: Sequence[float] = (1.0, 2 / 3),
         smallest_side: int = 1,
         device: torch.device | str = "cpu",
+        held_out_share: int = VALIDATION_SHARE,
     ) -> Self:
         """Read every photograph of a folder and its subfolders.
 
@@ -103,6 +110,7 @@ class PhotoBank:
             scales: Each photograph is held at each of these scales (the paper's are 1, 2/3 and 1/3).
             smallest_side: Photographs with a side below this many pixels are left out.
             device: Where the bytes live.
+            held_out_share: As in `choose_part`.
 
         Raises:
             DataError: The folder holds no photograph of this part that can be used.
@@ -110,7 +118,7 @@ class PhotoBank:
         from rlrestore.imaging.io.files import list_photos, read_rgb8  # a bank of arrays needs no files
 
         photos = []
-        for path in choose_part(list_photos(folder), part):
+        for path in choose_part(list_photos(folder), part, held_out_share):
             try:
                 photo = Image.fromarray(read_rgb8(path))
             except ImageError as error:

@@ -156,3 +156,9 @@ def to_frame(image: Floats) -> NDArray[np.uint8]:
     for top in range(0, len(frame), BAND_ROWS):  # so that no second copy in floats is made
         frame[top : top + BAND_ROWS] = to_integers(pixels[top : top + BAND_ROWS])
     return frame
+
+
+def to_change(photo: Photo, copied: bool) -> Floats:
+    """Return the pixels as `(1, 3, H, W)` that may be changed, copied where that is asked for or needed."""
+    planes = to_planes(photo)
+    return planes.copy(order="K") if copied or not planes.flags.writeable else planes

@@ -10,7 +10,7 @@ from rlrestore.imaging.io.encoding import Quality
 from rlrestore.imaging.io.files import write_photo
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference.blending import Parts
-from rlrestore.inference.upscaling import RESTORED_SHARE, enlarged
+from rlrestore.inference.upscaling import enlarged
 from rlrestore.trace import Trace
 
 
@@ -73,8 +73,7 @@ class Restoration:
             UsageError: There is no such enlargement, model or device, or torch is not installed.
             ImageError: The result would have more than 200 megapixels.
         """
-        share = RESTORED_SHARE if self.trace.tools else 1.0
-        return replace(self, photo=enlarged(self.photo, scale, model, device, share), parts=None)
+        return replace(self, photo=enlarged(self.photo, scale, model, device), parts=None)
 
     def save(self, path: str | os.PathLike[str], quality: Quality = None) -> tuple[str, ...]:
         """Write the result in the format of the name's suffix, completely or not at all.

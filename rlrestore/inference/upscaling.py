@@ -23,12 +23,9 @@ from rlrestore.model_folder.upscaler import SCALES, find_upscaler
 
 TILE = 256
 """Side in pixels of what is enlarged at a time; it bounds the memory."""
-RESTORED_SHARE = 0.5
-"""Of what the tool finds, how much is added where others have worked before: it is trained on clean
-photographs, and sharpens what a restoration has left."""
 Model = str | os.PathLike[str]
-Network = Callable[[Floats, int, float], Floats]
-"""Enlarges `(1, 3, h, w)` by a scale, with a share of what it finds."""
+Network = Callable[[Floats, int], Floats]
+"""Enlarges `(1, 3, h, w)` by a scale."""
 
 
 def check_enlarged(width: int, height: int, scale: int) -> None:
@@ -47,9 +44,7 @@ def check_enlarged(width: int, height: int, scale: int) -> None:
         )
 
 
-def enlarged(
-    photo: Photo, scale: int, model: Model = "default", device: str = "cpu", share: float = 1.0
-) -> Photo:
+def enlarged(photo: Photo, scale: int, model: Model = "default", device: str = "cpu") -> Photo:
     """Return a photo enlarged.
 
     Its resolution in pixels per inch stays, so that it is printed larger; sizes that its metadata name become
@@ -60,7 +55,6 @@ def enlarged(
         scale: 2 or 3.
         model: Whose tool; the shipped one where it has none of its own.
         device: Where to compute.
-        share: How much of what the tool finds is added to Lanczos, from 0 to 1.
 
     Raises:
         UsageError: There is no such enlargement or model, torch is not installed, or the tool is damaged.
@@ -74,7 +68,7 @@ def enlarged(
     folder = find_model(model)
     written = find_upscaler(folder).stat()
     network, radius = _tool(folder, (written.st_ino, written.st_mtime_ns), device)
-    large = _enlarged_pixels(pixels, scale, share, network, radius)
+    large = _enlarged_pixels(pixels, scale, network, radius)
     height, width = large.shape[:2]
     return replace(
         photo,
@@ -85,13 +79,13 @@ def enlarged(
     )
 
 
-def _enlarged_pixels(pixels: Floats, scale: int, share: float, network: Network, radius: int) -> Floats:
+def _enlarged_pixels(pixels: Floats, scale: int, network: Network, radius: int) -> Floats:
     """Return `(scale·H, scale·W, 3)` in [0, 1], made tile by tile."""
     height, width = pixels.shape[:2]
     large = np.empty((scale * height, scale * width, 3), np.float32)
     for tile in tiles(height, width, TILE, radius, align=1):
         part = np.ascontiguousarray(pixels[tile.read[1:]].transpose(2, 0, 1))[None]
-        result = network(part, scale, share)[0].transpose(1, 2, 0)
+        result = network(part, scale)[0].transpose(1, 2, 0)
         np.clip(result[_times(tile.inner, scale)], 0, 1, out=large[_times(tile.kept, scale)])
     return large
 
@@ -129,8 +123,8 @@ def _tool(
     network = load_upscaler(folder, place)
 
     @torch.inference_mode()
-    def enlarge(part: Floats, scale: int, share: float) -> Floats:
-        result: Floats = network(torch.from_numpy(part).to(place), scale, share).cpu().numpy()
+    def enlarge(part: Floats, scale: int) -> Floats:
+        result: Floats = network(torch.from_numpy(part).to(place), scale).cpu().numpy()
         return result
 
     return enlarge, network.radius

@@ -37,7 +37,7 @@ class InspectorEntry:
         false_alarm: Share of familiar pictures that are taken for unfamiliar.
         windows: `(S,)` numbers of windows.
         widening: `(S, 3)` of its width by which an interval grows on each side, by `QUANTITIES`; negative
-            where many windows know better than one.
+            where many windows know better than one, which is not made use of.
         faint: `(S, 3)` how near to none an interval must end for it to reach none: so little cannot be told
             from it.
         limits: `(S, 2)` how far familiar pictures lie from the middle of all, by isotropic and by directed
@@ -137,10 +137,15 @@ def copy_inspector(source: Path, target: Path) -> None:
         RlrestoreError: It cannot be read or written.
     """
     if not has_inspector(source):
-        (target / FILE).unlink(missing_ok=True)
+        remove_inspector(target)
         return
     read_inspector(source)
     write_files(target, {FILE: (source / FILE).read_bytes()})
+
+
+def remove_inspector(folder: Path) -> None:
+    """Take a model's inspector away, if it has one."""
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -53,15 +53,25 @@ def find_upscaler(folder: Path) -> Path:
     raise ModelError(f"no tool that enlarges: expected {UPSCALER} in {folder}")
 
 
-def copy_upscaler(source: Path, target: Path) -> None:
-    """Give a model the tool that enlarges of another one, if that has one of its own.
+def own_upscaler(folder: Path) -> UpscalerFile | None:
+    """Return a model's own tool that enlarges, None of a model that takes the shipped one's.
 
     Raises:
-        RlrestoreError: It cannot be read or written.
+        ModelError: It is damaged.
     """
-    if (source / UPSCALER).is_file():
-        read_upscaler(source / UPSCALER)
-        write_files(target, {UPSCALER: (source / UPSCALER).read_bytes()})
+    return read_upscaler(folder / UPSCALER) if (folder / UPSCALER).is_file() else None
+
+
+def replace_upscaler(folder: Path, upscaler: UpscalerFile | None) -> None:
+    """Give a model this tool that enlarges in the place of its own, or none.
+
+    Raises:
+        RlrestoreError: It cannot be written.
+    """
+    if upscaler is None:
+        (folder / UPSCALER).unlink(missing_ok=True)
+    else:
+        write_upscaler(folder, upscaler)
 
 
 def read_upscaler(path: Path) -> UpscalerFile:

@@ -20,6 +20,7 @@ from rlrestore.explain.inspector import NONE, STRIDE, Inspector
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.inference.photos import as_photo
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import QUANTITIES
 
 PIECE = 8
@@ -70,11 +71,11 @@ class Judged:
 
 def judge(inspector: Inspector, images: Tensor) -> Iterator[Inspection]:
     """Inspect square pictures `(N, 3, S, S)`."""
-    side = (images.shape[-1] - PATCH) // STRIDE + 1
-    for part in images.split(PIECE if side > 1 else 256):
+    grid = WindowGrid.cover(images.shape[-2], images.shape[-1], PATCH, STRIDE)
+    for part in images.split(PIECE if len(grid) > 1 else 256):
         spectra = spectra_of(windows_of(part)).astype(np.float32)
-        for one in spectra.reshape(len(part), side * side, -1):
-            yield inspector.judge(one, (side, side))
+        for one in spectra.reshape(len(part), len(grid), -1):
+            yield inspector.judge(one, grid)
 
 
 def gathered(found: list[Inspection], truth: Floats) -> Judged:

@@ -1,6 +1,5 @@
 """Fitting an inspector: its network, the middle of what is familiar, and its calibrations."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -43,20 +42,20 @@ ISOTROPIC, DIRECTED = 32, 4
 LEAST_DEVIATION = 0.1
 MEASURED = 1 << 14
 """Spectra at most whose means and components are taken; bounds the memory."""
-CALIBRATED_ON = {1: 4000, 3: 600, 7: 300}
+CALIBRATED_ON = {1: 4000, 3: 1000, 9: 500}
 """How many square pictures of so many windows a side are calibrated on."""
 
 Halves = NDArray[np.float16]
 Floats = NDArray[np.float32]
 
 
-def fit_network(spectra: Halves, truth: Floats, seconds: float, seed: int) -> Arrays:
+def fit_network(spectra: Halves, truth: Floats, steps: int, seed: int) -> Arrays:
     """Train the network on spectra `(N, ENTRIES)` and what was done to them `(N, 3)`.
 
     Args:
         spectra: Of patches.
         truth: Amounts, by `QUANTITIES`.
-        seconds: How long.
+        steps: How many gradient steps.
         seed: Of its first weights and of all draws.
     """
     first = spectra[:: -(-len(spectra) // MEASURED)].astype(np.float32)
@@ -71,10 +70,9 @@ def fit_network(spectra: Halves, truth: Floats, seconds: float, seed: int) -> Ar
         layers = [nn.Linear(*pair) for pair in pairwise(sizes)]
     network = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))[:-1]
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    began, done = time.monotonic(), 0.0
-    while done < 1:
+    for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * (1 - done)
+            group["lr"] = LEARNING_RATE * (1 - step / steps)
         rows = torch.randint(len(observed), (BATCH,), generator=generator)
         standard = ((observed[rows].float() - offset) / scale).clamp(-MOST_DEVIATION, MOST_DEVIATION)
         if torch.rand((), generator=generator) < 0.5:
@@ -83,7 +81,6 @@ def fit_network(spectra: Halves, truth: Floats, seconds: float, seed: int) -> Ar
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        done = (time.monotonic() - began) / seconds
     weights: Arrays = {"mean": mean, "deviation": deviation}
     for index, layer in enumerate(layers):
         weights[f"weight{index}"] = layer.weight.detach().numpy()

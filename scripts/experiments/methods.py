@@ -34,11 +34,12 @@ from rlrestore.evaluation.scores import (
 )
 from rlrestore.evaluation.tools import short_names
 from rlrestore.imaging import PATCH
+from rlrestore.inference.by_hand import apply_by_hand
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.inference.photos import to_frame
 from rlrestore.model_folder import find_model, read_card, weights_label
 from rlrestore.model_folder.card import ModelCard
-from rlrestore.restorer import Restorer, apply_by_hand
+from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime, TorchTools
 from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.storage import load_toolbox

@@ -32,11 +32,11 @@ def test_a_tool_is_explained(
     command = ["explain", photo, "--at", "40,30,16,12", "--tool", "brighten", "-o", str(out), "--model", toy]
     assert main([*command, "--detector", "brightness", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((out / "photo_explain.json").read_text())
+    assert printed == json.loads((out / "photo_brighten_brightness_explain.json").read_text())
     assert printed["window"] == {"x": 40, "y": 30, "width": 16, "height": 12}
     assert printed["map_sum"] == pytest.approx(printed["sharp"] - printed["blurred"], abs=1e-6)
     assert printed["inside_share"] == 1
-    with Image.open(out / "photo_explain.png") as picture:
+    with Image.open(out / "photo_brighten_brightness_explain.png") as picture:
         assert picture.width > 900
 
 
@@ -48,6 +48,15 @@ def test_the_agents_choice_is_explained(
     assert said.startswith(
         "the agent chooses darken; gain that the agent expects of darken, dB: 1 when blurred"
     )
+
+
+def test_each_explanation_has_a_name_of_its_own(photo: str, toy: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for options in ([], ["--tool", "keep"], ["--tool", "keep", "--detector", "brightness"]):
+        assert main(["explain", photo, "--at", "0,0,63,63", *options, "-o", str(out), "--model", toy]) == 0
+    names = "photo_explain", "photo_keep_brightness_explain", "photo_keep_explain"
+    files = [f"{name}.{ending}" for name in names for ending in ("json", "png")]
+    assert sorted(path.name for path in out.iterdir()) == files
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rlrestore.cli.main import main
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.inspector import FILE, has_inspector
+from rlrestore.model_folder.upscaler import UPSCALER, own_upscaler
 
 Pixels = npt.NDArray[np.uint8]
 QUANTITIES = ("blur_sigma_px", "noise_sigma_255", "jpeg_quality")
@@ -22,7 +23,8 @@ def test_json_has_the_promised_form(photo: Path, capsys: pytest.CaptureFixture[s
     assert main(["inspect", str(photo), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
 
-    assert list(found) == [*QUANTITIES, "unfamiliar"]
+    assert list(found) == ["input", *QUANTITIES, "unfamiliar"]
+    assert found.pop("input") == str(photo)
     for name in QUANTITIES:
         assert list(found[name]) == ["estimate", "low", "high"]
         assert found[name]["low"] <= found[name]["estimate"] <= found[name]["high"]
@@ -88,9 +90,65 @@ def test_bad_input_is_one_line(
     assert words in output.err
 
 
+@pytest.fixture
+def folder(make_photograph: Callable[..., Pixels], tmp_path: Path) -> Path:
+    """Two photographs, one of them restored before and one in a subfolder, a bad file, and a drawing."""
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "deep/b_restored.png", "a_inspected.png")):
+        Image.fromarray(make_photograph(80, 90, number)).save(photos / name)
+    (photos / "bad.png").write_text("no image", "utf-8")
+    return photos
+
+
+def test_a_folder_gives_a_line_of_json_each_and_goes_on_after_a_bad_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(folder), "--json"]) == 1
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+
+    assert [Path(line["input"]).relative_to(folder).as_posix() for line in lines] == [
+        "a.png",
+        "bad.png",
+        "deep/b_restored.png",
+    ]
+    assert "bad.png" in lines[1]["error"]
+    assert list(lines[2]) == ["input", *QUANTITIES, "unfamiliar"]
+    errors = printed.err.splitlines()
+    assert len(errors) == 2
+    assert "bad.png" in errors[0]
+    assert errors[1] == "rlrestore: 2 of 3 images inspected, 1 failed"
+
+
+def test_the_maps_of_a_folder_mirror_it(folder: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    assert main(["inspect", str(folder), "-o", str(maps)]) == 1
+    assert sorted(path.relative_to(maps).as_posix() for path in maps.rglob("*.png")) == [
+        "a_inspected.png",
+        "deep/b_restored_inspected.png",
+    ]
+
+
+def test_several_photographs_are_told_in_their_order(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(folder / name) for name in ("deep/b_restored.png", "a_inspected.png", "a.png", "none.png")]
+    assert main(["inspect", *named]) == 1
+    printed = capsys.readouterr()
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == [f"'{name}'" for name in named[:3]]
+    assert "none.png" in printed.err.splitlines()[0]
+
+
+def test_restore_takes_no_map_for_a_photograph(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["restore", str(folder), "--dry-run"]) == 0
+    assert "a_inspected.png" not in capsys.readouterr().out
+
+
 def test_the_trace_says_it_too(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(photo), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    del found["input"]
     out = tmp_path / "out.png"
     assert main(["restore", str(photo), "-o", str(out), "--trace"]) == 0
 
@@ -118,14 +176,17 @@ def test_an_exported_model_has_it_and_needs_no_runtime(
     assert capsys.readouterr().out == expected
 
 
-def test_an_export_takes_it_along(toy_model: Path, tmp_path: Path) -> None:
+def test_an_export_takes_it_along_and_the_upscaler(toy_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     source, out = tmp_path / "model", tmp_path / "exported"
     source.mkdir()
     for path in toy_model.iterdir():
         (source / path.name).write_bytes(path.read_bytes())
-    (source / FILE).write_bytes((find_model("default") / FILE).read_bytes())
+    for name in (FILE, UPSCALER):
+        (source / name).write_bytes((find_model("default") / name).read_bytes())
     assert main(["export", str(source), "--out", str(out)]) == 0
     assert has_inspector(out)
+    assert own_upscaler(out) is not None
     assert main(["export", str(toy_model), "--out", str(out)]) == 0
     assert not has_inspector(out)
+    assert own_upscaler(out) is None

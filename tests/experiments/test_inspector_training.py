@@ -56,7 +56,7 @@ def test_a_small_training_learns_and_is_calibrated(bank: PhotoBank) -> None:
     ]
     spectra = np.concatenate([spectra_of(part.images) for part in parts])
     truth = np.concatenate([part.truth.numpy() for part in parts]).astype(np.float32)
-    weights = fit_network(spectra, truth, 2.0, 0)
+    weights = fit_network(spectra, truth, 400, 0)
     weights |= fit_familiar(spectra, weights)
     inspector = calibrated(weights, [(spectra[:, None], truth)])
     assert isinstance(inspector, Inspector)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from rlrestore.explain.inspector import (
 )
 from rlrestore.explain.spectrum import ENTRIES
 from rlrestore.imaging.degradation.libjpeg import degrade_pixels
+from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import InspectorEntry
 
 Pixels = npt.NDArray[np.uint8]
@@ -143,6 +145,18 @@ def test_intervals_grow_by_a_share_of_their_width_within_the_possible() -> None:
     np.testing.assert_allclose(narrowed[0], (2, 2, 2))  # the middle stays inside
 
 
+def test_a_calibration_never_narrows(inspector: Inspector) -> None:
+    arrays, grid = inspector._arrays, WindowGrid(63, (0,), (0,))
+
+    def found(share: float) -> Estimate:
+        sizes = len(inspector.entry.windows)
+        entry = replace(inspector.entry, widening=((share,) * 3,) * sizes, faint=((0.0,) * 3,) * sizes)
+        return Inspector(entry, arrays).judge(arrays["mean"][None], grid).noise_sigma_255
+
+    assert found(-0.2) == found(0)
+    assert found(0.2).high > found(0).high
+
+
 def test_what_is_too_faint_reaches_none() -> None:
     ends = np.array([(0.3, 1.0, 2.0), (4.0, 6.0, 8.0), (80.0, 90.0, 97.0)], np.float32)
     faint = np.array((0.3, 3.0, 3.0), np.float32)
@@ -170,9 +184,8 @@ def test_neighbourhoods_that_agree_spread_by_nothing() -> None:
 
 
 def test_what_is_said_of_it() -> None:
-    windows = WindowEstimates(
-        np.ones((2, 2, 3), np.float32), np.ones((2, 2, 3), np.float32), (True, False, True)
-    )
+    grid, ones = WindowGrid(63, (0, 1), (0, 1)), np.ones((2, 2, 3), np.float32)
+    windows = WindowEstimates(ones, ones, (True, False, True), grid)
     found = Inspection(
         Estimate(1.23, 0.9, 1.6),
         Estimate(1.0, 0.0, 2.5),

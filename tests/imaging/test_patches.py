@@ -84,6 +84,14 @@ def test_a_small_folder_holds_one_out_all_the_same() -> None:
     assert choose_part(paths[::-1], "validation") == validation
 
 
+def test_more_can_be_held_out_and_all_that_usually_are_stay_so() -> None:
+    paths = [Path(f"{number}.png") for number in range(1600)]
+    usual, more = (set(choose_part(paths, "validation", share)) for share in (16, 4))
+    assert usual < more
+    assert 330 < len(more) < 470
+    assert set(choose_part(paths, "train", 4)) == set(paths) - more
+
+
 def test_scales_that_leave_too_little_are_left_out(
     tmp_path: Path, make_photograph: Callable[..., NDArray[np.uint8]]
 ) -> None:

@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import safetensors.numpy
 import torch
 from torch import nn
 
 from rlrestore.agent.policy import Policy
 from rlrestore.errors import ModelError, UsageError
+from rlrestore.model_folder import find_model
 from rlrestore.model_folder.card import ModelCard
+from rlrestore.model_folder.inspector import FILE
+from rlrestore.model_folder.upscaler import UPSCALER, find_upscaler, read_upscaler
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Runtime, load_tools
 from rlrestore.runtime.torch_runtime import TorchRuntime
@@ -83,6 +87,21 @@ def test_a_saved_model_restores_alike(photograph: npt.NDArray[np.uint8], tmp_pat
     assert first.trace.tools == second.trace.tools
     assert first.trace.tools != ()
     np.testing.assert_allclose(first.photo.pixels, second.photo.pixels, atol=1e-5)
+
+
+def test_what_stands_beside_the_card_is_saved_too(tmp_path: Path) -> None:
+    """A copy has the inspector and the upscaler of its model; one of a model without them has none."""
+    copy = tmp_path / "copy"
+    Restorer.from_pretrained().save_pretrained(copy)
+    for name in (FILE, UPSCALER):
+        ours, theirs = (safetensors.numpy.load_file(each / name) for each in (copy, find_model("default")))
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+    assert read_upscaler(copy / UPSCALER).training == read_upscaler(find_upscaler(tmp_path)).training
+
+    random_model().save_pretrained(copy)
+    assert not (copy / FILE).exists()
+    assert not (copy / UPSCALER).exists()
 
 
 def test_a_model_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

@@ -72,7 +72,6 @@ def test_a_tool_is_written_and_read(tmp_path: Path) -> None:
     assert (stored.width, stored.pairs, stored.training) == (8, 2, ({"steps": 7},))
     images = torch.rand(1, 3, 9, 9)
     torch.testing.assert_close(read(images, 3), enlarge(images, 3) + 0.25)
-    torch.testing.assert_close(read(images, 3, share=0.5), enlarge(images, 3) + 0.125)
 
 
 def test_a_model_without_one_takes_the_shipped_one(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.samples import Floats, Integers
 from rlrestore.imaging.io.transparency import HIDDEN_BELOW, cover_hidden_, fill_hidden_
-from rlrestore.restorer import Restorer, apply_by_hand
+from rlrestore.inference.by_hand import apply_by_hand
+from rlrestore.restorer import Restorer
 from tests.toys import make_restorer
 
 ROWS, COLUMNS = np.mgrid[:70, :91]
