@@ -1,6 +1,6 @@
 """Variants of the tools at equal cost, time and data: the tables of docs/variants.md.
 
-    python scripts/compare_variants.py --data PHOTOS --test TESTPHOTOS --minutes 2
+    python scripts/compare_variants.py --data PHOTOS --test TESTPHOTOS --minutes 1
 
 One tool for all noise that takes a map of its strength, against its four siblings; attention and dropout in
 a tool for mixtures. First a step of every network is timed, which says how many come to the minutes. Every
@@ -102,7 +102,7 @@ class Comparison:
     @cached_property
     def mixtures(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Patches of mixtures and of what no training saw."""
-        return mixture_sets(self.test_bank, 2 * self.args.patches, SEED)
+        return mixture_sets(self.test_bank, 4 * self.args.patches, SEED)
 
     @cached_property
     def seconds(self) -> dict[str, float]:
@@ -143,8 +143,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patches",
         type=positive_int,
-        default=150,
-        help="with noise of each kind (default: 150); of others twice",
+        default=100,
+        help="with noise of each kind (default: 100); of others four times",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/variants"), help="(default: runs/variants)")
     parser.add_argument(
