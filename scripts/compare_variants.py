@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.variant_report import (
+    BLIND_USE,
     NETWORK_REFERENCE,
     NOISE_REFERENCE,
     GainsDb,
@@ -171,9 +172,13 @@ def run(args: argparse.Namespace) -> None:
             found.save(args.out)
         if found is not None:
             results[row] = found
-    for rows, reference in ((NOISE_ROWS, NOISE_REFERENCE), (NETWORK_ROWS, NETWORK_REFERENCE)):
+    for rows, reference, needed in (
+        (tuple(NOISE_ROWS), NOISE_REFERENCE, 1),
+        ((CONDITIONED.name, BLIND.name), BLIND_USE, 2),
+        (tuple(NETWORK_ROWS), NETWORK_REFERENCE, 1),
+    ):
         printed = [results[row] for row in rows if row in results]
-        if printed:
+        if len(printed) >= needed:
             print(table(printed, reference), end="\n\n")
 
 
