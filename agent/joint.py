@@ -31,6 +31,7 @@ from rlrestore.imaging.rewards import ERRORS, Measure, Reward, mse
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.optimisation import (
     ERROR_FLOOR,
@@ -53,7 +54,7 @@ class JointSettings:
     Attributes:
         batch: Chains per step, of each rank.
         piece: Chains that are in memory at once; their number changes no gradient.
-        learning_rate: Of the tools' Adam at its highest; it rises at the start and falls to zero.
+        learning_rate: Of the tools' Muon at its highest; it rises at the start and falls to zero.
         planned: Share of the chains that are the teacher's, which knows the degradations, instead of the
             agent's. At 1 no agent is needed, and none is trained.
         exploration: Share of the agent's choices that are exchanged for a random tool.
@@ -173,9 +174,7 @@ class JointTraining:
         precision = settings.precision or training_precision(bank.device)
         self.precision = precision_name(precision)
         self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
-        self.optimizer = torch.optim.Adam(
-            self.trained.parameters(), lr=settings.learning_rate, fused=bank.device.type == "cuda"
-        )
+        self.optimizer = Muon(self.trained.parameters(), settings.learning_rate, precision)
         self.steps, self.uses = 0, [0] * toolbox.stop
 
     def step(self, moment: Moment) -> Mapping[str, Tensor]:

@@ -29,6 +29,7 @@ from rlrestore.model_folder import has_model
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
 from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
 from rlrestore.toolbox.ranks import agreed, rank_count, rank_generator
@@ -59,7 +60,7 @@ class ToolSettings:
         family: Which networks, one of `FAMILIES`.
         batch: Patches per step, of each rank.
         patch: Side of a training patch in pixels.
-        learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
+        learning_rate: Of Muon at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
         widths: Channels of the networks; those of `WIDTHS` without it.
         precision: Of the copies of the weights that compute; what pays on the device without it.
@@ -228,7 +229,7 @@ class ToolTraining:
         precision = settings.precision or training_precision(bank.device)
         self.precision = precision_name(precision)
         self.tools = FunctionalTools(self.trained, precision, compiled=bank.device.type == "cuda")
-        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
+        self.optimizer = Muon(self.trained.parameters(), settings.learning_rate, precision)
         self._drawn: list[tuple[Tensor, Tensor]] = []
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:
