@@ -21,6 +21,7 @@ from rlrestore.agent.policy import MAX_STEPS
 from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
 from rlrestore.agent.teacher import prescribed, teacher_chains
 from rlrestore.agent.training import AgentTraining
+from rlrestore.devices import precision_name
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.pairs import degraded_pairs
@@ -30,10 +31,10 @@ from rlrestore.imaging.rewards import ERRORS, Measure, Reward, mse
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.distortions import training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.optimisation import (
     ERROR_FLOOR,
-    adam,
     average_weights,
     move_weights,
     rate_factor,
@@ -53,7 +54,7 @@ class JointSettings:
     Attributes:
         batch: Chains per step, of each rank.
         piece: Chains that are in memory at once; their number changes no gradient.
-        learning_rate: Of the tools' Adam at its highest; it rises at the start and falls to zero.
+        learning_rate: Of the tools' Muon at its highest; it rises at the start and falls to zero.
         planned: Share of the chains that are the teacher's, which knows the degradations, instead of the
             agent's. At 1 no agent is needed, and none is trained.
         exploration: Share of the agent's choices that are exchanged for a random tool.
@@ -171,7 +172,7 @@ class JointTraining:
             network.requires_grad_(not spec.custom)
         channels_last(self.trained)
         self.tools = FunctionalTools.for_training(self.trained, settings.precision)
-        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
+        self.optimizer = Muon(self.trained.parameters(), settings.learning_rate, self.tools.precision)
         self.steps, self.uses = 0, [0] * toolbox.stop
 
     def step(self, moment: Moment) -> Mapping[str, Tensor]:
@@ -277,7 +278,7 @@ class JointTraining:
         """Return all that is needed to go on; see `Training.state`."""
         modules: dict[str, nn.Module] = {"trained": self.trained.networks, "average": self.toolbox.networks}
         optimizers: dict[str, torch.optim.Optimizer] = {"tools": self.optimizer}
-        counters: dict[str, Any] = {"uses": self.uses, "precision": self.tools.precision}
+        counters: dict[str, Any] = {"uses": self.uses, "precision": precision_name(self.tools.precision)}
         if self.follower is None:
             return TrainingState(nn.ModuleDict(modules), optimizers, counters, {})
         agent = self.follower.state()

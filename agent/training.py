@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from rlrestore.agent.measure import entropy_nats
 from rlrestore.agent.policy import AnyPolicy, Policy, best_action
 from rlrestore.agent.replay import ReplayBuffer
+from rlrestore.devices import precision_name
 from rlrestore.envs.sources import PairSource
 from rlrestore.imaging.rewards import Reward
 from rlrestore.toolbox.checkpoint import TrainingState
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.networks import channels_last
-from rlrestore.toolbox.optimisation import adam
 from rlrestore.toolbox.ranks import own_rows, rank_count, rank_generator, sum_gradients, summed, take_first
 from rlrestore.toolbox.toolbox import Toolbox, Tools
 from rlrestore.toolbox.trainer import Moment
@@ -128,7 +128,7 @@ class AgentTraining:
         self.policy = policy.to(device).requires_grad_(True)  # one that was loaded is frozen
         self.source, self.learning, self.settings, self.device = source, learning, settings, device
         self.tools = FunctionalTools.for_training(toolbox, settings.precision)
-        self.optimizer = adam(self.policy.parameters(), settings.learning_rate)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), settings.learning_rate, fused=True)
         self.buffer: ReplayBuffer | None = None
         self.steps = 0
         self.about: dict[str, Any] = {
@@ -220,7 +220,7 @@ class AgentTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""
         columns = {} if self.buffer is None else self.buffer.columns
-        counters = {"precision": self.tools.precision}
+        counters = {"precision": precision_name(self.tools.precision)}
         return TrainingState(self.policy, {"agent": self.optimizer}, counters, columns)
 
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:

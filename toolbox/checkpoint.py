@@ -22,9 +22,12 @@ from rlrestore.errors import ModelError, RlrestoreError
 from rlrestore.imaging.io.atomic import write_atomically, write_together
 from rlrestore.model_folder import as_written
 from rlrestore.model_folder.card import USUAL_PRECISION
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, to_arrays
 
 WEIGHTS, OPTIMIZER, REPLAY = "weights", "optimizer", "replay"
+ADAM_MOMENTS, MUON_MOMENTS = ("step", "exp_avg", "exp_avg_sq"), ("exp_avg",)
+"""What an optimiser keeps of a parameter; `Muon` of a matrix, and of others what Adam keeps."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class TrainingState:
 
     Attributes:
         weights: All networks, averages among them.
-        optimizers: Adams by name, each of one group of parameters.
+        optimizers: `Muon`s and Adams by name, each of one group of parameters.
         counters: Whatever else JSON can hold and the training needs to go on.
         replay: Columns of the replay buffer; empty for a training without one.
     """
@@ -200,10 +203,11 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     begun = {name.split(".")[0] for name in tensors}  # what was never used has no moments yet
     for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
         if str(index) in begun:
-            shape = tuple(parameter.shape)
-            wanted |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
+            names = MUON_MOMENTS if isinstance(optimizer, Muon) and parameter.ndim > 1 else ADAM_MOMENTS
+            shapes = {name: () if name == "step" else tuple(parameter.shape) for name in names}
+            wanted |= {f"{index}.{name}": shape for name, shape in shapes.items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    check_shapes(wanted, given, f"{path}: moments of Adam")
+    check_shapes(wanted, given, f"{path}: moments of the optimiser")
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index_text, moment = name.split(".")

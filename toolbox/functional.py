@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rlrestore.devices import precision_name, training_precision
+from rlrestore.devices import training_precision
 from rlrestore.toolbox.networks import WIDTHS
 from rlrestore.toolbox.toolbox import Toolbox, apply_each
 
@@ -28,7 +28,7 @@ class FunctionalTools:
 
     Attributes:
         toolbox: Holds the masters; what an optimiser does to its parameters counts after `refresh`.
-        precision: Of the copies of known families, such as `bfloat16`.
+        precision: Of the copies of known families.
         used: Tools applied since the last `zero_grad`.
     """
 
@@ -41,7 +41,7 @@ class FunctionalTools:
             compiled: Whether to compile each architecture, the size of a batch being dynamic. Where that
                 fails, it runs as it is.
         """
-        self.toolbox, self.precision = toolbox, precision_name(precision)
+        self.toolbox, self.precision = toolbox, precision
         self.used: set[int] = set()
         known = (
             toolbox.family in WIDTHS

@@ -1,7 +1,6 @@
 """What trainings of tools share: the loss, the course of the learning rate, a step, averages of weights."""
 
 import math
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +26,6 @@ def restoration_losses(restored: Tensor, clean: Tensor) -> Tensor:
     """
     errors = F.mse_loss(restored, clean, reduction="none").mean(dim=(1, 2, 3))
     return 10 * torch.log10(errors + ERROR_FLOOR)
-
-
-def adam(weights: Iterable[nn.Parameter], rate: float) -> torch.optim.Adam:
-    """Return Adam for weights on a processor or a GPU, which goes over them once in a step, not ten times."""
-    return torch.optim.Adam(weights, lr=rate, fused=True)
 
 
 def rate_factor(done: float) -> float:

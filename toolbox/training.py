@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlrestore.devices import precision_name
 from rlrestore.errors import UsageError
 from rlrestore.imaging.degradation.protocol import Degradations
 from rlrestore.imaging.metrics import psnr_db
@@ -28,9 +29,9 @@ from rlrestore.model_folder import has_model
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion, training_distortion
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
 from rlrestore.toolbox.optimisation import (
-    adam,
     average_weights,
     move_weights,
     rate_factor,
@@ -64,7 +65,7 @@ class ToolSettings:
         family: Which networks, one of `FAMILIES`.
         batch: Patches per step, of each rank.
         patch: Side of a training patch in pixels.
-        learning_rate: Of Adam at its highest; it rises at the start and falls to zero along a cosine.
+        learning_rate: Of Muon at its highest; it rises at the start and falls to zero along a cosine.
         seed: Of the weights and of the data.
         widths: Channels of the networks; those of `WIDTHS` without it.
         precision: Of the copies of the weights that compute; what pays on the device without it.
@@ -231,7 +232,7 @@ class ToolTraining:
         self.trained = Toolbox([spec], settings.family, [network]).to(bank.device)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.tools = FunctionalTools.for_training(self.trained, settings.precision)
-        self.optimizer = adam(self.trained.parameters(), settings.learning_rate)
+        self.optimizer = Muon(self.trained.parameters(), settings.learning_rate, self.tools.precision)
         self._drawn: list[tuple[Tensor, Tensor]] = []
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:
@@ -300,7 +301,7 @@ class ToolTraining:
     def state(self) -> TrainingState:
         """Return all that is needed to go on; see `Training.state`."""
         modules = nn.ModuleDict({"trained": self.trained.networks[0], "average": self.average})
-        counters = {"finished": self.finished, "precision": self.tools.precision}
+        counters = {"finished": self.finished, "precision": precision_name(self.tools.precision)}
         return TrainingState(modules, {"tool": self.optimizer}, counters, {})
 
     def restore(self, progress: Mapping[str, Any], replay: Mapping[str, Tensor]) -> None:

@@ -118,7 +118,7 @@ def test_a_tools_gradient_is_that_of_the_unrolled_chain_averaged_over_its_chains
     recipe = Fixed(PatchBatch(degraded, torch.full_like(degraded, 0.3), amounts))
     settings = replace(TINY, batch=2, learning_rate=1e-3, earlier_weight=0.25)
     training = JointTraining(scales(), None, bank, recipe, settings)
-    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Muon
     training.step(Moment(WARM_UP))  # when the rate is at its highest
     first, both, alone = slope(0.5 * 1.5, 0.3), slope(0.5 * 1.5 * 0.75, 0.3), slope(0.25 * 0.75, 0.3)
     deblur = both * 0.75 * 0.5 + 0.25 * first * 0.5  # one chain
@@ -193,7 +193,7 @@ def test_the_size_of_a_piece_changes_no_gradient(bank: PhotoBank, monkeypatch: p
             weight.copy_(0.05 * torch.randn_like(weight))
         settings = replace(TINY, batch=6, piece=piece, own=3, learning_rate=1.0)
         training = JointTraining(toolbox, None, bank, MODERATE, settings)
-        training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+        training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Muon
         before = [weight.clone() for weight in training.trained.parameters()]
         training.step(Moment(WARM_UP))
         pairs = zip(training.trained.parameters(), before, strict=True)
@@ -212,7 +212,7 @@ def test_patches_of_its_own_range_pull_every_tool(bank: PhotoBank, monkeypatch: 
     recipe = Fixed(PatchBatch(clean[:1], clean[:1], Degradations(*torch.zeros(3, 1))))
     settings = replace(TINY, batch=1, own=2, own_weight=0.5, learning_rate=1e-3)
     training = JointTraining(scales(), None, bank, recipe, settings)
-    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Adam
+    training.optimizer = torch.optim.SGD(training.trained.parameters())  # type: ignore[assignment]  # of Muon
     training.step(Moment(WARM_UP))
     moved = [factor - 1e-3 * 0.5 * slope(0.5 * factor, 0.3) * 0.5 for factor in (1.5, 0.75, 0.5)]
     assert factors(training.trained) == pytest.approx(moved, abs=1e-5)

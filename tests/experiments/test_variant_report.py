@@ -35,6 +35,7 @@ from rlrestore.explain.inspection import Estimate, Inspection, Unfamiliarity, Wi
 from rlrestore.explain.inspector import Inspector
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.patches import PhotoBank
+from rlrestore.inference.windows import WindowGrid
 
 Painter = Callable[..., npt.NDArray[np.uint8]]
 SETUP = {"minutes": 1.0}
@@ -61,7 +62,8 @@ class Follow(ConditionedHourglass):
 def inspection(varies: bool) -> Inspection:
     amounts = np.zeros((2, 3, 3), np.float32)
     amounts[..., 1] = np.array([[10, 10, 40], [10, 10, 40]])
-    windows = WindowEstimates(amounts, np.ones_like(amounts), (False, varies, False))
+    grid = WindowGrid(63, (0, 63), (0, 63, 126))
+    windows = WindowEstimates(amounts, np.ones_like(amounts), (False, varies, False), grid)
     found = Estimate(20.0, 15.0, 25.0)
     return Inspection(found, found, found, Unfamiliarity(0.5, 1.0), 0.9, windows)
 

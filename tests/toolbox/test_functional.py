@@ -160,7 +160,7 @@ def test_trainings_compile_their_tools_on_a_gpu_alone(kind: str, monkeypatch: py
     toolbox, settings = trained_alike("hourglass"), AgentSettings(precision=torch.float32)
     policy, cpu = Policy(toolbox.stop), torch.device("cpu")
     training = AgentTraining(policy, toolbox, no_pairs, TriedActions(), settings, cpu)
-    assert training.tools.precision == "float32"
+    assert training.tools.precision == torch.float32
     assert len(compiled) == (toolbox.stop if kind == "cuda" else 0)
 
 

@@ -1,0 +1,96 @@
+"""The optimiser of convolutions: its steps, by the singular value decomposition and by torch's Adam."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
+from rlrestore.toolbox.muon import ADAM_SIZE, Muon, orthogonal
+
+RATE = 0.01
+
+
+def matrices(*shape: int) -> Tensor:
+    """Random ones, of which the singular values differ by a factor of ten at most."""
+    generator = torch.Generator().manual_seed(0)
+    left, _, right = torch.linalg.svd(torch.randn(*shape, generator=generator), full_matrices=False)
+    values = 0.1 + 0.9 * torch.rand(*left.shape[:-2], left.shape[-1], generator=generator)
+    made: Tensor = 7 * left @ torch.diag_embed(values) @ right
+    return made
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 36), (2, 20, 5), (2, 6, 6)])
+def test_singular_vectors_stay_and_values_come_to_one(shape: tuple[int, int, int]) -> None:
+    given = matrices(*shape)
+    made = orthogonal(given)
+    left, _, right = torch.linalg.svd(given, full_matrices=False)
+    along = left.mT @ made @ right.mT
+    values = torch.diagonal(along, dim1=1, dim2=2)
+    assert values.min() > 0.68
+    assert values.max() < 1.21
+    torch.testing.assert_close(along, torch.diag_embed(values), atol=1e-3, rtol=0)
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert not orthogonal(torch.zeros(2, 3, 5)).any()
+
+
+def convolutions() -> nn.Sequential:
+    """Two of one shape, with the others of their own; a gradient for all but the last."""
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Conv2d(4, width, 3) for width in (4, 4, 6, 5)))
+    for parameter in list(network.parameters())[:-2]:
+        parameter.grad = torch.randn_like(parameter)
+    return network
+
+
+def test_a_step_is_that_of_every_matrix_alone_and_of_adam_for_biases() -> None:
+    """Twice the same gradient: momentum is 0.05 and then 0.0975 of it, so its direction stays."""
+    network, other = convolutions(), convolutions()
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    muon = Muon(network.parameters(), RATE)
+    adam = torch.optim.Adam([weight for weight in other.parameters() if weight.ndim == 1], lr=RATE)
+    for _ in range(2):
+        muon.step()
+        adam.step()
+    for layer, twin, old in zip(network, other, before[::2], strict=True):
+        assert isinstance(layer, nn.Conv2d)
+        torch.testing.assert_close(layer.bias, twin.bias)
+        if layer.weight.grad is None:
+            assert torch.equal(layer.weight, old)
+            continue
+        alone = orthogonal(layer.weight.grad.flatten(1)[None])[0].view_as(old)
+        size = ADAM_SIZE * math.sqrt(36)  # of 4 × 36 and 6 × 36
+        torch.testing.assert_close(old - layer.weight.detach(), 2 * RATE * size * alone, atol=1e-5, rtol=1e-3)
+
+
+def test_the_size_of_a_step_is_adams() -> None:
+    """The root mean square is 0.2 of the rate, by 0.7 to 1.2, whatever the gradient's."""
+    layer = nn.Conv2d(64, 64, 3, bias=False)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = 1e-6 * torch.randn(64, 64, 3, 3, generator=torch.Generator().manual_seed(0))
+    Muon(layer.parameters(), RATE).step()
+    moved = (layer.weight.detach() - before).square().mean().sqrt()
+    assert 0.7 * 0.2 * RATE < float(moved) < 1.2 * 0.2 * RATE
+
+
+def test_a_checkpoint_holds_its_moments(tmp_path: Path) -> None:
+    """What goes on from it takes the same steps; a weight that never moved has none."""
+    network = convolutions()
+    muon, checkpoint = Muon(network.parameters(), RATE), Checkpoint(tmp_path / "it")
+    muon.step()
+    state = TrainingState(network, {"tool": muon}, {}, {})
+    checkpoint.save(state, {"steps": 1, "seconds": 1.0})
+    again = convolutions()
+    resumed = Muon(again.parameters(), RATE)
+    checkpoint.load(TrainingState(again, {"tool": resumed}, {}, {}))
+    for parameter in list(again.parameters())[:-2]:
+        parameter.grad = torch.ones_like(parameter)
+    for old, new in zip(network.parameters(), again.parameters(), strict=True):
+        old.grad = new.grad
+    muon.step()
+    resumed.step()
+    assert all(map(torch.equal, network.parameters(), again.parameters()))
