@@ -69,7 +69,7 @@ class JointSettings:
 
     batch: int = 16
     piece: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     planned: float = 0.25
     exploration: float = 0.05
     earlier_weight: float = 0.5

@@ -62,6 +62,8 @@ SHARES = {"base-3": 0.08, "base-8": 0.2, "planned": 0.28, "agent": 0.18, "joint"
 """The parts in their order, and their shares of the time."""
 BASES = {f"base-{depth}": depth for depth in DEPTHS}
 CHOOSING = ("agent", "agent-again")
+PLANNED_RATE = 3e-3
+"""Learning rate of tools that begin with one base network; later ones would forget at it what they can."""
 
 log = logging.getLogger("train_release")
 
@@ -138,7 +140,12 @@ class Release:
         """Train tools, and the agent if there is one, along chains, in place."""
         planned, own = (1.0, 0) if policy is None else (0.5, self.args.own)
         settings = JointSettings(
-            batch=self.args.batch, planned=planned, own=own, agent_every=0, seed=self.seed(part)
+            batch=self.args.batch,
+            learning_rate=PLANNED_RATE if policy is None else JointSettings.learning_rate,
+            planned=planned,
+            own=own,
+            agent_every=0,
+            seed=self.seed(part),
         )
         gain_db, trainer = train_joint(
             toolbox,

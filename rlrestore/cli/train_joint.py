@@ -77,7 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--rate",
         type=positive_float,
         metavar="R",
-        help="learning rate of the tools (default: 1e-3)",
+        help="learning rate of the tools (default: 5e-4)",
     )
 
     parser.add_argument(
