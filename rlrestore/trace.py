@@ -106,6 +106,11 @@ class Trace:
         return any(step.regions is not None and len(step.shares) > 1 for step in self.steps)
 
     @property
+    def found_alike(self) -> bool:
+        """Whether local mode looked for regions that differ and found none."""
+        return any(step.regions is not None for step in self.steps) and not self.divided
+
+    @property
     def applied(self) -> tuple[TraceStep, ...]:
         """The steps in which a tool was applied."""
         return self.steps[:-1] if self.stopped else self.steps
@@ -258,8 +263,7 @@ class Trace:
         caption = [f"{self.width} x {self.height} pixels"]
         caption += [] if self.start_psnr_db is None else [f"PSNR {self.start_psnr_db:.2f} dB"]
         caption += [] if self.inspection is None else self.inspection.captions()
-        looked = any(step.regions is not None for step in self.steps)
-        return (*caption, "no regions differ") if looked and not self.divided else tuple(caption)
+        return (*caption, "no regions differ") if self.found_alike else tuple(caption)
 
     def _row(self, number: int, step: TraceStep, gain_db: float | None) -> list[str]:
         runners_up = [f"{name} {db_text(value)}" for name, value in step.runners_up[:2]]

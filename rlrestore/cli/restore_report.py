@@ -109,6 +109,7 @@ def summary(restoration: "Restoration") -> str:
         chain = " > ".join(step.label for step in trace.applied)
         done = f"{chain} ({trace.expected_text})" if trace.expected_text else chain
         done += f", {trace.blend_text}" if trace.blend_text else ""
+    done += ", no regions differ" if trace.found_alike else ""
     photo = restoration.photo
     if photo.width > trace.width:
         done += f", enlarged to {photo.width}×{photo.height}"

@@ -193,6 +193,8 @@ def _blur(found: Estimate) -> str:
 def _noise(found: Estimate) -> str:
     if found.high <= QUIET_255:
         return f"without visible noise (below {max(found.high, 0.5):.1f} of 255)"
+    if found.low < QUIET_255 / 2 and found.estimate <= QUIET_255:
+        return f"little noise, if any (up to {found.high:.0f} of 255)"
     return f"noise of about {found.estimate:.0f} of 255 ({found.low:.0f} to {found.high:.0f})"
 
 

@@ -50,7 +50,7 @@ def draw_inspection(name: str, photo: Photo, inspection: Inspection) -> Image.Im
             cells.append(Cell(f"{NAMES[quantity]}, where", (caption,), coloured))
     said = inspection.sentences()
     if len(cells) == 1:
-        said += " Nothing differs over the picture by more than windows of one degradation do."
+        said += " As far as can be told, this is alike all over the picture."
     return draw_rows(name, (), [Row(said, tuple(cells))], COLUMN)
 
 

@@ -123,6 +123,16 @@ def test_local_mode_that_divides_nothing_is_no_other_chain(
     assert none.startswith("--strength 0: ")
 
 
+def test_local_mode_says_that_it_divided_nothing(
+    restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = write(tmp_path / "a.png")
+    assert restore(photo, "--mode", "local", "--max-steps", 1) == 0
+    assert capsys.readouterr().out.endswith("deblur-1 (expected +1.00 dB), no regions differ\n")
+    assert restore(photo, "--max-steps", 1) == 0
+    assert capsys.readouterr().out.endswith("deblur-1 (expected +1.00 dB)\n")
+
+
 def test_chains_that_differ_from_region_to_region_come_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

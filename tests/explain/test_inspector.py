@@ -239,6 +239,19 @@ def test_little_compression(found: Estimate, words: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Estimate(0.3, 0.0, 10.2), "little noise, if any (up to 10 of 255)"),
+        (Estimate(2.4, 1.6, 3.4), "noise of about 2 of 255 (2 to 3)"),
+        (Estimate(3.1, 0.2, 5.3), "noise of about 3 of 255 (0 to 5)"),
+    ],
+)
+def test_little_noise(found: Estimate, words: str) -> None:
+    nothing = Estimate(0, 0, 0)
+    assert Inspection(nothing, found, nothing, Unfamiliarity(0.1, 1)).lines()[1] == words
+
+
 def test_weights_that_do_not_belong_together_are_refused() -> None:
     entry = InspectorEntry(0.9, 0.02, (1,), *(((0.0,) * 3,),) * 2, ((1.0, 1.0),), ((1.0,) * 3,))
     with pytest.raises(ModelError, match=r"expected an inspector's weights, got the shapes .*copy the model"):

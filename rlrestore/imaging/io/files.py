@@ -307,11 +307,8 @@ def _walk(folder: Path) -> Iterator[Path]:
         left_out += sum(Path(name).suffix.lower() in RAW_SUFFIXES - listed for name in shown_names)
         videos += sum(is_video(name) for name in shown_names)
     if left_out:
-        _logger.warning(
-            "%d camera raw files in %s are left out: develop them first, or install the extra raw",
-            left_out,
-            shown(folder),
-        )
+        what = "1 camera raw file" if left_out == 1 else f"{left_out} camera raw files"
+        _logger.warning("%s in %s left out: develop first, or install the extra raw", what, shown(folder))
     if videos:
         what = "1 video" if videos == 1 else f"{videos} videos"
         _logger.warning("%s in %s left out: a video is restored when it is named", what, shown(folder))

@@ -69,7 +69,16 @@ def test_raw_files_are_listed_or_said_to_be_left_out(
     assert [record.getMessage() for record in caplog.records] == (
         []
         if installed
-        else [
-            f"2 camera raw files in '{tmp_path}' are left out: develop them first, or install the extra raw"
-        ]
+        else [f"2 camera raw files in '{tmp_path}' left out: develop first, or install the extra raw"]
     )
+
+
+def test_one_raw_file_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rlrestore.imaging.io.files.can_develop", lambda: False)
+    _touch(tmp_path, "a.png", "b.NEF")
+    list_photos(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 camera raw file in '{tmp_path}' left out: develop first, or install the extra raw"
+    ]
