@@ -52,8 +52,8 @@ def take(bank: PhotoBank, count: int, quality: int, seed: int) -> tuple[Tensor, 
     scenes = bank.crops(count, coded_side(PATCH) + 2 * margin, generator)
     noisy, target = expose(scenes, replace(cameras, shot=shot), generator, margin)
     written = (compress(noisy, once), target, compress(target, once))
-    patches = (each[..., :PATCH, :PATCH] for each in written)
-    return next(patches), next(patches), next(patches)
+    degraded, reference, saved = (each[..., :PATCH, :PATCH] for each in written)
+    return degraded, reference, saved
 
 
 def gains_db(toolbox: Toolbox, degraded: Tensor, references: tuple[Tensor, ...]) -> Tensor:

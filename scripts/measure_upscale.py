@@ -46,7 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs")
-    parser.add_argument("--clean", action="store_true", help="leave out what was degraded and restored")
     parser.add_argument("--model", default="default", help="what restores and enlarges (default: default)")
     return parser
 
@@ -64,8 +63,6 @@ def run(args: argparse.Namespace) -> None:
         for scale in SCALES:
             large = whole[..., : whole.shape[-2] // scale * scale, : whole.shape[-1] // scale * scale]
             for condition, mixture in CONDITIONS.items():
-                if mixture is not None and args.clean:
-                    continue
                 small = _small(large, scale, mixture, restorer, number)
                 for method, result in _enlarged(network, small, scale).items():
                     clipped = result.clamp(0, 1)

@@ -11,7 +11,9 @@ from torch import Tensor
 MOMENTUM = 0.95
 ADAM_DECAYS = (0.9, 0.999)
 ADAM_FLOOR = 1e-8
+"""Those of torch's Adam."""
 ROUNDS = 5
+"""Of Newton and Schulz's iteration."""
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Of a round: s becomes 3.4445·s - 4.7750·s³ + 2.0315·s⁵, by which any s in (0, 1] soon lies around 1."""
 ADAM_SIZE = 0.2

@@ -31,12 +31,7 @@ from rlrestore.toolbox.distortions import MIXED_SHARES, in_range, own_distortion
 from rlrestore.toolbox.functional import FunctionalTools
 from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.networks import Widths, build_network, channels_last, check_trainable
-from rlrestore.toolbox.optimisation import (
-    average_weights,
-    move_weights,
-    rate_factor,
-    restoration_losses,
-)
+from rlrestore.toolbox.optimisation import average_weights, move_weights, rate_factor, restoration_losses
 from rlrestore.toolbox.ranks import agreed, rank_count, rank_generator
 from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec
@@ -72,9 +67,9 @@ class ToolSettings:
     """
 
     family: str = "hourglass"
-    batch: int = 4
+    batch: int = 16
     patch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     seed: int = 0
     widths: Widths | None = None
     precision: torch.dtype | None = None

@@ -110,7 +110,7 @@ class Worker:
 
         with batch(settle, usual_workers(runtime), runtime) as work:
             for row in rows:
-                pixels = claimed_pixels(row["image"] or b"" if "image" in row else row["input"])
+                pixels = claimed_pixels((row["image"] or b"") if "image" in row else row["input"])
                 work.submit(row, pixels, partial(self._record, row, attempts))
         spent = (time.process_time() - began_cpu) / len(rows)  # which image took it is not known
         return [record | {"cpu_seconds": spent} for record in made]

@@ -77,11 +77,28 @@ def overlay(frame: Pixels, amounts: Floats, index: int, down: Floats, across: Fl
     share = 1 - share if QUANTITIES[index] == "jpeg_quality" else share
     places = np.linspace(0, 1, len(COLOURS))
     colours = np.stack([np.interp(share, places, column) for column in COLOURS.T], axis=-1)
-    rows, columns = _between(frame.shape[0], down), _between(frame.shape[1], across)
-    wide = np.einsum("hr,rcd,wc->hwd", rows, colours, columns, optimize=True)
+    wide = spread_out(colours.astype(np.float32), frame.shape[0], frame.shape[1], down, across)
     grey = np.asarray(Image.fromarray(frame).convert("L"), np.float32)[..., None]
     seen: Pixels = np.rint(grey * (1 - TINT) + TINT * wide).clip(0, 255).astype(np.uint8)
     return seen
+
+
+def spread_out(values: Floats, height: int, width: int, down: Floats, across: Floats) -> Floats:
+    """Interpolate linearly between the middles of windows; beyond the outer ones their values go on.
+
+    Args:
+        values: `(rows, columns, N)`, by window.
+        height: Rows of the result.
+        width: Columns of the result.
+        down: `(rows,)` in which row of the result the middles lie, ascending.
+        across: `(columns,)` in which column.
+
+    Returns:
+        `(height, width, N)`.
+    """
+    rows, columns = _between(height, down), _between(width, across)
+    spread: Floats = np.einsum("hr,rcd,wc->hwd", rows, values, columns, optimize=True).astype(np.float32)
+    return spread
 
 
 def _between(length: int, places: Floats) -> NDArray[np.float64]:

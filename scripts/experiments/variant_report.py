@@ -24,16 +24,17 @@ from experiments.variant_training import (
 from rlrestore.errors import DataError
 from rlrestore.evaluation.costs import count_multiply_adds, parameter_count
 from rlrestore.explain.inspection import Inspection
-from rlrestore.explain.inspector import MOST_WINDOWS, STRIDE, Inspector
+from rlrestore.explain.inspector import Inspector
+from rlrestore.explain.maps import centres, spread_out
 from rlrestore.imaging import PATCH
 from rlrestore.imaging.degradation.camera import CameraRecipe
 from rlrestore.imaging.degradation.compression import CompressionRecipe, compress
 from rlrestore.imaging.degradation.mixtures import MODERATE
 from rlrestore.imaging.io.atomic import write_atomically
+from rlrestore.imaging.io.samples import Floats
 from rlrestore.imaging.metrics import psnr_db
 from rlrestore.imaging.pairs import camera_pairs, coded_side, degraded_pairs, take_patches
 from rlrestore.imaging.patches import PhotoBank
-from rlrestore.inference.windows import WindowGrid
 from rlrestore.model_folder.inspector import QUANTITIES
 
 NOISY_SIDE = 191
@@ -161,21 +162,16 @@ def inspected_maps(inspector: Inspector, images: Tensor) -> Tensor:
     Where it finds that the noise does not vary, the map is its estimate for the whole picture.
     """
     height, width = images.shape[-2:]
-    maps = [spread_out(inspector.inspect_planes(each[None].numpy()), height, width) for each in images]
+    maps = [noise_map(inspector.inspect_planes(each[None].numpy()), height, width) for each in images]
     return torch.from_numpy(np.stack(maps))[:, None]
 
 
-def spread_out(inspection: Inspection, height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def noise_map(inspection: Inspection, height: int, width: int) -> Floats:
     """Return the map `(height, width)` of an inspection: linear between the middles of its windows."""
     windows, index = inspection.windows, QUANTITIES.index("noise_sigma_255")
     if windows is None or not windows.varies[index]:
         return np.full((height, width), inspection.noise_sigma_255.estimate, np.float32)
-    grid = WindowGrid.cover(height, width, PATCH, STRIDE, MOST_WINDOWS)
-    amounts = windows.smooth()[..., index]
-    middle = (PATCH - 1) / 2
-    columns = np.stack([np.interp(np.arange(width), np.add(grid.lefts, middle), row) for row in amounts])
-    rows = [np.interp(np.arange(height), np.add(grid.tops, middle), column) for column in columns.T]
-    return np.stack(rows, axis=1).astype(np.float32)
+    return spread_out(windows.smooth(), height, width, *centres(windows.grid, 1.0))[..., index]
 
 
 @torch.inference_mode()

@@ -33,7 +33,7 @@ from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.trainer import Budget, Moment, Trainer
 
 BATCH, LEARNING_RATE = 4, 1e-3
-"""Those of the trainings of tools."""
+"""Patches a step, and the rate of Adam at its highest: the same for every variant."""
 DRAWN_STEPS = 8
 """Steps whose patches are drawn at once."""
 ROUNDS = 8

@@ -23,10 +23,10 @@ from experiments.variant_report import (
     inspected_maps,
     measure_noise,
     mixture_sets,
+    noise_map,
     noise_sets,
     read_result,
     sibling_of,
-    spread_out,
     table,
 )
 from experiments.variant_training import CONDITIONED, NETWORKS, SIBLINGS, ConditionedBatch
@@ -62,7 +62,7 @@ class Follow(ConditionedHourglass):
 def inspection(varies: bool) -> Inspection:
     amounts = np.zeros((2, 3, 3), np.float32)
     amounts[..., 1] = np.array([[10, 10, 40], [10, 10, 40]])
-    grid = WindowGrid(63, (0, 63), (0, 63, 126))
+    grid = WindowGrid(63, (0, 32), (0, 32, 64))
     windows = WindowEstimates(amounts, np.ones_like(amounts), (False, varies, False), grid)
     found = Estimate(20.0, 15.0, 25.0)
     return Inspection(found, found, found, Unfamiliarity(0.5, 1.0), 0.9, windows)
@@ -75,11 +75,11 @@ def test_gains_are_of_results_as_they_are_written() -> None:
 
 
 def test_the_map_of_an_inspection_is_its_estimate_where_nothing_varies() -> None:
-    assert (spread_out(inspection(varies=False), 95, 127) == 20).all()
+    assert (noise_map(inspection(varies=False), 95, 127) == 20).all()
 
 
 def test_the_map_of_an_inspection_is_linear_between_the_middles_of_windows() -> None:
-    found = spread_out(inspection(varies=True), 95, 127)  # windows begin at columns 0, 32 and 64
+    found = noise_map(inspection(varies=True), 95, 127)  # windows begin at columns 0, 32 and 64
     assert found.shape == (95, 127)
     # Each window counts with its neighbours: 10, (10 + 10 + 40) / 3 and (10 + 40) / 2.
     assert found[0, [0, 31, 47, 63, 79, 95, 126]] == pytest.approx([10, 10, 15, 20, 22.5, 25, 25])

@@ -37,8 +37,8 @@ _BAND = 1 << 16
 def encode_png(photo: Photo) -> bytes:
     """Write a photo as PNG of its own depth, with all that came with it but IPTC."""
     samples = photo.samples(photo.depth_bits)
-    kind = photo.depth_bits, _COLOUR_TYPE[photo.channels]
-    header = struct.pack(">IIBBBBB", photo.width, photo.height, *kind, 0, 0, 0)
+    sample_kind = photo.depth_bits, _COLOUR_TYPE[photo.channels]
+    header = struct.pack(">IIBBBBB", photo.width, photo.height, *sample_kind, 0, 0, 0)
     about = (chunk(kind, data) for kind, data in _described(photo))
     pixels = chunk(b"IDAT", _compressed_rows(samples))
     return b"".join((SIGNATURE, chunk(b"IHDR", header), *about, pixels, chunk(b"IEND", b"")))
