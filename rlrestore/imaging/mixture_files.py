@@ -7,6 +7,8 @@ A file is a list of `[[part]]`, each with a weight and either one `degradation` 
 import difflib
 import functools
 import importlib.resources
+import io
+import reprlib
 import tomllib
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,9 +22,14 @@ from rlrestore.imaging.degradation.registry import DEGRADATIONS, Degradation, Pa
 from rlrestore.imaging.mixture_parts import PARTS, SHARE, Setting
 from rlrestore.imaging.recipes import AnyRecipe, Blend, NamedRecipe
 
-LARGEST_BYTES = 1 << 20
+LARGEST_BYTES = 1 << 16
+"""Of a file: those that ship have less than 2000."""
+SMALLEST_WEIGHT = 1e-6
+"""Of the weightiest part: float32 may not tell less from nothing."""
 WEIGHT = Setting(Parameter("", 0, 1e6), "number", 1.0)
 STAGE_SHARE = Setting(SHARE, "number", 1.0)
+
+TOO_MUCH = "expected brackets within brackets, and digits of a number, as few as in docs/own-degradation.md"
 
 Place = tuple[str | int, ...]
 """Keys and indices that lead to a value of a document."""
@@ -59,6 +66,8 @@ def read_mixture(name: str | Path, degradations: Mapping[str, Degradation] = DEG
 
 def _read(path: Path) -> str:
     shipped = ", ".join(shipped_mixtures())
+    if path.exists() and not path.is_file():
+        raise UsageError(f"expected a mixture, one of {shipped} or a TOML file, {path} is no file")
     if not path.is_file():
         near = difflib.get_close_matches(str(path), shipped_mixtures(), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -66,7 +75,7 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UsageError(f"expected a mixture's TOML file, {path} has more than {LARGEST_BYTES} bytes")
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # editors of Windows put a mark before the text
     except UnicodeDecodeError:
         raise UsageError(f"expected a mixture's TOML file, {path} is no UTF-8 text") from None
     except OSError as error:
@@ -80,6 +89,8 @@ def _parse(
         document = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{shown} is no TOML: {error}") from None
+    except (RecursionError, ValueError):  # brackets within brackets, numbers of thousands of digits
+        raise UsageError(f"{shown} holds what no mixture does: {TOO_MUCH}") from None
     reader = _Reader(shown, content, document, degradations)
     return NamedRecipe(name, identity, reader.recipe(), reader.about())
 
@@ -101,7 +112,9 @@ class _Reader:
         """Return what the file says of itself."""
         about = self.document.get("about", "")
         if not isinstance(about, str):
-            raise self.error(("about",), f"about is {about!r}: expected a text in quotation marks")
+            raise self.error(
+                ("about",), f"about is {reprlib.repr(about)}: expected a text in quotation marks"
+            )
         return about
 
     def recipe(self) -> AnyRecipe:
@@ -111,8 +124,10 @@ class _Reader:
         found = [self.part(part, ("part", index)) for index, part in enumerate(parts)]
         if len(found) == 1:
             return found[0][1]
-        if not any(weight for weight, _ in found):
-            raise self.error(("part",), "every weight is 0: give one part more")
+        if not any(weight >= SMALLEST_WEIGHT for weight, _ in found):
+            raise self.error(
+                ("part",), f"every weight is 0, or below {SMALLEST_WEIGHT:g}: give one part more"
+            )
         return Blend(tuple(part for part in found if part[0]))
 
     def part(self, table: Mapping[str, Any], place: Place) -> tuple[float, AnyRecipe]:
@@ -148,14 +163,15 @@ class _Reader:
     def name(self, table: Mapping[str, Any], place: Place, known: Iterable[str], missing: str) -> str:
         """Return the name of a table's degradation."""
         if "degradation" not in table:
-            raise self.error(place, f"expected {missing} here, got {', '.join(table) or 'nothing'}")
+            raise self.error(place, f"expected {missing} here, got {_keys(table)}")
         name, names = table["degradation"], list(known)
         if name in names:
             return str(name)
         hint = _did_you_mean(name, names)
         of = "a stage" if "stage" in place else "a part"
         raise self.error(
-            (*place, "degradation"), f"{name!r} is no degradation of {of}{hint}: {', '.join(names)}"
+            (*place, "degradation"),
+            f"{reprlib.repr(name)} is no degradation of {of}{hint}: {', '.join(names)}",
         )
 
     def settings(
@@ -167,7 +183,7 @@ class _Reader:
             if key in table:
                 found[key] = setting.read(table[key])
                 if found[key] is None:
-                    words = f"{key} of {name} is {table[key]!r}: expected {setting.expected()}"
+                    words = f"{key} of {name} is {reprlib.repr(table[key])}: expected {setting.expected()}"
                     raise self.error((*place, key), words)
             elif setting.default is None:
                 raise self.error(place, f"{name} lacks {key}: give {setting.expected()}")
@@ -187,7 +203,13 @@ class _Reader:
         for key in table:
             if key not in names:
                 hint = _did_you_mean(key, names)
-                raise self.error((*place, key), f"{name} has no key {key!r}{hint}: {', '.join(names)}")
+                raise self.error(
+                    (*place, key), f"{name} has no key {reprlib.repr(key)}{hint}: {', '.join(names)}"
+                )
+
+
+def _keys(table: Mapping[str, Any]) -> str:
+    return reprlib.repr(list(table)) if table else "nothing"
 
 
 def _did_you_mean(word: object, names: list[str]) -> str:
@@ -198,18 +220,33 @@ def _did_you_mean(word: object, names: list[str]) -> str:
 def line_of(content: str, place: Place) -> int:
     """Return the line where the statement begins that gives a place of a TOML document its value.
 
-    The parser itself finds it: the shortest beginning of the document that holds the place.
+    The parser itself finds it: the shortest beginning of the document that holds the place, by bisection.
     """
-    lines, begun = content.splitlines(keepends=True), 0
-    for number in range(1, len(lines) + 1):
+    lines = io.StringIO(content).readlines()
+    if not _holds(tomllib.loads(content), place):
+        return max(1, len(lines))
+    before, end = (
+        0,
+        len(lines),
+    )  # lines of a beginning without the place; all from `end` on hold it or are no TOML
+    while before + 1 < end:
+        middle = (before + end) // 2
+        number, document = _first_whole(lines, middle, end)
+        if document is None or _holds(document, place):
+            end = middle
+        else:
+            before = number
+    return before + 1
+
+
+def _first_whole(lines: list[str], first: int, end: int) -> tuple[int, dict[str, Any] | None]:
+    """Return lines and content of the first beginning, of `first` to `end` - 1 lines, that is TOML."""
+    for number in range(first, end):
         try:
-            document = tomllib.loads("".join(lines[:number]))
+            return number, tomllib.loads("".join(lines[:number]))
         except tomllib.TOMLDecodeError:
-            continue  # in the middle of a statement of several lines
-        if _holds(document, place):
-            return begun + 1
-        begun = number
-    return max(1, len(lines))
+            continue
+    return end, None
 
 
 def _holds(document: Any, place: Place) -> bool:

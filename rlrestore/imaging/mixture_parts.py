@@ -31,11 +31,10 @@ class Setting:
     def read(self, value: object) -> float | tuple[float, ...] | None:
         """Return what a value of a file says, None if it is not allowed."""
         values = value if isinstance(value, list) else [value]
-        numbers = [
-            float(each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)
-        ]
+        numbers = [each for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
         if len(numbers) < len(values) or not all(self._allows(number) for number in numbers):
             return None
+        numbers = [float(number) for number in numbers]  # once in bounds: not every integer is one
         if self.form == "number":
             return None if isinstance(value, list) else numbers[0]
         if self.form == "ends":

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import tomllib
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +205,7 @@ NOISE = "[[part]]\ndegradation = 'gaussian-noise'\n"
             "'gausian-blur' is no degradation of a part; did you",
         ),
         ("[[part]]\ndegradation = 7\n", 2, "7 is no degradation of a part"),
-        ("[[part]]\nweight = 1\n", 1, "expected degradation or [[part.stage]] here, got weight"),
+        ("[[part]]\nweight = 1\n", 1, "expected degradation or [[part.stage]] here, got ['weight']"),
         ("about = 'x'\n\n[[parts]]\n", 3, "a mixture has no key 'parts'; did you mean part?"),
         ("about = 'x'\n", 1, "expected one or more [[part]]"),
         ("", 1, "expected one or more [[part]]"),
@@ -241,7 +243,7 @@ def test_a_mistake_is_named_by_line_and_key(tmp_path: Path, content: str, line: 
 def test_what_is_no_mixture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no modrate; did you mean moderate"):
         read_mixture("modrate")
-    with pytest.raises(UsageError, match="there is no"):
+    with pytest.raises(UsageError, match="is no file"):
         read_mixture(tmp_path)
     path = tmp_path / "mine.toml"
     path.write_text("[[part]\n", "utf-8")
@@ -250,9 +252,45 @@ def test_what_is_no_mixture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is no UTF-8 text"):
         read_mixture(path)
-    path.write_bytes(b"#" * (1 << 20) + b"#")
-    with pytest.raises(UsageError, match="has more than 1048576 bytes"):
+    path.write_bytes(b"#" * (1 << 16) + b"#")
+    with pytest.raises(UsageError, match="has more than 65536 bytes"):
         read_mixture(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("about = " + "[" * 5000 + "]" * 5000, "brackets within brackets"),
+        ("about = " + "[" * 60 + "]" * 60 + "\n[[part]]\ndegradation = 'none'", "about is [["),
+        (NOISE + "sigma_255 = " + "9" * 400, "sigma_255 of gaussian-noise is 999"),
+        (NOISE + "sigma_255 = " + "9" * 5000, "digits of a number"),
+        (NOISE + f"sigma_255 = '{'x' * 5000}'", "sigma_255 of gaussian-noise is 'xxx"),
+        (NOISE + f"{'x' * 5000} = 1", "gaussian-noise has no key 'xxx"),
+        (f"[[part]]\ndegradation = '{'x' * 5000}'", "is no degradation of a part"),
+        ("[[part]]\n" + "".join(f"key_{number} = 1\n" for number in range(3000)), "got ['key_0', "),
+        ("[[part]]\ndegradation = 'none'\nweight = 1e-320\n" * 2, "every weight is 0, or below 1e-06"),
+    ],
+)
+def test_what_is_far_too_much_is_refused_in_one_short_line(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(UsageError, match=re.escape(words)) as refused:
+        read_mixture(path)
+    assert len(str(refused.value)) < len(str(path)) + 400
+
+
+def test_a_mark_before_the_text_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(NOISE + "sigma_255 = 5\n", "utf-8-sig")
+    assert str(read_mixture(path).name) == "mine"
+
+
+def test_a_line_of_a_long_file_is_found_by_few_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "[[part]]\ndegradation = 'none'\n" * 1000 + "[[part]]\ndegradation = [\n'nonee'\n]\n"
+    readings = unittest.mock.Mock(wraps=tomllib.loads)
+    monkeypatch.setattr(tomllib, "loads", readings)
+    assert line_of(content, ("part", 1000, "degradation")) == 2002
+    assert readings.call_count < 20
 
 
 def test_a_line_is_found_however_the_key_is_written() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rlrestore.errors import ModelError
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
 from rlrestore.toolbox.muon import ADAM_SIZE, Muon, orthogonal
 
@@ -93,4 +94,25 @@ def test_a_checkpoint_holds_its_moments(tmp_path: Path) -> None:
         old.grad = new.grad
     muon.step()
     resumed.step()
+    assert all(map(torch.equal, network.parameters(), again.parameters()))
+
+
+def test_moments_of_another_optimiser_are_refused_and_can_be_left_behind(tmp_path: Path) -> None:
+    """As of a checkpoint that Adam wrote: it stays as it is, and its weights go on without them."""
+    network = convolutions()
+    adam, checkpoint = torch.optim.Adam(network.parameters()), Checkpoint(tmp_path / "it")
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    adam.step()
+    checkpoint.save(TrainingState(network, {"tool": adam}, {}, {}), {"steps": 1, "seconds": 1.0})
+    files = {path: path.read_bytes() for path in checkpoint.folder.iterdir()}
+    again = convolutions()
+    state = TrainingState(again, {"tool": Muon(again.parameters(), RATE)}, {}, {})
+    with pytest.raises(ModelError, match=r"optimizer.safetensors: .*delete this file alone and go on"):
+        checkpoint.load(state)
+    assert files == {path: path.read_bytes() for path in checkpoint.folder.iterdir()}
+    (checkpoint.folder / "optimizer.safetensors").unlink()
+    progress, _ = checkpoint.load(state)
+    assert progress["steps"] == 1
+    assert not progress["moments"]
     assert all(map(torch.equal, network.parameters(), again.parameters()))
