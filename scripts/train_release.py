@@ -123,7 +123,7 @@ class Release:
         mixture, depth = self.mixture.levels, BASES[part]
         spec = ToolSpec(part, "mixture", mixture.lowest, mixture.highest, depth)
         widths = toolbox.widths.get(depth)
-        settings = ToolSettings(self.args.family, self.args.batch // 4, seed=self.seed(part), widths=widths)
+        settings = ToolSettings(self.args.family, self.args.batch, seed=self.seed(part), widths=widths)
         training = ToolTraining(spec, settings, self.bank)
         trainer = Trainer(training, Checkpoint(self.folder(part)), "either")
         trainer.run(Budget(minutes=self.minutes[part]))
@@ -245,18 +245,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pack", type=Path, metavar="DIR", help="write what must travel to go on elsewhere")
     parser.add_argument("--name", default="", help="the model's name (default: its folder's)")
     parser.add_argument("--data-name", default="", help="what the card says the photographs are")
-    parser.add_argument("--batch", type=batch_size, default=16, help="chains per step, from 4 (default: 16)")
+    parser.add_argument(
+        "--batch", type=positive_int, default=16, help="chains per step, and a base's patches (default: 16)"
+    )
     parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--device", default="cpu")
     return parser
-
-
-def batch_size(text: str) -> int:
-    """Read the chains per step; a base network is given a quarter as many patches."""
-    size = positive_int(text)
-    if size < 4:
-        raise argparse.ArgumentTypeError(f"expected 4 or more, got {size}")
-    return size
 
 
 def begin(
