@@ -23,7 +23,7 @@ from rlrestore.imaging.io.atomic import write_atomically, write_together
 from rlrestore.model_folder import as_written
 from rlrestore.model_folder.card import USUAL_PRECISION
 from rlrestore.toolbox.muon import Muon
-from rlrestore.toolbox.storage import load_weights, tensors_under, to_arrays
+from rlrestore.toolbox.storage import check_shapes, load_weights, tensors_under, to_arrays
 
 WEIGHTS, OPTIMIZER, REPLAY = "weights", "optimizer", "replay"
 ADAM_MOMENTS, MUON_MOMENTS = ("step", "exp_avg", "exp_avg_sq"), ("exp_avg",)
@@ -207,11 +207,13 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
             shapes = {name: () if name == "step" else tuple(parameter.shape) for name in names}
             wanted |= {f"{index}.{name}": shape for name, shape in shapes.items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if wanted != given:
+    try:
+        check_shapes(wanted, given, f"{path}: moments of this training's optimiser")
+    except ModelError as error:
         raise ModelError(
-            f"{path}: expected the moments of this training's optimiser, got those of another, as of an "
-            "earlier version: delete this file alone and go on without, or give --restart to start anew"
-        )
+            f"{error}; those of an earlier version are of another optimiser: delete this file alone and go "
+            "on without, or give --restart to start anew"
+        ) from error
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index_text, moment = name.split(".")
