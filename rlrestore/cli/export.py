@@ -11,7 +11,7 @@ from rlrestore.errors import UsageError, how_to_install
 DESCRIPTION = """\
 Write a model in ONNX: a file for each tool, which takes images of any size and number, one for the agent,
 and the card. Each network is compared with torch's, and nothing is written if one differs. On the folder,
-restore, serve and tools need onnxruntime and no torch. It needs the extra onnx.
+restore, distribute, serve and tools need onnxruntime and no torch. It needs the extra onnx.
 """
 
 

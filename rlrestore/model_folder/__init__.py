@@ -243,8 +243,8 @@ def _read_arrays(folder: Path, card: Record, part: str) -> Arrays:
     path = folder / _weights(part)
     if cards.ONNX in card:
         raise ModelError(
-            f"the model in {folder} is exported to ONNX, for restore, distribute, serve and tools alone: "
-            "expected the model that it was exported from"
+            f"the model in {folder} is exported to ONNX, for restore, inspect, distribute, serve and tools "
+            "alone: expected the model that it was exported from"
         )
     if not isinstance(card.get(part), dict):
         raise ModelError(

@@ -247,7 +247,10 @@ def test_the_command_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "agent: within " in capsys.readouterr().out
     assert main(command) == 0  # over an earlier export
     assert main(["export", str(tmp_path / "exported"), "--out", str(tmp_path / "x")]) == 2
-    assert "is exported to ONNX, for restore, distribute, serve and tools alone" in capsys.readouterr().err
+    assert (
+        "is exported to ONNX, for restore, inspect, distribute, serve and tools alone"
+        in capsys.readouterr().err
+    )
     assert main(["export", "--out", str(tmp_path / "model")]) == 2
     assert "holds a model that is not exported, which would be lost" in capsys.readouterr().err
     assert (tmp_path / "model" / "agent.safetensors").exists()
@@ -325,7 +328,7 @@ def test_what_is_missing_is_named(toy: Path, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UsageError, match="exported to ONNX and computes in float32: leave out the precision"):
         Restorer.from_pretrained(toy, precision="bfloat16")
     with pytest.raises(
-        ModelError, match="is exported to ONNX, for restore, distribute, serve and tools alone"
+        ModelError, match="is exported to ONNX, for restore, inspect, distribute, serve and tools alone"
     ):
         TorchRuntime.load(toy)
     monkeypatch.setitem(sys.modules, "onnx", None)
