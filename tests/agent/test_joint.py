@@ -279,7 +279,7 @@ def state(training: JointTraining) -> list[Tensor]:
 def test_a_resumed_training_goes_on_as_if_never_stopped(
     bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECK_SECONDS", -1.0)
     whole, first, second = (joint_training(bank) for _ in range(3))
     Trainer(whole, Checkpoint(tmp_path / "whole")).run(Budget(steps=6))
 

@@ -1,7 +1,6 @@
 """The agent must learn: two toys with a known best, and the arithmetic of the loss."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -103,10 +102,8 @@ def measure(policy: Policy, toolbox: Toolbox, source: PairSource) -> PolicyRepor
 def test_the_agent_learns_which_tool_undoes_what() -> None:
     """Oracle by hand: from k raised channels (error k·0.03) to the grain (0.0025)."""
     toolbox = toy_toolbox([Lower(channel) for channel in range(3)])
-    began = time.process_time()
     torch.manual_seed(0)
     policy = train(Policy(3), toolbox, raised_channels, steps=2_000, rate=3e-3)
-    assert time.process_time() - began < 60
     report = measure(policy, toolbox, raised_channels)
     by_hand = sum(
         weight * 10 * np.log10(1 + k * 0.03 / 0.0025) for k, weight in ((1, 3 / 8), (2, 3 / 8), (3, 1 / 8))

@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -49,6 +48,8 @@ TOLD = {
     "LOCAL_RANK": "0",
     "MASTER_ADDR": "127.0.0.1",
     "MASTER_PORT": "29500",
+    "TORCHELASTIC_USE_AGENT_STORE": "True",
+    "TORCHELASTIC_RESTART_COUNT": "0",
 }
 """What torchrun tells a process."""
 
@@ -119,7 +120,7 @@ def work(rank: int, folder: Path, port: int) -> None:
 
 def interrupted_run(rank: int, folder: Path) -> None:
     """Train by minutes, each rank by its own clock, until the second is interrupted."""
-    trainer.CHECK_SECONDS, seen = 0.05, list[int]()
+    trainer.CHECK_SECONDS, seen = -1.0, list[int]()
 
     def watch(steps: int, *_: object) -> None:
         seen.append(steps)
@@ -141,10 +142,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         alone = Trainer(training, Checkpoint(folder / "alone" / name))
         advance(training, 0)
         alone.save()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(work, (folder, port), nprocs=RANKS)
+    meeting = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    spawn(work, (folder, meeting.port), nprocs=RANKS)
     return folder
 
 

@@ -46,7 +46,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     learning: Callable[[], Learning], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted after two rounds of four, when the replay buffer has just overflowed."""
-    monkeypatch.setattr(trainer, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECK_SECONDS", -1.0)
     rounds: list[int] = []
 
     def interrupt(steps: int, *_: object) -> None:

@@ -23,10 +23,12 @@ from rlrestore.cli.main import main
 from rlrestore.cli.restore import largest_beside
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.files import read_photo
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference import batch
 from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.patience import PATIENCE_S, comes
 
 Write = Callable[..., Path]
 
@@ -45,13 +47,13 @@ def cores() -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def watch(monkeypatch: pytest.MonkeyPatch, begun: Callable[[], None]) -> None:
-    """Have something done whenever an image is about to be restored."""
+def watch(monkeypatch: pytest.MonkeyPatch, begun: Callable[[Photo], object]) -> None:
+    """Have something done with every image that is about to be restored."""
     real = Restorer.restore
 
-    def watched(self: Restorer, *args: Any, **options: Any) -> object:
-        begun()
-        return real(self, *args, **options)
+    def watched(self: Restorer, photo: Photo, *args: Any, **options: Any) -> object:
+        begun(photo)
+        return real(self, photo, *args, **options)
 
     monkeypatch.setattr(Restorer, "restore", watched)
 
@@ -72,11 +74,11 @@ def test_small_images_are_restored_side_by_side(
         write_image(f"in/{number}.png")
     both, threads = threading.Barrier(2), []
 
-    def begun() -> None:
+    def begun(_: Photo) -> None:
         threads.append(threading.get_ident())
         assert torch.get_num_threads() == (1 if beside else cores)
         if beside:
-            both.wait(timeout=20)
+            both.wait(PATIENCE_S)
 
     watch(monkeypatch, begun)
     assert restore(tmp_path / "in", "--workers", 2) == 0
@@ -90,7 +92,7 @@ def test_one_image_alone_has_all_cores(
     restore: Callable[..., int], write_image: Write, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
     seen: list[tuple[int, int]] = []
-    watch(monkeypatch, lambda: seen.append((threading.get_ident(), torch.get_num_threads())))
+    watch(monkeypatch, lambda _: seen.append((threading.get_ident(), torch.get_num_threads())))
     assert restore(write_image("photo.png")) == 0
     assert seen == [(threading.get_ident(), cores)]
 
@@ -139,17 +141,15 @@ def test_what_is_small_and_what_is_large_is_told_in_one_order(
     """Seven images, of which two are larger than small and one is none; the first is done last."""
     monkeypatch.setattr("rlrestore.cli.restore.SMALL_PIXELS", 1200)
     for number in range(7):
-        write_image(f"in/{number}.png", width=80 if number in (2, 5) else 40)
+        write_image(f"in/{number}.png", width={0: 39, 2: 80, 5: 80}.get(number, 40))
     (tmp_path / "in" / "4.png").write_text("no image")
-    first, others = threading.Event(), []
+    others: list[int] = []
 
-    def begun() -> None:
-        if first.is_set():
-            others.append(0)
+    def begun(photo: Photo) -> None:
+        if photo.width == 39:
+            assert comes(lambda: len(others) == 5)
         else:
-            first.set()
-            while len(others) < 5:
-                time.sleep(0.01)
+            others.append(photo.width)
 
     watch(monkeypatch, begun)
     assert restore(tmp_path / "in", "--json", "--workers", 4) == 1

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,13 +74,13 @@ def test_a_reader_that_left_is_no_reason_for_a_traceback(
         "--model",
         str(toy_model),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.close()
-    _, err = process.communicate()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
 
-    assert process.returncode == 1
-    assert err == b""
+    assert done.returncode == 1
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "4294967296", "9" * 5000])

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ import pytest
 
 from rlrestore.cli.main import main
 from rlrestore.serve.running import listen, url
+from tests.patience import PATIENCE_S, comes, is_closed
 from tests.serve.conftest import png
 from tests.toys import save_toy
 
@@ -67,26 +68,32 @@ def test_the_address_is_one_that_a_browser_takes() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_sigterm_finishes_what_is_running(tmp_path: Path) -> None:
-    model = save_toy(tmp_path / "toy", [0, 1])
-    picture = png(np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8))
+    """Half of an upload has come when it is told to end; it waits for the other half, and answers."""
+    model, sent = save_toy(tmp_path / "toy", [0, 1]), threading.Event()
+    picture = png(np.full((24, 32, 3), 100, np.uint8))
+    request = httpx.Request("POST", "http://any", files={"file": ("a.png", picture)})
+    whole = request.read()
+
+    def slowly() -> Iterator[bytes]:
+        yield whole[:100]
+        assert sent.wait(PATIENCE_S)
+        yield whole[100:]
+
     command = [sys.executable, "-m", "rlrestore", "serve", "--port", "0", "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         address = server.stdout.readline().split()[3]
-        answers: list[httpx.Response] = []
-        send = lambda: answers.append(  # noqa: E731
-            httpx.post(f"{address}/api/restore", files={"file": picture}, timeout=60, trust_env=False)
-        )
-        sending = threading.Thread(target=send)
-        sending.start()
-        while httpx.get(f"{address}/healthz", trust_env=False).json()["requests"] == 0:
-            assert sending.is_alive()
-            time.sleep(0.01)
-        server.send_signal(signal.SIGTERM)
-        sending.join()
-        _, told = server.communicate(timeout=30)
+        with (
+            httpx.Client(base_url=address, timeout=PATIENCE_S, trust_env=False) as client,
+            ThreadPoolExecutor(1) as other,
+        ):
+            kind = {"Content-Type": request.headers["content-type"]}
+            answer = other.submit(client.post, "/api/restore", content=slowly(), headers=kind)
+            assert comes(lambda: client.get("/healthz").json()["requests"] == 1)
+            server.send_signal(signal.SIGTERM)
+            assert comes(lambda: is_closed(int(address.rsplit(":", 1)[1])))
+            sent.set()
+            assert answer.result().status_code == 200
+        _, told = server.communicate(timeout=PATIENCE_S)
 
-    assert [answer.status_code for answer in answers] == [200]
     assert (server.returncode, told) == (0, "rlrestore: finished what was running, and ended\n")
-    with pytest.raises(ConnectionRefusedError, match="refused"):
-        socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])))

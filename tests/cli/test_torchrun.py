@@ -10,6 +10,7 @@ import torch
 from rlrestore.model_folder import read_card
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.patience import PATIENCE_S
 
 
 def torchrun(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +19,13 @@ def torchrun(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     command = [*start, "-m", "rlrestore", *arguments]
     return subprocess.run(
-        command, env=environment, cwd=root, capture_output=True, text=True, timeout=400, check=False
+        command,
+        env=environment,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE_S,
+        check=False,
     )
 
 

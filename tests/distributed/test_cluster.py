@@ -3,8 +3,7 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rlrestore.distributed.records import Records
 from rlrestore.distributed.worker import Worker
 from rlrestore.errors import DataError, UsageError
 from rlrestore.runtime.device_queue import DeviceQueue
+from tests.patience import comes
 from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -116,12 +116,13 @@ def test_on_a_device_the_images_of_a_batch_are_restored_together(
     """The processor stands for the device. Where a worker died they are restored one by one."""
     batch = pa.table({"input": [*map(str, sources)], "image": [path.read_bytes() for path in sources]})
     settings, together = Settings(str(model), options=USUAL), []
-    compute = DeviceQueue._compute
+    launch = DeviceQueue._launch
 
-    def count(queue: DeviceQueue, function: Any, parts: Any) -> Any:
-        together.append(len(parts[0]))
-        time.sleep(0.02)
-        return compute(queue, function, parts)
+    def count(queue: DeviceQueue, calls: Sequence[Any]) -> None:
+        if len(calls) == 1 and not together and not died:
+            comes(lambda: len(queue._waiting) >= 2)
+        together.append(len(calls))
+        launch(queue, calls)
 
     found = []
     for device in ("cpu", "cuda"):
@@ -133,7 +134,7 @@ def test_on_a_device_the_images_of_a_batch_are_restored_together(
             records.begin(batch["input"].to_pylist(), "one that died")
         worker(batch)
         found.append(rows(tmp_path / device))
-        monkeypatch.setattr(DeviceQueue, "_compute", count)
+        monkeypatch.setattr(DeviceQueue, "_launch", count)
         monkeypatch.setattr("rlrestore.runtime.torch_runtime.queue_of", DeviceQueue)
     assert (max(together) > 1) == (not died)
     names = ("input", "image", "error", "attempts")

@@ -12,6 +12,7 @@ from rlrestore.cli.planning import Job
 from rlrestore.errors import ImageError
 from rlrestore.inference import batch as module
 from rlrestore.inference.batch import batch
+from tests.patience import PATIENCE_S
 from tests.toys import make_model
 
 
@@ -31,7 +32,7 @@ def test_a_large_image_waits_until_none_is_held_beside_it(monkeypatch: pytest.Mo
         told.append(f"{job.source}: {done.exception() or done.result()}")
 
     def slowly() -> int:
-        gate.wait(timeout=20)
+        gate.wait(PATIENCE_S)
         return 1
 
     def fail() -> int:
@@ -77,8 +78,8 @@ def test_after_an_interruption_nothing_is_begun_and_what_was_begun_is_told() -> 
 
     def work_on(number: int) -> int:
         if number < 2:
-            begun.wait(timeout=20)
-            gate.wait(timeout=20)
+            begun.wait(PATIENCE_S)
+            gate.wait(PATIENCE_S)
         return number
 
     def tell(job: Job, done: Future[int]) -> None:
@@ -88,8 +89,9 @@ def test_after_an_interruption_nothing_is_begun_and_what_was_begun_is_told() -> 
         with batch(tell, 2, make_model([])) as work:
             for number, job in enumerate(jobs_of(*(Path(str(number)) for number in range(6)))):
                 work.submit(job, 1, partial(work_on, number))
-            begun.wait(timeout=20)
-            threading.Timer(0.1, gate.set).start()
+            begun.wait(PATIENCE_S)
+            last = work._waiting[-1][2]  # the two end once it is sure that it is never begun
+            last.add_done_callback(lambda _: gate.set())
             raise KeyboardInterrupt("by Ctrl-C")
 
     with pytest.raises(KeyboardInterrupt, match="by Ctrl-C"):

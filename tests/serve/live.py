@@ -1,7 +1,6 @@
 """A server in a thread of the test's own process, and a client for it."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rlrestore.restorer import Restorer
 from rlrestore.serve.app import create_app
 from rlrestore.serve.bounds import Bounds
 from rlrestore.serve.running import listen, make_server, url
+from tests.patience import PATIENCE_S, comes, is_closed
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,12 @@ class Live:
 
     def wait(self, requests: int) -> None:
         """Wait until so many requests are in the line."""
-        until = time.monotonic() + 10
-        while self.client.get("/healthz").json()["requests"] != requests:
-            assert time.monotonic() < until, "the line never got there"
-            time.sleep(0.01)
+        assert comes(lambda: self.client.get("/healthz").json()["requests"] == requests)
+
+    def stop(self) -> None:
+        """Tell the server to stop, and wait until it takes on nothing more."""
+        self.server.should_exit = True
+        assert comes(lambda: is_closed(self.port))
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def live(
     thread.start()
     address = url(listening)
     try:
-        with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S, trust_env=False) as client:
             yield Live(address, server, client)
     finally:
         server.should_exit = True

@@ -7,6 +7,7 @@ from rlrestore.errors import CancelledRestorationError
 from rlrestore.imaging.progress import Progress
 from rlrestore.inference.restoration import Restoration
 from rlrestore.restorer import Restorer
+from tests.patience import PATIENCE_S
 from tests.toys import make_model
 
 
@@ -20,7 +21,7 @@ class Gated(Restorer):
     def restore(self, photo: Any, *args: Any, **options: Any) -> Restoration:
         """Restore, but not before the gate is open."""
         self.begun.set()
-        assert self.gate.wait(20)
+        assert self.gate.wait(PATIENCE_S)
         return super().restore(photo, *args, **options)
 
 
@@ -35,7 +36,7 @@ class Patient(Restorer):
         """Wait to be cancelled."""
         options["progress"](Progress(0.5, 1, 3))
         self.begun.set()
-        assert options["cancel"].wait(20)
+        assert options["cancel"].wait(PATIENCE_S)
         self.cancelled.set()
         raise CancelledRestorationError("the restoration was cancelled")
 

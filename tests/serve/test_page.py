@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.patience import PATIENCE_S
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
 from tests.serve.stubs import Patient
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
     reason="needs a browser: apt-get install chromium chromium-driver",
 )
-PATIENCE_S = 60
 IS_ALIGNED = """
 const [before, after] = ['before', 'after'].map((id) => document.getElementById(id).getBoundingClientRect());
 return ['left', 'top', 'width', 'height'].every((side) => before[side] === after[side]) ? before.width : null;
@@ -33,6 +33,10 @@ return ['left', 'top', 'width', 'height'].every((side) => before[side] === after
 SHOWN = """
 const [before, after] = ['before', 'after'].map((id) => document.getElementById(id));
 return before.src.includes('/api/results/') && before.complete && after.complete && after.naturalWidth;
+"""
+DEALT_WITH = """
+const items = [...document.querySelectorAll('#strip li')];
+return items.length === arguments[0] && items.every((item) => item.querySelector('progress').hidden);
 """
 
 
@@ -66,14 +70,9 @@ class Page:
     def add(self, *paths: Path) -> None:
         """Choose files, and wait until every one is dealt with."""
         chooser = "#files" if self.one("#drop").is_displayed() else "#more"
+        count = len(self.driver.find_elements(By.CSS_SELECTOR, "#strip li")) + len(paths)
         self.one(chooser).send_keys("\n".join(map(str, paths)))
-        self.wait(
-            lambda: (
-                not self.driver.execute_script(
-                    "return document.querySelector('#strip progress:not([hidden])')"
-                )
-            )
-        )
+        self.wait(lambda: self.driver.execute_script(DEALT_WITH, count))
 
     def downloaded(self, name: str) -> bytes:
         """Wait for a download; return it."""
@@ -177,6 +176,7 @@ def test_the_slider_moves_by_mouse_and_by_keyboard(page: Page, files: Path) -> N
 
 def test_the_strength_answers_at_once_and_is_downloaded(page: Page, files: Path) -> None:
     page.add(files / "one.png", files / "two.png")
+    page.wait(lambda: page.driver.execute_script(SHOWN))
     strength = page.one("#strength")
     page.driver.execute_script(
         "arguments[0].value = 50; arguments[0].dispatchEvent(new Event('input'))", strength
@@ -216,10 +216,10 @@ def test_a_restoration_is_cancelled(page: Page, downloads: Path, files: Path) ->
     with live(patient) as server:
         slow = Page(page.driver, server.url, downloads)
         slow.one("#files").send_keys(str(files / "one.png"))
-        assert patient.begun.wait(20)
+        assert patient.begun.wait(PATIENCE_S)
         slow.wait(lambda: slow.one("#wait-bar").get_property("value") == 0.5)
         slow.one("#cancel").click()
-        assert patient.cancelled.wait(20)
+        assert patient.cancelled.wait(PATIENCE_S)
         assert "cancelled" in slow.one("#wait-text").text
         assert slow.one("#redo").is_enabled()
 

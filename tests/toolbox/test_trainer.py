@@ -4,9 +4,9 @@ import errno
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,8 +73,27 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 @pytest.fixture
 def each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the metrics, and write a checkpoint, after every step."""
-    monkeypatch.setattr(trainer_module, "CHECK_SECONDS", 0.0)
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer_module, "CHECK_SECONDS", -1.0)  # be the clock as coarse as it may
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds by which trainings go here, which the tests set."""
+    now = [100.0]
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def lasting(clock: list[float], first_s: float, others_s: float) -> Descent:
+    """Return a training whose steps take so long."""
+    training = Descent()
+
+    def wait(step: int) -> None:
+        clock[0] += others_s if step else first_s
+
+    training.disturb = wait
+    return training
 
 
 def numbers(training: Descent) -> list[float]:
@@ -96,30 +115,30 @@ def test_the_share_that_is_done_grows_to_the_end(checkpoint: Checkpoint) -> None
     assert {moment.rate_factor for moment in training.moments} == {1.0}
 
 
-def test_it_stops_at_the_minute(checkpoint: Checkpoint) -> None:
-    training = Descent()
-    training.disturb = lambda _: time.sleep(0.03)
-    trainer = Trainer(training, checkpoint)
-    trainer.run(Budget(minutes=0.01))
-    assert 0.3 < trainer.seconds < 1.5  # of 0.6, on a busy machine
+def test_it_stops_before_the_minute_is_over(checkpoint: Checkpoint, clock: list[float]) -> None:
+    """An eighth step would end at 64 s."""
+    trainer = Trainer(lasting(clock, 8, 8), checkpoint)
+    trainer.run(Budget(minutes=1))
+    assert (trainer.training.steps, trainer.seconds) == (7, 56)
 
 
-def test_a_training_whose_minutes_are_over_takes_no_step_more(checkpoint: Checkpoint) -> None:
+def test_a_training_whose_minutes_are_over_takes_no_step_more(
+    checkpoint: Checkpoint, clock: list[float]
+) -> None:
     """The last step that would have ended too late is not made up for by a resumed one."""
-    budget, training, again = Budget(minutes=0.01), Descent(), Descent()
-    training.disturb = again.disturb = lambda _: time.sleep(0.25)
-    trainer = Trainer(training, checkpoint)
-    trainer.run(budget)
-    assert trainer.seconds < 0.6
+    budget, training, again = Budget(minutes=1), lasting(clock, 25, 25), lasting(clock, 25, 25)
+    Trainer(training, checkpoint).run(budget)
     Trainer(again, checkpoint, "resume").run(budget)
-    assert again.steps == training.steps
+    assert again.steps == training.steps == 2
 
 
-def test_a_first_step_that_compiles_does_not_end_a_training(checkpoint: Checkpoint) -> None:
-    training = Descent()
-    training.disturb = lambda number: time.sleep(0.02 if number else 0.4)
-    Trainer(training, checkpoint).run(Budget(minutes=0.01))
-    assert training.steps > 1
+def test_a_first_step_that_compiles_does_not_end_a_training(
+    checkpoint: Checkpoint, clock: list[float]
+) -> None:
+    """After its 40 s nine steps of 2 s are sure to end within the minute, as it did not."""
+    training = lasting(clock, 40, 2)
+    Trainer(training, checkpoint).run(Budget(minutes=1))
+    assert training.steps == 1 + 9
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(checkpoint: Checkpoint, tmp_path: Path) -> None:

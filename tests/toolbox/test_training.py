@@ -26,6 +26,7 @@ from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Moment, Trainer
 from rlrestore.toolbox.training import DRAWN_STEPS, ToolSettings, ToolTraining, train_tools
+from tests.patience import comes
 
 DENOISE_3 = TOOLS[6]
 TWO_STEPS, TINY = Budget(steps=2), ToolSettings(batch=2, patch=16)
@@ -96,7 +97,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     bank: PhotoBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted in the second turn of drawing data."""
-    monkeypatch.setattr(trainer, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECK_SECONDS", -1.0)
     budget, settings = Budget(steps=DRAWN_STEPS + 4), ToolSettings(batch=1, patch=16)
 
     def interrupt(steps: int, *_: object) -> None:
@@ -196,7 +197,7 @@ from pathlib import Path
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.toolbox import trainer, training
 import numpy as np
-trainer.CHECK_SECONDS = trainer.CHECKPOINT_SECONDS = 0.0
+trainer.CHECK_SECONDS = trainer.CHECKPOINT_SECONDS = -1.0
 pixels = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
 bank = PhotoBank([pixels])
 budget, settings = trainer.Budget(steps=10**6), training.ToolSettings(batch=1, patch=16)
@@ -207,13 +208,14 @@ training.train_tools(bank, bank, Path(sys.argv[1]), [training.TOOLS[4]], budget,
 def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path, bank: PhotoBank) -> None:
     """Killed as by `kill -9` while it writes a checkpoint after every step, it goes on from the last one."""
     checkpoint, steps = Checkpoint(tmp_path / "training" / "denoise-1"), 0
-    for delay in (0.0, 0.291):
+
+    def is_further() -> bool:
+        assert process.poll() is None
+        return checkpoint.exists() and checkpoint.progress()["steps"] > steps
+
+    for delay in (0.0, 0.291):  # whatever it is doing by then
         with subprocess.Popen([sys.executable, "-c", KILLED_TRAINING, str(tmp_path)]) as process:
-            deadline = time.monotonic() + 60
-            while not checkpoint.exists() or checkpoint.progress()["steps"] <= steps:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.01)
+            assert comes(is_further)
             time.sleep(delay)
             process.kill()
         training = ToolTraining(TOOLS[4], TINY, bank)
