@@ -3,7 +3,8 @@
 import os
 import runpy
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,26 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     hypothesis.settings.register_profile("rlrestore", deadline=None, derandomize=True)
     hypothesis.settings.load_profile("rlrestore")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let what a test draws from torch's own generator not depend on the tests that ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """The same for what is made once for several tests, whichever of them comes first."""
+    import torch
+
+    if fixturedef.scope == "function":
+        return (yield)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(fixturedef.argname.encode()))
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -119,7 +119,7 @@ def test_losses_beyond_the_floor_count_as_the_floor(toolbox: Toolbox) -> None:
 
 
 def test_training_stops_at_the_minute(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by 10 s at every look; two steps of a rollout take 30 s, the fifth is the last."""
+    """At every look at the clock 10 s are over: a rollout of two steps takes 30 s, the fifth is the last."""
     looks = itertools.count(step=10)
     monkeypatch.setattr("rlrestore.agent.ppo.time", SimpleNamespace(monotonic=lambda: next(looks)))
     settings = PpoSettings(episodes=2, rollout=2)
