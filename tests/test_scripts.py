@@ -60,10 +60,17 @@ def test_rollouts_are_measured_with_an_agent_and_shared_patches(
 
 
 def test_rollouts_are_measured_beside_a_loop_and_a_matrix_product(
-    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """By a clock of which every look takes 1 s, so that as many steps are taken on any machine."""
+    looks = itertools.count()
+    monkeypatch.setattr("experiments.part_clock.now", lambda _: float(next(looks)))
     toy, out = save_toy(tmp_path / "toy", [0]), tmp_path / "out.json"
-    options = ["--sizes", "1,40", "--seconds", "0.01", "--threads", "1", "--device", "cpu"]
+    options = ["--sizes", "1,40", "--seconds", "40", "--threads", "1", "--device", "cpu"]
     files = ["--data", str(photos), "--model", str(toy), "--json", str(out)]
     assert run("bench_rollouts.py", *options, *files) == 0
     (report,) = json.loads(out.read_text())
@@ -98,7 +105,8 @@ def test_a_folder_is_timed_beside_the_bare_networks(
     assert [*shares] == ["tools", "agent", "reading", "writing", "rest"]
     assert sum(map(int, shares.values())) == pytest.approx(100, abs=3)
     for rate, _, share in bare:
-        assert int(share) == pytest.approx(100 * whole / float(rate), abs=1.5)
+        rounded = 0.5 + int(share) * 0.006 * (1 / whole + 1 / float(rate))  # from 0.005 and less
+        assert int(share) == pytest.approx(100 * whole / float(rate), abs=rounded)
 
 
 def test_joint_training_is_timed_beside_a_matrix_product(
@@ -282,7 +290,8 @@ def test_pairs_of_every_kind_are_timed(run: Run, photos: Path, capsys: pytest.Ca
     found = re.findall(r"^(.*): ([\d.]+) ms a patch of 16×16$", capsys.readouterr().out, re.MULTILINE)
     times = {name: float(milliseconds) for name, milliseconds in found}
     assert list(times)[:4] == ["protocol", "film", "old print", "camera, all scales"]
-    assert times["camera, scaled down by 3"] > times["camera, scaled down by 1"] > 0
+    assert list(times)[-4:] == [f"camera, scaled down by {scale}" for scale in ("1", "1.5", "2", "3")]
+    assert min(times.values()) > 0
 
 
 @pytest.fixture

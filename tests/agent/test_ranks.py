@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it lists none of its stores
 from torch.multiprocessing.spawn import spawn
 
 from rlrestore.agent import joint
@@ -142,7 +143,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         alone = Trainer(training, Checkpoint(folder / "alone" / name))
         advance(training, 0)
         alone.save()
-    meeting = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     spawn(work, (folder, meeting.port), nprocs=RANKS)
     return folder
 

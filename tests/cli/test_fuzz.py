@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from fuzz_restore import KINDS, run_case, save_model
 
+from tests.patience import PATIENCE_S
+
 CASES = 25
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case that takes the ten seconds of the script shows a slow machine here, one without end a fault."""
+    monkeypatch.setattr("fuzz_restore.LIMIT_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -254,5 +255,5 @@ def test_a_watched_folder(
 def test_nothing_is_due_twice(tmp_path: Path) -> None:
     job, arrivals = Job(write(tmp_path / "a.png"), tmp_path / "b.png", Path("a.png")), watching.Arrivals()
     assert [arrivals.due([job]) for _ in range(4)] == [[], [job], [], []]
-    write(tmp_path / "a.png", level=3)
+    os.utime(write(tmp_path / "a.png", level=3), (1e9, 1e9))  # a size as before, and else perhaps a time
     assert [arrivals.due([job]) for _ in range(3)] == [[], [job], []]

@@ -115,7 +115,7 @@ def test_on_a_device_the_images_of_a_batch_are_restored_together(
 ) -> None:
     """The processor stands for the device. Where a worker died they are restored one by one."""
     batch = pa.table({"input": [*map(str, sources)], "image": [path.read_bytes() for path in sources]})
-    settings, together = Settings(str(model), options=USUAL), []
+    settings, together = Settings(str(model), options=USUAL), list[int]()
     launch = DeviceQueue._launch
 
     def count(queue: DeviceQueue, calls: Sequence[Any]) -> None:
