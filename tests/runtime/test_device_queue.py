@@ -19,6 +19,7 @@ from rlrestore.runtime.device_queue import Array, Arrays, DeviceQueue
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
+from tests.patience import comes
 
 CPU = torch.device("cpu")
 PIXELS = 8 * 8
@@ -160,26 +161,32 @@ def make_runtime(queue: DeviceQueue | None) -> TorchRuntime:
 
 @pytest.mark.parametrize("mode", ["global", "local"])
 def test_photographs_of_many_threads_become_what_they_become_alone(mode: str) -> None:
-    """Small ones of two sizes and one in tiles, though the device has too little memory at first."""
+    """Small ones of two sizes and one in tiles, though the device has too little memory at first.
+
+    The large one asks the agent about 99 windows, all of them together about more.
+    """
     large = np.random.default_rng(0).random((600, 700, 3), np.float32)
     photos = [large, *(large[number : number + 80, : 80 + 16 * (number % 2)] for number in range(5))]
     queue = DeviceQueue(CPU)
     alone, beside = Restorer(make_runtime(None)), Restorer(make_runtime(queue))
-    tools, rows = beside.runtime.toolbox, []  # type: ignore[attr-defined]  # torch's runtime
-    apply_tool = tools.apply_tool
+    policy, rows = beside.runtime.policy, []  # type: ignore[attr-defined]  # torch's runtime
+    forward = policy.forward
 
-    def little_room(index: int, images: Tensor) -> Tensor:
+    def little_room(images: Tensor, *others: Any) -> Any:
         rows.append(len(images))
-        if len(images) > 2:
+        if len(images) > 64:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        restored: Tensor = apply_tool(index, images)
-        return restored
+        return forward(images, *others)
 
-    tools.apply_tool = little_room
+    policy.forward = little_room
     assert beside.runtime.concurrent
-    with ThreadPoolExecutor(6) as executor:
-        restored = list(executor.map(lambda photo: beside.restore(photo, mode=mode), photos))
-    assert max(rows) > 1
+    free = busy(queue)
+    with ThreadPoolExecutor(len(photos)) as executor:
+        results = executor.map(lambda photo: beside.restore(photo, mode=mode), photos)
+        comes(lambda: len(queue._waiting) == len(photos))
+        free.set()
+        restored = list(results)
+    assert rows[0] > 99
     for photo, result in zip(photos, restored, strict=True):
         expected = alone.restore(photo, mode=mode)
         assert result.trace.tools == expected.trace.tools != ()
