@@ -20,13 +20,20 @@ from rlrestore.distributed.records import Records
 from rlrestore.distributed.worker import Worker
 from rlrestore.errors import DataError, UsageError
 from rlrestore.runtime.device_queue import DeviceQueue
-from tests.patience import comes
+from tests.patience import PATIENCE_S, comes
 from tests.toys import save_toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 COUNT = 12
 ONE = ("--workers", "1", "--batch", "2")
 """More batches than a worker has in hand at a time."""
+SLOW_STARTS = (
+    "RAY_gcs_server_port_wait_time_s",
+    "RAY_gcs_server_request_timeout_seconds",
+    "RAY_raylet_start_wait_time_s",
+    "RAY_worker_register_timeout_seconds",
+)
+"""What tells the parts of Ray for how many seconds they wait for one another when they start."""
 USUAL: dict[str, Any] = {
     "mode": "global",
     "max_steps": None,
@@ -42,6 +49,7 @@ USUAL: dict[str, Any] = {
 def cluster() -> Iterator[None]:
     """A cluster of this machine, of one core to share."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # workers else wait for others
+    os.environ |= dict.fromkeys(SLOW_STARTS, str(PATIENCE_S))
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
