@@ -42,25 +42,26 @@ restorer = Restorer(TorchRuntime(toolbox, ByShade(), "toy"))
 mode, height, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 ramp = np.linspace(0, 255, width).astype(np.uint8)
 photo = np.broadcast_to(ramp[None, :, None], (height, width, 3)).copy()
-restorer.restore(photo[:700, :700], mode=mode, keep_steps=False)
+half = photo[:, : width // 2]
+restorer.restore(half, mode=mode, keep_steps=False)
 before = peak_bytes()
 trace = restorer.restore(photo, mode=mode, keep_steps=False).trace
 assert len(trace.tools) == 3 and len(trace.steps[0].shares) == (2 if mode == "local" else 1), trace
-print((peak_bytes() - before) / (height * width))
+print((peak_bytes() - before) / (height * (width - half.shape[1])))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read where Linux tells it")
 @pytest.mark.parametrize("mode", ["global", "local"])
 def test_a_photograph_takes_one_copy_of_itself(mode: str) -> None:
-    # 12 bytes a pixel. A second copy would show as 24 and more; above 12 there are tiles and windows, which
-    # do not grow with the photograph.
+    # 12 bytes a pixel, and 17 to 22 with what is held for a moment, by mode and by processor; a second copy
+    # would show as 29 and more. Half the photograph comes before: tiles and windows do not grow with it.
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, mode, "2500", "4000"], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
-    assert 10 < float(done.stdout) < 22  # the tiles and windows alone: about 4
+    assert 10 < float(done.stdout) < 26
 
 
 FOLDER = """
