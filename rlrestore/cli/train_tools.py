@@ -10,6 +10,7 @@ from rlrestore.cli.arguments import (
     add_training_arguments,
     on_ranks,
     photo_banks,
+    positive_float,
     prepare_training_folder,
     start_of,
 )
@@ -18,6 +19,7 @@ from rlrestore.errors import UsageError
 from rlrestore.toolbox.specs import TOOL_NAMES, TOOLS, ToolSpec, tool_index
 
 if TYPE_CHECKING:
+    from rlrestore.toolbox.report import ToolReport
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -46,6 +48,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--family", default="hourglass", metavar="F", help="hourglass or paper (default: hourglass)"
     )
+    parser.add_argument(
+        "--rate",
+        type=positive_float,
+        metavar="R",
+        help="learning rate at its highest (default: 3e-3)",
+    )
 
 
 @on_ranks
@@ -71,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     wanted = {tool_index(name.strip()) for name in args.tools.split(",")}
     specs = [TOOLS[index] for index in sorted(wanted)]  # a milder sibling comes first
-    budget, settings = Budget(args.minutes, args.steps), ToolSettings(args.family, seed=args.seed)
+    rate = {} if args.rate is None else {"learning_rate": args.rate}
+    budget, settings = Budget(args.minutes, args.steps), ToolSettings(args.family, seed=args.seed, **rate)
     mixture = None if args.mixture is None else read_mixture(args.mixture)
     side = 0 if mixture is None else smallest_side(mixture.recipe, settings.patch)
     bank, validation = photo_banks(args, max(side, context_side(settings.patch)))
@@ -96,8 +105,22 @@ def run(args: argparse.Namespace) -> int:
     if origin.resolve() == args.out.resolve() and (args.resume or begin_with is None):
         earlier = without_superseded(earlier, {spec.name for spec in specs}, anew=not args.resume)
     save_toolbox(args.out, toolbox, replace(card, training=(*earlier, record)))
+    _say_what_gains_too_little(reports)
     say(f"wrote {args.out}")
     return 0
+
+
+def _say_what_gains_too_little(reports: Sequence["ToolReport"]) -> None:
+    """Say which tools no agent would take, and what to do about it."""
+    from rlrestore.agent.policy import STOP_MARGIN_DB
+
+    little = [report for report in reports if report.gain_db < STOP_MARGIN_DB]
+    if little:
+        names, steps = ", ".join(report.name for report in little), max(report.steps for report in little)
+        say(
+            f"note: {names}: a gain below {STOP_MARGIN_DB} dB after step {steps:,}, too little for an agent "
+            f"to take the tool; --resume with --steps above {steps} trains on"
+        )
 
 
 def _start_tools(model: str, specs: Sequence[ToolSpec]) -> "Toolbox":
