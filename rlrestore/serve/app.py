@@ -27,6 +27,7 @@ from rlrestore.serve.adapter import WRITING, Adapter, Output, Result
 from rlrestore.serve.archive import stream_zip
 from rlrestore.serve.body import BodyBound
 from rlrestore.serve.bounds import Bounds, RefusedError
+from rlrestore.serve.head import HeadAsGet
 from rlrestore.serve.line import Line, Ticket
 from rlrestore.serve.options import read_options
 from rlrestore.serve.schema import RESTORE_SCHEMA, as_query, with_options
@@ -179,6 +180,7 @@ def create_app(
         service.close()
 
     app = FastAPI(title="rlrestore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyBound, megabytes=service.bounds.megabytes)
     app.add_middleware(Access, host=host, names=tuple(names))
     _answer_errors(app)
