@@ -109,7 +109,8 @@ def test_json_tells_what_was_done(toy: Live, grey: bytes) -> None:
     answer = toy.keep(grey, strength="0.5").json()
 
     assert answer["trace"]["tools"] == ["brighten", "darken"]
-    assert answer["words"][0] == "First: brighten takes noise away (σ 0 to 50 of 255), +1.00 dB expected."
+    made_for = "made for σ 0 to 50 of 255"
+    assert answer["words"][0] == f"First: brighten takes noise away ({made_for}), +1.00 dB expected."
     assert answer["words"][-1].endswith("+2.00 dB expected in all, at full strength.")
     assert answer["others"] == [
         {"name": "without brighten", "options": {"never": "brighten"}},
