@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from rlrestore.errors import UsageError
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.imaging.io.transparency import cover_hidden_
 from rlrestore.imaging.progress import Monitor, Report
 from rlrestore.imaging.psnr import photo_psnr_db
@@ -175,35 +176,17 @@ class Restorer:
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
         limit, monitor = self.limit(mode, max_steps, choice), Monitor(progress, cancel)
-        truth = None if reference is None else as_photo(reference)
-        if truth is not None and truth.pixels.shape != source.pixels.shape:
-            raise UsageError(
-                f"expected a reference of the image's size, {source.width}×{source.height} pixels, "
-                f"got {truth.width}×{truth.height}"
-            )
+        truth = None if reference is None else _read_reference(reference, source)
         # A damaged model's weights may overflow: that is found at the end.
         with self.turn, np.errstate(over="ignore", invalid="ignore"):
             as_it_is = strength == 1 and detail == 0
             original = None if as_it_is and not keep_original else copy_original(source)
             image = to_change(source, copied=source is photo and not in_place)
             put_back = cover_hidden_(image, source.alpha)
-            clean = None if truth is None else to_planes(truth)
-            if clean is not None and source.alpha is not None:
-                clean = clean.copy(order="K")
-                cover_hidden_(clean, source.alpha)
+            clean = None if truth is None else _to_measure(truth, source)
             steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
-            found = self.inspector.inspect_planes(image) if inspect and self.inspector else None
-            trace = Trace(
-                mode,
-                self.name,
-                source.width,
-                source.height,
-                steps=(),
-                left_out=tuple(self.runtime.tools.names[index] for index in choice.left_out),
-                precision=self.runtime.precision,
-                inspection=found,
-            )
-            trace = _follow(steps, image, clean, trace, keep_steps)
+            begun = self._begin_trace(mode, source, image, choice, inspect)
+            trace = _follow(steps, image, clean, begun, keep_steps)
             put_back()
             monitor.end()
             check_finite(self.name, image, [step.expected_gain_db or 0.0 for step in trace.steps])
@@ -211,6 +194,19 @@ class Restorer:
             parts = None if original is None else Parts(original, result.pixels)
             done = Restoration(result, trace, as_given(photo), parts)
             return done if as_it_is else _measured(done.blended(strength, detail), clean)
+
+    def _begin_trace(self, mode: str, source: Photo, image: Floats, choice: Choice, inspect: bool) -> Trace:
+        """Return what is known before the first step; `image` is the input, `(1, 3, H, W)`."""
+        return Trace(
+            mode,
+            self.name,
+            source.width,
+            source.height,
+            steps=(),
+            left_out=tuple(self.runtime.tools.names[index] for index in choice.left_out),
+            precision=self.runtime.precision,
+            inspection=self.inspector.inspect_planes(image) if inspect and self.inspector else None,
+        )
 
     def limit(self, mode: str, max_steps: int | None, choice: Choice) -> int:
         """Return how many tools to apply at most.
@@ -226,6 +222,32 @@ class Restorer:
         if limit < 1:
             raise UsageError(f"expected max_steps of at least 1, got {limit}")
         return limit
+
+
+def _read_reference(reference: PhotoLike, source: Photo) -> Photo:
+    """Read a reference.
+
+    Raises:
+        ImageError: It cannot be read.
+        UsageError: It is of another size than the photograph.
+    """
+    truth = as_photo(reference)
+    if truth.pixels.shape != source.pixels.shape:
+        raise UsageError(
+            f"expected a reference of the image's size, {source.width}×{source.height} pixels, "
+            f"got {truth.width}×{truth.height}"
+        )
+    return truth
+
+
+def _to_measure(truth: Photo, source: Photo) -> Floats:
+    """Return a reference as `(1, 3, H, W)`, the pixels that the photograph hides covered as there."""
+    clean = to_planes(truth)
+    if source.alpha is None:
+        return clean
+    clean = clean.copy(order="K")
+    cover_hidden_(clean, source.alpha)
+    return clean
 
 
 def _measured(blend: Restoration, clean: Floats | None) -> Restoration:

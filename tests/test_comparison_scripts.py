@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
+from rlrestore.toolbox import functional, trainer
+from rlrestore.toolbox.muon import Muon
 from rlrestore.toolbox.specs import TOOL_NAMES
+from rlrestore.toolbox.trainer import Budget, Trainer, Watch
 
 Run = Callable[..., int]
 
@@ -26,12 +30,24 @@ def rows(printed: str) -> list[list[str]]:
 
 
 def test_optimisers_are_compared_at_every_rate(
-    run_script: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+    run_script: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Muon as in trainings: in the precision that pays."""
+    used = []
+
+    class Watched(Trainer):
+        def run(self, budget: Budget, watch: Watch | None = None) -> None:
+            used.append(self.training.state().optimizers["tool"])
+            super().run(budget, watch)
+
+    monkeypatch.setattr(trainer, "Trainer", Watched)
+    monkeypatch.setattr(functional, "training_precision", lambda _: torch.bfloat16)
     options = ["--steps=1", "--batch=1", "--rates", "1e-3", "3e-3"]
     assert run_script("compare_optimisers.py", "--data", str(photos), *options) == 0
     found = [row[:2] for row in rows(capsys.readouterr().out)]
     assert found == [["Adam", "0.001"], ["Adam", "0.003"], ["Muon", "0.001"], ["Muon", "0.003"]]
+    assert [type(optimiser).__name__ for optimiser in used] == [row[0] for row in found]
+    assert [each.precision for each in used if isinstance(each, Muon)] == [torch.bfloat16] * 2
 
 
 def test_every_patch_has_a_best_tool_by_either_reference_and_a_first_choice(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 MOMENTUM = 0.95
 ADAM_DECAYS = (0.9, 0.999)
@@ -45,44 +46,63 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # nothing is asked of a closure
-        """Take one step; matrices of one shape are worked on together."""
+        """Take one step; matrices of one shape are worked on together, and so are all biases."""
         del closure
         rate = self.param_groups[0]["lr"]
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter in self.param_groups[0]["params"]:
-            if parameter.grad is None:
-                continue
-            if parameter.ndim < 2:
-                self._step_by_adam(parameter, parameter.grad, rate)
-            else:
-                alike[parameter.shape].append((parameter, parameter.grad))
-        for pairs in alike.values():
-            self._step_together(pairs, rate)
+        moving = [each for each in self.param_groups[0]["params"] if each.grad is not None]
+        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for parameter in moving:
+            if parameter.ndim > 1:
+                alike[parameter.shape].append(parameter)
+        for matrices in alike.values():
+            self._step_together(matrices, rate)
+        self._step_by_adam([each for each in moving if each.ndim < 2], rate)
 
-    def _step_together(self, pairs: list[tuple[Tensor, Tensor]], rate: float) -> None:
-        momenta = []
-        for parameter, gradient in pairs:
-            state = self.state[parameter]
-            if not state:
-                state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg"].lerp_(gradient, 1 - MOMENTUM)
-            momenta.append(torch.lerp(gradient, state["exp_avg"], MOMENTUM).flatten(1))  # Nesterov's
-        steps = orthogonal(torch.stack(momenta).to(self.precision))
+    def _step_together(self, parameters: list[Tensor], rate: float) -> None:
+        averages = self._moments("exp_avg", parameters)
+        gradients = _gradients(parameters)
+        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
+        momenta = torch._foreach_lerp(gradients, averages, MOMENTUM)  # Nesterov's
+        steps = orthogonal(torch.stack([momentum.flatten(1) for momentum in momenta]).to(self.precision))
         size = ADAM_SIZE * math.sqrt(max(steps.shape[1:]))
-        for (parameter, _), step in zip(pairs, steps, strict=True):
-            parameter.add_(step.view(parameter.shape), alpha=-rate * size)
+        moves = steps.to(parameters[0].dtype).view(-1, *parameters[0].shape)
+        torch._foreach_add_(parameters, moves.unbind(), alpha=-rate * size)
 
-    def _step_by_adam(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        decays, count = ADAM_DECAYS, int(state["step"])
-        state["exp_avg"].lerp_(gradient, 1 - decays[0])
-        state["exp_avg_sq"].lerp_(gradient.square(), 1 - decays[1])
-        spread = (state["exp_avg_sq"] / (1 - decays[1] ** count)).sqrt() + ADAM_FLOOR
-        parameter.addcdiv_(state["exp_avg"], spread, value=-rate / (1 - decays[0] ** count))
+    def _step_by_adam(self, parameters: list[Tensor], rate: float) -> None:
+        adam(
+            parameters,
+            _gradients(parameters),
+            self._moments("exp_avg", parameters),
+            self._moments("exp_avg_sq", parameters),
+            [],
+            self._counts(parameters),
+            foreach=True,
+            amsgrad=False,
+            beta1=ADAM_DECAYS[0],
+            beta2=ADAM_DECAYS[1],
+            lr=rate,
+            weight_decay=0.0,
+            eps=ADAM_FLOOR,
+            maximize=False,
+        )
+
+    def _moments(self, name: str, parameters: list[Tensor]) -> list[Tensor]:
+        """Return a moment of each parameter; zeros before its first step."""
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
+
+    def _counts(self, parameters: list[Tensor]) -> list[Tensor]:
+        """Return how many steps each parameter has taken: scalars on the processor, where they are read."""
+        for parameter in parameters:
+            if "step" not in self.state[parameter]:
+                self.state[parameter]["step"] = torch.zeros(())
+        return [self.state[parameter]["step"] for parameter in parameters]
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [each.grad for each in parameters if each.grad is not None]
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class ToolReport:
     own_db: tuple[float, float]
     mixed_db: tuple[float, float]
 
+    @property
+    def gain_db(self) -> float:
+        """What it gains, in dB, alone or among others: the greater of the two."""
+        return max(after - before for before, after in (self.own_db, self.mixed_db))
+
     def record(self) -> dict[str, Any]:
         """Return the report for a model card."""
         return {

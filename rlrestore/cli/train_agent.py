@@ -1,6 +1,7 @@
 """`rlrestore train-agent`: train the agent on a toolbox."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlrestore.cli import Subparsers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rlrestore.agent.training import Learning
     from rlrestore.imaging.patches import PhotoBank
     from rlrestore.imaging.recipes import NamedRecipe
+    from rlrestore.model_folder.card import Record
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -88,24 +90,19 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from rlrestore.agent.learn import smallest_side
     from rlrestore.agent.storage import save_model
-    from rlrestore.cli.training_records import agent_records, tool_records, training_record
+    from rlrestore.cli.training_records import training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.mixture_files import read_mixture
-    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.model_folder import find_model
     from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.ranks import rank
     from rlrestore.toolbox.storage import load_toolbox
 
     device, mixture = resolve_device(args.device), read_mixture(args.mixture)
     tools = find_model(args.toolbox)
-    toolbox, old_card = load_toolbox(tools, device), read_card(tools)
+    toolbox = load_toolbox(tools, device)
     policy = _policy(args, toolbox)
-    earlier = tool_records(old_card)
-    if args.start is not None:
-        begun = find_model(args.start)
-        agents = agent_records(read_card(begun))
-        goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
-        earlier += agents[:-1] if goes_on else agents
+    earlier = _earlier_records(args, tools)
     prepare_training_folder(args)
     bank, validation = photo_banks(args, smallest_side(mixture))
     policy, report, more = _train(args, policy, toolbox, (bank, validation), mixture)
@@ -125,6 +122,20 @@ def run(args: argparse.Namespace) -> int:
     save_model(args.out, toolbox, policy, card)
     say(f"wrote {args.out}")
     return 0
+
+
+def _earlier_records(args: argparse.Namespace, tools: Path) -> tuple["Record", ...]:
+    """Return the trainings of the tools, and of the agent that is begun with."""
+    from rlrestore.cli.training_records import agent_records, tool_records
+    from rlrestore.model_folder import find_model, read_card
+
+    earlier = tool_records(read_card(tools))
+    if args.start is None:
+        return earlier
+    begun = find_model(args.start)
+    agents = agent_records(read_card(begun))
+    goes_on = args.resume and begun.resolve() == args.out.resolve()  # the new record covers the last one
+    return earlier + (agents[:-1] if goes_on else agents)
 
 
 def _train(

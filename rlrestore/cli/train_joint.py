@@ -24,7 +24,11 @@ from rlrestore.cli.reporting import say
 from rlrestore.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from rlrestore.agent.joint import JointSettings
+    from rlrestore.agent.policy import AnyPolicy
+    from rlrestore.model_folder.card import ModelCard
     from rlrestore.toolbox.toolbox import Toolbox
 
 DESCRIPTION = """\
@@ -102,21 +106,15 @@ def run(args: argparse.Namespace) -> int:
         RlrestoreError: The training diverged too often, or `--out` cannot be written.
     """
     from rlrestore.agent.learn import measure_usage, smallest_side, train_joint
-    from rlrestore.agent.storage import load_agent, save_model
+    from rlrestore.agent.storage import save_model
     from rlrestore.cli.training_records import lasting_card, training_record
     from rlrestore.devices import resolve_device
     from rlrestore.imaging.mixture_files import read_mixture
-    from rlrestore.model_folder import find_model, read_card
     from rlrestore.toolbox.ranks import rank
-    from rlrestore.toolbox.storage import load_toolbox
     from rlrestore.toolbox.trainer import Budget
 
     device, mixture = resolve_device(args.device), read_mixture(args.mixture)
-    model = find_model(args.model)
-    toolbox, card = load_toolbox(model, device), read_card(model)
-    policy = load_agent(model, toolbox, device)
-    if args.resume and model.resolve() == args.out.resolve():
-        _check_unfinished(args.out, toolbox)
+    toolbox, policy, card = _read_model(args, device)
     begun = copy.deepcopy(toolbox)
     settings = _settings(args)
     prepare_training_folder(args)
@@ -145,6 +143,27 @@ def run(args: argparse.Namespace) -> int:
     save_model(args.out, toolbox, policy, replace(lasting_card(card), training=records))
     say(f"wrote {args.out}")
     return 0
+
+
+def _read_model(
+    args: argparse.Namespace, device: "torch.device"
+) -> tuple["Toolbox", "AnyPolicy", "ModelCard"]:
+    """Return tools, agent and card of the model to begin with.
+
+    Raises:
+        ModelError: They do not belong together, or are of another version.
+        UsageError: The training that is to be resumed is finished.
+    """
+    from rlrestore.agent.storage import load_agent
+    from rlrestore.model_folder import find_model, read_card
+    from rlrestore.toolbox.storage import load_toolbox
+
+    model = find_model(args.model)
+    toolbox, card = load_toolbox(model, device), read_card(model)
+    policy = load_agent(model, toolbox, device)
+    if args.resume and model.resolve() == args.out.resolve():
+        _check_unfinished(args.out, toolbox)
+    return toolbox, policy, card
 
 
 def _settings(args: argparse.Namespace) -> "JointSettings":

@@ -187,7 +187,7 @@ def _blur(found: Estimate) -> str:
         return f"sharp (blur below {max(found.high, 0.1):.1f} px)"
     if found.low < SHARP_PX / 2 and found.estimate <= SHARP_PX:
         return f"hardly blurred (up to {found.high:.1f} px)"
-    return f"blurred by about {found.estimate:.1f} px ({found.low:.1f} to {found.high:.1f})"
+    return f"blurred by {found.low:.1f} to {found.high:.1f} px (estimate {found.estimate:.1f})"
 
 
 def _noise(found: Estimate) -> str:
@@ -195,7 +195,7 @@ def _noise(found: Estimate) -> str:
         return f"without visible noise (below {max(found.high, 0.5):.1f} of 255)"
     if found.low < QUIET_255 / 2 and found.estimate <= QUIET_255:
         return f"little noise, if any (up to {found.high:.0f} of 255)"
-    return f"noise of about {found.estimate:.0f} of 255 ({found.low:.0f} to {found.high:.0f})"
+    return f"noise of {found.low:.0f} to {found.high:.0f} of 255 (estimate {found.estimate:.0f})"
 
 
 def _jpeg(found: Estimate) -> str:
@@ -205,4 +205,4 @@ def _jpeg(found: Estimate) -> str:
         return f"no visible trace of JPEG (quality above {found.low:.0f})"
     if found.high >= BEST_QUALITY:
         return f"JPEG of quality {found.low:.0f} or better, or none"
-    return f"JPEG of quality about {found.estimate:.0f} ({found.low:.0f} to {found.high:.0f})"
+    return f"JPEG of quality {found.low:.0f} to {found.high:.0f} (estimate {found.estimate:.0f})"

@@ -27,6 +27,7 @@ from rlrestore.serve.adapter import WRITING, Adapter, Output, Result
 from rlrestore.serve.archive import stream_zip
 from rlrestore.serve.body import BodyBound
 from rlrestore.serve.bounds import Bounds, RefusedError
+from rlrestore.serve.head import HeadAsGet
 from rlrestore.serve.line import Line, Ticket
 from rlrestore.serve.options import read_options
 from rlrestore.serve.schema import RESTORE_SCHEMA, as_query, with_options
@@ -179,15 +180,18 @@ def create_app(
         service.close()
 
     app = FastAPI(title="rlrestore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyBound, megabytes=service.bounds.megabytes)
     app.add_middleware(Access, host=host, names=tuple(names))
     _answer_errors(app)
-    _add_api(app, service)
+    _add_restoring(app, service)
+    _add_results(app, service)
+    _add_facts(app, service)
     _add_pages(app)
     return app
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
+def _add_restoring(app: FastAPI, service: Service) -> None:
     schema = with_options(RESTORE_SCHEMA, service.adapter.options)
 
     @app.post("/api/restore", openapi_extra=schema, response_class=Response)
@@ -203,6 +207,8 @@ def _add_api(app: FastAPI, service: Service) -> None:
         """How far a request to restore is that was given this name."""
         return service.restoring.progress(job)
 
+
+def _add_results(app: FastAPI, service: Service) -> None:
     @app.get("/api/results/{name}", openapi_extra=as_query(WRITING), response_class=Response)
     async def picture(request: Request, name: str) -> Response:
         """A result that is kept, written at a strength and in a format."""
@@ -229,6 +235,8 @@ def _add_api(app: FastAPI, service: Service) -> None:
             stream_zip(outputs), media_type="application/zip", headers=_attachment("restored.zip")
         )
 
+
+def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/api/tools")
     async def tools() -> dict[str, Any]:
         """The model, its tools, the options that it takes, and the bounds."""

@@ -19,6 +19,7 @@ from rlrestore.model_folder.card import ModelCard
 from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.checkpoint import Checkpoint
+from rlrestore.toolbox.report import ToolReport
 from rlrestore.toolbox.specs import TOOL_NAMES
 from rlrestore.toolbox.storage import load_toolbox
 from tests.toys import save_toy
@@ -46,6 +47,44 @@ def test_tools_are_trained_and_recorded_in_the_card(
     assert [network["network"] for network in record["networks"]] == ["denoise-1", "denoise-2"]
     assert [network["steps"] for network in record["networks"]] == [2, 2]
     assert "denoise-1  alone" in capsys.readouterr().err
+
+
+def test_tools_move_as_far_as_the_rate_says(photos: str, tmp_path: Path) -> None:
+    """The last layer begins at zero, so in one step it comes to be a multiple of the rate."""
+    layers = {}
+    for rate in ("1e-3", "2e-3", None):
+        out = tmp_path / str(rate)
+        options = [] if rate is None else ["--rate", rate]
+        command = ["train-tools", "--data", photos, "--tools", "denoise-1", "--out", str(out)]
+        assert main([*command, "--steps", "2", *options]) == 0  # of which the first warms up, at 0
+        toolbox = load_toolbox(out)
+        layers[rate] = list(toolbox.networks[toolbox.names.index("denoise-1")].parameters())[-2]
+    unit = layers["1e-3"]
+    assert unit.abs().max() > 0
+    for rate, times in (("2e-3", 2), (None, 3)):
+        torch.testing.assert_close(layers[rate], times * unit, atol=1e-6, rtol=2e-3)  # float16 on disk
+
+
+def test_tools_that_gain_too_little_are_said_to(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what an agent asks of a tool, 0.1 dB, alone or among others; whatever the steps were."""
+    command = ["train-tools", "--data", photos, "--steps", "1", "--out", str(tmp_path)]
+    assert main([*command, "--tools", "denoise-1,denoise-2"]) == 0  # the first step is taken at a rate of 0
+    (note,) = (line for line in capsys.readouterr().err.splitlines() if "note" in line)
+    assert "denoise-1, denoise-2: a gain below 0.1 dB after step 1, too little" in note
+    assert "--resume with --steps above 1 trains on" in note
+    monkeypatch.setattr(
+        ToolReport, "gain_db", property(lambda report: 0.11 - 0.02 * (report.name[-1] == "2"))
+    )
+    assert main([*command, "--restart", "--tools", "denoise-1,denoise-2"]) == 0
+    (note,) = (line for line in capsys.readouterr().err.splitlines() if "note" in line)
+    assert "note: denoise-2: a gain" in note
+
+
+def test_the_gain_of_a_tool_is_the_greater_of_alone_and_among_others() -> None:
+    assert ToolReport("it", 1, 1.0, (30.0, 29.0), (20.0, 20.5)).gain_db == 0.5
+    assert ToolReport("it", 1, 1.0, (30.0, 31.0), (20.0, 20.5)).gain_db == 1.0
 
 
 def test_a_card_has_the_trainings_of_the_tools_that_it_began_with(photos: str, tmp_path: Path) -> None:

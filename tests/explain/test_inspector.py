@@ -195,9 +195,9 @@ def test_what_is_said_of_it() -> None:
     )
 
     assert found.sentences() == (
-        "Blurred by about 1.2 px (0.9 to 1.6), without visible noise (below 2.5 of 255) and JPEG of quality "
-        "about 41 (33 to 47). Over the picture it differs in blur and JPEG's traces. It is unlike anything "
-        "the inspector was trained on (score 1.50, usual up to 1.00): do not rely on these numbers."
+        "Blurred by 0.9 to 1.6 px (estimate 1.2), without visible noise (below 2.5 of 255) and JPEG of "
+        "quality 33 to 47 (estimate 41). Over the picture it differs in blur and JPEG's traces. It is unlike "
+        "anything the inspector was trained on (score 1.50, usual up to 1.00): do not rely on these numbers."
     )
     assert json.loads(json.dumps(found.to_json())) == {
         "blur_sigma_px": {"estimate": 1.23, "low": 0.9, "high": 1.6},
@@ -243,8 +243,8 @@ def test_little_compression(found: Estimate, words: str) -> None:
     ("found", "words"),
     [
         (Estimate(0.3, 0.0, 10.2), "little noise, if any (up to 10 of 255)"),
-        (Estimate(2.4, 1.6, 3.4), "noise of about 2 of 255 (2 to 3)"),
-        (Estimate(3.1, 0.2, 5.3), "noise of about 3 of 255 (0 to 5)"),
+        (Estimate(2.4, 1.6, 3.4), "noise of 2 to 3 of 255 (estimate 2)"),
+        (Estimate(3.1, 0.2, 5.3), "noise of 0 to 5 of 255 (estimate 3)"),
     ],
 )
 def test_little_noise(found: Estimate, words: str) -> None:

@@ -39,6 +39,18 @@ def test_a_picture_comes_back(toy: Live, grey: bytes) -> None:
     assert np.array_equal(pixels(answer.content), np.full((24, 32, 3), AFTER))
 
 
+def test_head_is_get_without_a_body(toy: Live, grey: bytes) -> None:
+    kept = f"/api/results/{toy.keep(grey).json()['id']}"
+    there = ["/", "/docs", "/static/style.css", "/openapi.json", "/healthz", "/api/tools", kept]
+    for path in [*there, "/api/results/none", "/nowhere", "/api/restore"]:
+        whole, head = toy.client.get(path), toy.client.head(path)
+        assert whole.is_success == (path in there)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        facts = [{**answer.headers, "date": ""} for answer in (whole, head)]
+        assert facts[0] == facts[1]
+        assert int(head.headers["content-length"]) == len(whole.content)
+
+
 @pytest.mark.parametrize("name", ["../../a.png", r"C:\photos\..\a.png", "a.png"])
 def test_a_name_has_no_folder(toy: Live, grey: bytes, name: str) -> None:
     assert "''a_restored.png" in toy.restore(grey, name).headers["content-disposition"]
@@ -97,7 +109,8 @@ def test_json_tells_what_was_done(toy: Live, grey: bytes) -> None:
     answer = toy.keep(grey, strength="0.5").json()
 
     assert answer["trace"]["tools"] == ["brighten", "darken"]
-    assert answer["words"][0] == "First: brighten takes noise away (σ 0 to 50 of 255), +1.00 dB expected."
+    made_for = "made for σ 0 to 50 of 255"
+    assert answer["words"][0] == f"First: brighten takes noise away ({made_for}), +1.00 dB expected."
     assert answer["words"][-1].endswith("+2.00 dB expected in all, at full strength.")
     assert answer["others"] == [
         {"name": "without brighten", "options": {"never": "brighten"}},

@@ -125,7 +125,7 @@ def test_what_was_done_is_told_and_a_bad_file_is_too(page: Page, files: Path) ->
     page.add(files / "one.png", files / "lies.jpg")
 
     words = [item.text for item in page.driver.find_elements(By.CSS_SELECTOR, "#words li")]
-    assert words[0] == "First: brighten takes noise away (σ 0 to 50 of 255), +1.00 dB expected."
+    assert words[0] == "First: brighten takes noise away (made for σ 0 to 50 of 255), +1.00 dB expected."
     assert page.one("#size").text == "90 × 60 pixels"
     assert "'lies.jpg' holds text" in page.one("#say").text
     good, bad = page.driver.find_elements(By.CSS_SELECTOR, "#strip button")

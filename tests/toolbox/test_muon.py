@@ -2,10 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from rlrestore.errors import ModelError
 from rlrestore.toolbox.checkpoint import Checkpoint, TrainingState
@@ -66,6 +69,47 @@ def test_a_step_is_that_of_every_matrix_alone_and_of_adam_for_biases() -> None:
         alone = orthogonal(layer.weight.grad.flatten(1)[None])[0].view_as(old)
         size = ADAM_SIZE * math.sqrt(36)  # of 4 × 36 and 6 × 36
         torch.testing.assert_close(old - layer.weight.detach(), 2 * RATE * size * alone, atol=1e-5, rtol=1e-3)
+
+
+class Calls(TorchDispatchMode):
+    """Counts what computes something of tensors of one dimension or more, once for a list of them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count an operation, and do it."""
+        del types
+        tensors = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
+        self.count += not function.is_view and any(each.ndim for each in tensors)
+        return function(*args, **(kwargs or {}))
+
+
+def test_biases_move_together_by_steps_of_their_own() -> None:
+    """On a GPU every operation is a launch: five hundred biases take as many as five do.
+
+    One that is not always used is behind the others.
+    """
+    counts = []
+    for number in (5, 500):
+        generator = torch.Generator().manual_seed(0)
+        biases = [nn.Parameter(torch.randn(8, generator=generator)) for _ in range(number)]
+        twins = [nn.Parameter(bias.detach().clone()) for bias in biases]
+        muon, adam = Muon(biases, RATE), torch.optim.Adam(twins, RATE)
+        for step in range(3):
+            for bias, twin in zip(biases, twins, strict=True):
+                bias.grad = torch.randn(8, generator=generator)
+                twin.grad = bias.grad.clone()
+            if step == 1:
+                biases[0].grad = twins[0].grad = None
+            adam.step()
+            with Calls() as calls:
+                muon.step()
+        counts.append(calls.count)
+        torch.testing.assert_close(biases, twins, atol=1e-6, rtol=0)
+        assert [int(muon.state[bias]["step"]) for bias in biases] == [2] + [3] * (number - 1)
+    assert 0 < counts[0] == counts[1]
 
 
 def test_the_size_of_a_step_is_adams() -> None:
