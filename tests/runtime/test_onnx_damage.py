@@ -19,7 +19,7 @@ from rlrestore.model_folder.exported import AGENT
 from tests.toys import make_model
 
 TOOL = "00-brighten.onnx"
-SHAPE = ["batch", 3, "height", "width"]
+SHAPE: list[str | int | None] = ["batch", 3, "height", "width"]
 
 
 @pytest.fixture
