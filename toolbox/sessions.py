@@ -47,8 +47,12 @@ def open_session(model: bytes, threads: int, wanted_by: str) -> Session:
     try:
         return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common kind
-        reason = " ".join(str(error).split())[:REASON_CHARACTERS]
         raise UsageError(
             f"{wanted_by}: expected a network in ONNX, all in one file, got what onnxruntime refuses: "
-            f"{reason}"
+            f"{brief(error)}"
         ) from error
+
+
+def brief(error: Exception) -> str:
+    """Return what another library says of a network, in one line of bearable length."""
+    return " ".join(str(error).split())[:REASON_CHARACTERS]

@@ -164,7 +164,7 @@ def _check(args: argparse.Namespace, device: str) -> None:
     make_choice(load_runtime(args.model, here, args.precision).tools.specs, (), args.only, args.never)
     if args.quality is not None and f".{args.format}" not in LOSSY_SUFFIXES:
         raise UsageError(f"--quality goes with jpg, avif and webp, not with {args.format}: leave it out")
-    if args.inputs[0].endswith(PARQUET):
+    if any(each.endswith(PARQUET) for each in args.inputs):
         if len(args.inputs) > 1 or not args.out.endswith(PARQUET):
             raise UsageError(
                 "images from Parquet go into Parquet, one input at a time: write -o NAME.parquet"

@@ -59,6 +59,8 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 FOR_TRAINING = frozenset({"torch", "gymnasium", "stable_baselines3", "sb3_contrib"})
 """What the distribution rlrestore-onnx does without."""
+NEEDED = FOR_TRAINING | {"PIL", "cv2", "numpy", "safetensors", "tqdm"}
+"""The modules of all that the main distribution depends on."""
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -130,14 +132,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Files are written with errors of their own. Python flushes once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
-        if isinstance(error, ModuleNotFoundError) and error.name in FOR_TRAINING:
-            error = UsageError(
-                f"{args.command} needs {error.name}, which is not installed: "
-                f"{how_to_install()} (rlrestore-onnx restores alone)"
-            )
+        if isinstance(error, ModuleNotFoundError):
+            error = _missing(error, args.command)
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code
+
+
+def _missing(error: ModuleNotFoundError, command: str) -> Exception:
+    """Return what to say of a module that is not there: how to install it, if this program depends on it."""
+    module = (error.name or "").partition(".")[0]
+    if module not in NEEDED:
+        return error
+    alone = " (rlrestore-onnx restores alone)" if module in FOR_TRAINING else ""
+    return UsageError(f"{command} needs {module}, which is not installed: {how_to_install()}{alone}")
 
 
 def _have_streams() -> None:

@@ -147,9 +147,12 @@ def _plan(args: argparse.Namespace) -> "Plan":
 
 
 def _restorer(args: argparse.Namespace) -> "Restorer":
-    """Read the model, and let it compute on as many cores as it may."""
+    """Read the model, with as many cores as it may use; refuse to enlarge where that cannot be."""
+    from rlrestore.inference.upscaling import upscaler_of
     from rlrestore.restorer import Restorer
 
+    if args.upscale:
+        upscaler_of(args.model, args.device)
     restorer = Restorer.from_pretrained(args.model, args.device, args.precision)
     if args.threads is not None:
         restorer.runtime.set_threads(args.threads)

@@ -120,14 +120,14 @@ def restore_parquet(
         image: The column of the images' bytes, whole files as JPEG or PNG.
 
     Raises:
-        DataError: There are no such columns, or a file is no Parquet.
+        DataError: A file is no Parquet, or has no such columns.
         UsageError: The records are of another job, or the cluster has no room for a worker.
         RlrestoreError: No worker can be started, or the cluster is gone.
     """
     total, pool = 0, pool or Pool()
     parts: dict[str, list[Any]] = {"file": [], "group": [], "first": []}
-    for path in _check(source, ((key, *STRINGS), (image, *BYTES))):
-        for group, rows in enumerate(_group_sizes(path)):
+    for path in _files(source):
+        for group, rows in enumerate(_group_sizes(path, ((key, *STRINGS), (image, *BYTES)))):
             firsts = list(range(0, rows, pool.batch))
             total += rows
             for name, column in (("file", [path]), ("group", [group]), ("first", firsts)):
@@ -141,29 +141,38 @@ STRINGS = ("a column of names (string)", (pa.types.is_string, pa.types.is_large_
 BYTES = ("a column of bytes (binary)", (pa.types.is_binary, pa.types.is_large_binary))
 
 
-def _check(source: Path, columns: Iterable[tuple[str, str, tuple[Callable[[Any], bool], ...]]]) -> list[str]:
-    """Return the files, by their absolute paths, after making sure of the columns."""
+def _files(source: Path) -> list[str]:
+    """Return the files, by their absolute paths."""
     try:
-        found = pyarrow.dataset.dataset(source.absolute(), format="parquet")
+        found = list(pyarrow.dataset.dataset(source.absolute(), format="parquet").files)
+    except FileNotFoundError as error:
+        raise DataError(f"expected Parquet, but {shown(source)} does not exist; check the path") from error
     except (OSError, pa.ArrowException) as error:
         raise _no_parquet(source, error) from error
-    for name, expected, kinds in columns:
-        kind = found.schema.field(name).type if name in found.schema.names else None
-        if kind is None or not any(fits(kind) for fits in kinds):
-            there = ", ".join(found.schema.names)
-            raise DataError(
-                f"expected {expected} {name!r} in {shown(source)}, got {kind or 'none'} among {there}: "
-                "name another"
-            )
-    return list(found.files)
+    if not found:
+        raise DataError(
+            f"expected files of Parquet in the folder {shown(source)}, but it has none; use another"
+        )
+    return found
 
 
-def _group_sizes(path: str) -> list[int]:
-    """Return how many rows each row group of a file has."""
+def _group_sizes(
+    path: str, columns: Iterable[tuple[str, str, tuple[Callable[[Any], bool], ...]]]
+) -> list[int]:
+    """Return how many rows each row group of a file has, after making sure of its columns."""
     try:
         metadata = pq.read_metadata(path)
+        schema = metadata.schema.to_arrow_schema()
     except (OSError, pa.ArrowException) as error:
         raise _no_parquet(path, error) from error
+    for name, expected, kinds in columns:
+        kind = schema.field(name).type if name in schema.names else None
+        if kind is None or not any(fits(kind) for fits in kinds):
+            there = ", ".join(schema.names) or "no columns"
+            raise DataError(
+                f"expected {expected} {name!r} in {shown(path)}, got {kind or 'none'} among {there}: "
+                "name another"
+            )
     return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 

@@ -112,6 +112,8 @@ class Records:
     def prepare(self, job: Mapping[str, Any]) -> None:
         """Make the folder, or make sure that what lies there is of the same job.
 
+        A job that was refused, or stopped before its first batch, binds nobody.
+
         Args:
             job: What must be the same for results to belong together, as JSON values.
 
@@ -121,7 +123,9 @@ class Records:
         path = self.folder / JOB_FILE
         try:
             (self.folder / ATTEMPTS_FOLDER).mkdir(parents=True, exist_ok=True)
-            known = json.loads(path.read_bytes()) if path.exists() else None
+            known = json.loads(path.read_bytes()) if path.exists() and self._begun() else None
+            if known is not None and not isinstance(known, dict):
+                raise ValueError(f"expected a JSON object in {JOB_FILE}, got {known!r}")
             if known is None:
                 write_atomically(path, f"{json.dumps(job, indent=2)}\n".encode())
         except (OSError, ValueError) as error:
@@ -136,6 +140,10 @@ class Records:
                 f"{shown(self.folder)} holds the records of another job ({words}): give the same options, or "
                 "choose another output"
             )
+
+    def _begun(self) -> bool:
+        """Tell whether any batch was begun."""
+        return any(self.folder.glob("*.parquet")) or any((self.folder / ATTEMPTS_FOLDER).glob("*.json"))
 
     def done(self) -> Digests:
         """Return the digests of the images that were restored, sorted."""

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from rlrestore.errors import ImageError, UsageError
+from rlrestore.errors import ImageError, UsageError, how_to_install
 from rlrestore.imaging.io.metadata import resized_block
 from rlrestore.imaging.io.opening import MAX_MEGAPIXELS
 from rlrestore.imaging.io.photo import Photo
@@ -65,9 +66,7 @@ def enlarged(photo: Photo, scale: int, model: Model = "default", device: str = "
     if photo.alpha is not None:
         pixels = pixels.copy()
         cover_hidden_(pixels.transpose(2, 0, 1)[None], photo.alpha)
-    folder = find_model(model)
-    written = find_upscaler(folder).stat()
-    network, radius = _tool(folder, (written.st_ino, written.st_mtime_ns), device)
+    network, radius = upscaler_of(model, device)
     large = _enlarged_pixels(pixels, scale, network, radius)
     height, width = large.shape[:2]
     return replace(
@@ -77,6 +76,19 @@ def enlarged(photo: Photo, scale: int, model: Model = "default", device: str = "
         exif=None if photo.exif is None else resized_block(photo.exif, width, height),
         xmp=None if photo.xmp is None else resized_packet(photo.xmp, width, height),
     )
+
+
+def upscaler_of(model: Model = "default", device: str = "cpu") -> tuple[Network, int]:
+    """Return a model's tool that enlarges, and how far it sees, in pixels of the small image.
+
+    Raises:
+        UsageError: There is no such model or device, torch is not installed, or the tool is damaged.
+    """
+    if find_spec("torch") is None:
+        raise UsageError(f"enlarging needs torch, which is not installed: {how_to_install()}, or do without")
+    folder = find_model(model)
+    written = find_upscaler(folder).stat()
+    return _tool(folder, (written.st_ino, written.st_mtime_ns), device)
 
 
 def _enlarged_pixels(pixels: Floats, scale: int, network: Network, radius: int) -> Floats:

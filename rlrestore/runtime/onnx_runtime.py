@@ -12,7 +12,10 @@ from rlrestore.errors import ModelError, UsageError
 from rlrestore.model_folder import find_model
 from rlrestore.model_folder.exported import Exported, read_exported, write_exported
 from rlrestore.runtime import Actions, Agent, Floats, Memory, Tools
-from rlrestore.toolbox.sessions import Session, load_onnxruntime, open_session
+from rlrestore.toolbox.sessions import Session, brief, load_onnxruntime, open_session
+
+TOOL_PORTS, AGENT_PORTS = (1, 1), (4, 3)
+"""How many arrays go into a network, and how many come out."""
 
 
 class Sessions:
@@ -41,27 +44,47 @@ class Sessions:
         self._own.threads = self._latest = count
 
     def run(self, index: int, *inputs: Any) -> tuple[Any, ...]:
-        """Run a network on arrays in the order of its inputs; returns its outputs."""
+        """Run a network on arrays in the order of its inputs; returns its outputs.
+
+        Raises:
+            ModelError: onnxruntime refuses the network, or the network these arrays.
+        """
         session = self.get(index)
         names = (each.name for each in session.get_inputs())
         given = (np.ascontiguousarray(array) for array in inputs)
-        return tuple(session.run(None, dict(zip(names, given, strict=True))))
+        try:
+            return tuple(session.run(None, dict(zip(names, given, strict=True))))
+        except Exception as error:  # onnxruntime's errors have no common kind
+            raise ModelError(
+                f"{self.called(index)}: expected a network that takes {inputs[0].shape} {inputs[0].dtype}, "
+                f"but it fails: {brief(error)}; export the model again"
+            ) from error
+
+    def called(self, index: int) -> str:
+        """Return what a network is called in messages."""
+        tools = self._model.names
+        return f"{f'the tool {tools[index]}' if index < len(tools) else 'the agent'} of {self._name}"
 
     def get(self, index: int) -> Session:
         """Return a network, ready to run on this thread's number of cores.
 
         Raises:
-            ModelError: onnxruntime refuses it.
+            ModelError: onnxruntime refuses it, or it is none of this kind.
         """
         key = index, self.threads
         with self._making:
             if key not in self._made:
-                tools = self._model.names
-                part = f"the tool {tools[index]}" if index < len(tools) else "the agent"
                 try:
-                    session = open_session(self._model.networks[index], key[1], f"{part} of {self._name}")
+                    session = open_session(self._model.networks[index], key[1], self.called(index))
                 except UsageError as error:
                     raise ModelError(f"{error}; update onnxruntime, or export the model again") from error
+                expected = TOOL_PORTS if index < len(self._model.names) else AGENT_PORTS
+                ports = len(session.get_inputs()), len(session.get_outputs())
+                if ports != expected:
+                    raise ModelError(
+                        f"{self.called(index)}: expected {expected[0]} arrays in and {expected[1]} out, "
+                        f"got {ports[0]} in and {ports[1]} out; export the model again"
+                    )
                 self._made[key] = session
             return self._made[key]
 
@@ -77,8 +100,17 @@ class OnnxTools:
         self._sessions = sessions
 
     def apply(self, index: int, images: Floats) -> Floats:
-        """Apply one tool to `(B, 3, H, W)`."""
+        """Apply one tool to `(B, 3, H, W)`.
+
+        Raises:
+            ModelError: Its network cannot be run, or is none that keeps the shape.
+        """
         restored: Floats = self._sessions.run(index, images)[0]
+        if restored.shape != images.shape or restored.dtype != np.float32:
+            raise ModelError(
+                f"{self._sessions.called(index)}: expected {images.shape} float32 to keep shape and type, "
+                f"got {restored.shape} {restored.dtype}; export the model again"
+            )
         return restored
 
     def begin(self, index: int, images: Floats) -> Callable[[], Floats]:
@@ -91,13 +123,24 @@ class OnnxAgent:
     """The agent of an exported model, as `rlrestore.runtime.Agent`."""
 
     def __init__(self, model: Exported, sessions: Sessions) -> None:
-        """Run the last network of the sessions."""
+        """Run the last network of the sessions.
+
+        Raises:
+            ModelError: It cannot be run, or is none that values these tools.
+        """
         entry = model.agent
         self.actions, self.max_steps = len(entry.tools) + 1, entry.max_steps
         self.start_margins_db, self.stop_margin_db = entry.start_margins_db, entry.stop_margin_db
         self.values_in_db = model.card.values_in_db
         self._sessions, self._number = sessions, len(entry.tools)
-        self._units = int(sessions.get(self._number).get_inputs()[2].shape[1])
+        session = sessions.get(self._number)
+        hidden, values = session.get_inputs()[2].shape, session.get_outputs()[0].shape
+        if values[1:] != [self.actions] or not isinstance(hidden[-1], int):
+            raise ModelError(
+                f"{sessions.called(self._number)}: expected a network of {self.actions} values and a memory, "
+                f"got shapes {values} and {hidden}; export the model again"
+            )
+        self._units = hidden[-1]
 
     def empty_memory(self, count: int) -> Memory:
         """Return the memory of `count` episodes that have not begun."""

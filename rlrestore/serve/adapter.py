@@ -193,7 +193,7 @@ class Adapter:
             raise RefusedError(
                 422,
                 f"expected at most {self._bounds.megapixels:g} megapixels, but {shown(name)} has "
-                f"{found.pixels / 1e6:.3g}; make it smaller",
+                f"{found.pixels / 1e6:.10g}; make it smaller",
             )
         return found.pixels
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from rlrestore import __version__
-from rlrestore.errors import RlrestoreError
+from rlrestore.errors import RlrestoreError, UsageError
 from rlrestore.imaging.io.encoding import KEEP
 from rlrestore.imaging.progress import Progress
 from rlrestore.restorer import Restorer
@@ -117,14 +117,16 @@ class Service:
 
         Raises:
             RefusedError: 404, some are not kept; `missing` names them.
-            UsageError: One cannot be written so.
+            UsageError: None is asked for, or one cannot be written so.
         """
+        if not archive.results:
+            raise UsageError("expected results for the archive, got none; name the id of at least one")
         fields = {
             "format": archive.format,
             "quality": "" if archive.quality is None else str(archive.quality),
         }
         missing = [wish.id for wish in archive.results if wish.id not in self.shelf]
-        if missing or not archive.results:
+        if missing:
             line = (
                 f"expected results that are still kept, got {len(missing)} that are not; restore them again"
             )
@@ -219,7 +221,8 @@ def _add_results(app: FastAPI, service: Service) -> None:
         """Where each tool worked in a step of local mode, from 1; JSON has the legends."""
         maps = service.shelf.get(name).maps
         if not 1 <= step <= len(maps):
-            raise RefusedError(404, f"expected a step of local mode, from 1 to {len(maps)}, got {step}")
+            there = f"a step from 1 to {len(maps)}" if maps else "a result of local mode, which has maps"
+            raise RefusedError(404, f"expected {there}, got step {step}")
         return Response(maps[step - 1], media_type="image/png", headers={"Cache-Control": "private"})
 
     @app.delete("/api/results/{name}", status_code=204)

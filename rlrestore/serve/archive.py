@@ -31,7 +31,7 @@ class _Pipe:
 
 
 async def stream_zip(outputs: AsyncIterator["Output"]) -> AsyncIterator[bytes]:
-    """Yield an archive of the files; a name that came before gets a number.
+    """Yield an archive of the files; a name that came before, in whatever case, gets a number.
 
     They are stored, not compressed: they are compressed pictures.
     """
@@ -45,10 +45,13 @@ async def stream_zip(outputs: AsyncIterator["Output"]) -> AsyncIterator[bytes]:
 
 
 def _fresh(name: str, names: set[str]) -> str:
-    """Return a name that is not among the names, and add it to them."""
+    """Return a name that is not among the names, and add it to them, all without their case.
+
+    Windows and macOS would write `a.png` over `A.png`.
+    """
     path, number = PurePath(name), 1
-    while name in names:
+    while name.casefold() in names:
         number += 1
         name = f"{path.stem}_{number}{path.suffix}"
-    names.add(name)
+    names.add(name.casefold())
     return name

@@ -14,6 +14,22 @@ from rlrestore import __version__
 from rlrestore.cli.main import build_parser, main
 from rlrestore.cli.reporting import print_whole
 
+WITHOUT = """
+import importlib.abc, sys
+
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+from rlrestore.cli.main import main
+
+sys.exit(main(sys.argv[2:]))
+"""
+"""Runs a command as if a module were not installed."""
 COMMANDS = ("restore", "train-tools", "train-agent", "evaluate", "degrade", "tools", "import-paper")
 
 
@@ -121,3 +137,19 @@ def test_a_signal_does_not_part_a_message_from_the_end_of_its_line() -> None:
     with pytest.raises(KeyboardInterrupt, match="a signal"):
         print_whole("{}", stream)
     assert stream.getvalue() == "{}\n"
+
+
+@pytest.mark.parametrize("module", ["PIL", "cv2", "numpy", "safetensors", "tqdm"])
+def test_a_library_that_is_missing_is_named_with_its_cure(
+    module: str, toy_model: Path, write_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of what the distribution itself depends on, as after an install that was cut short."""
+    command = ["restore", str(write_image("a.png")), "-o", str(tmp_path / "b.png"), "--model", str(toy_model)]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, module, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f" needs {module}" in line
+    assert "pip install -c constraints.txt . in the folder of rlrestore's source" in line
+    assert not (tmp_path / "b.png").exists()

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from rlrestore.cli.main import main
+from rlrestore.export.writing import export_model
 from tests.clips import grey, write_clip
+from tests.toys import make_model
 
 
 @pytest.fixture
@@ -82,3 +84,22 @@ def test_what_does_not_go_with_it_is_said(
     with pytest.raises(SystemExit, match="2"):
         restore(photo, "--upscale", 4)
     assert "--upscale" in capsys.readouterr().err
+
+
+def test_without_torch_it_is_refused_before_anything_is_restored(
+    tmp_path: Path,
+    write_image: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An exported model restores without torch, and cannot enlarge."""
+    photos = [write_image("a.png"), write_image("b.png")]
+    export_model(make_model([0, 1]), tmp_path / "exported")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    options = ["-o", f"{tmp_path}/out/", "--model", str(tmp_path / "exported")]
+
+    assert main(["restore", *map(str, photos), *options, "--upscale", "2"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rlrestore: error: enlarging needs torch, which is not installed: pip install ")
+    assert not (tmp_path / "out").exists()

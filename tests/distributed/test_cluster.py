@@ -215,11 +215,26 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, columns: tuple[str
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
-    """The columns are those of the first file; the second one is cut."""
+    """The second file is cut."""
     pq.write_table(pa.table({"input": ["a"], "image": [b"x"]}), tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(DataError, match=r"expected Parquet in .*b\.parquet', got: "):
         restore_parquet(tmp_path, tmp_path / "out")
+
+
+def test_every_file_must_have_the_columns(tmp_path: Path) -> None:
+    """Else a worker would find out, and end the job."""
+    pq.write_table(pa.table({"input": ["a"], "image": [b"x"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": ["a"], "image": [b"x"]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"in .*b\.parquet', got none among id, image"):
+        restore_parquet(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "none.parquet").mkdir()
+    with pytest.raises(DataError, match=r"expected files of Parquet in .*, but it has none"):
+        restore_parquet(tmp_path / "none.parquet", tmp_path / "out")
 
 
 def test_where_there_is_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,11 +274,12 @@ def test_workers_are_told_the_model_by_its_whole_path_and_the_precision(
     ("more", "message"),
     [
         (["a.parquet", "-o", "out"], "write -o NAME.parquet"),
+        (["a.png", "a.parquet", "-o", "out"], "write -o NAME.parquet"),
         (["a.png", "-o", "out", "--quality", "90"], "--quality goes with jpg, avif and webp, not with png"),
         (["a.png", "-o", "out", "--only", "nothing"], "nothing"),
         (["a.png", "-o", "out", "--model", "none"], "none"),
         (["a.png", "-o", "out"], "'a.png' does not exist"),
-        (["a.parquet", "-o", "b.parquet"], "expected Parquet in 'a.parquet'"),
+        (["a.parquet", "-o", "b.parquet"], "'a.parquet' does not exist; check the path"),
         (["a.parquet", "-o", "./a.parquet"], "would lie among the images of a.parquet: choose another --out"),
         (["a.parquet", "-o", "a.parquet/b.parquet"], "would lie among the images of a.parquet"),
         (["b.parquet/a.parquet", "-o", "b.parquet"], "would lie among the images of b.parquet/a.parquet"),

@@ -160,10 +160,27 @@ def test_bytes_go_in_and_out(make_worker: Callable[[], Worker], records: Records
 
 def test_records_of_another_job_are_refused(records: Records) -> None:
     records.prepare({"model": "toy"})
+    records.begin(["a.png"], "host:1")
     with pytest.raises(
         UsageError, match=r"another job \(model 'toy', now 'default'\).*choose another output"
     ):
         records.prepare({"model": "default"})
+
+
+def test_a_job_that_never_began_binds_nobody(records: Records) -> None:
+    """As one that no machine had room for; the next command line counts."""
+    records.prepare({"device": "cuda"})
+    records.prepare({"device": "cpu"})
+    records.begin(["a.png"], "host:1")
+    with pytest.raises(UsageError, match=r"another job \(device 'cpu', now 'cuda'\)"):
+        records.prepare({"device": "cuda"})
+
+
+def test_a_job_file_of_something_else_is_named(records: Records) -> None:
+    records.begin(["a.png"], "host:1")
+    (records.folder / "_job.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"expected a JSON object in _job\.json, got \[\]"):
+        records.prepare({"model": "toy"})
 
 
 def test_a_damaged_record_is_named(records: Records) -> None:

@@ -56,6 +56,20 @@ def test_a_name_has_no_folder(toy: Live, grey: bytes, name: str) -> None:
     assert "''a_restored.png" in toy.restore(grey, name).headers["content-disposition"]
 
 
+def test_names_that_differ_by_their_case_alone_get_a_number(toy: Live, grey: bytes) -> None:
+    """Windows and macOS would write one over the other."""
+    ids = [toy.keep(grey, name).json()["id"] for name in ("a.png", "A.PNG", "a.jpg")]
+    answer = toy.client.post("/api/zip", json={"results": [{"id": each} for each in ids]})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["a_restored.png", "A_restored_2.png", "a_restored_3.png"]
+
+
+def test_a_result_of_global_mode_has_no_maps(toy: Live, grey: bytes) -> None:
+    answer = toy.client.get(f"/api/results/{toy.keep(grey).json()['id']}/maps/1")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "expected a result of local mode, which has maps, got step 1"
+
+
 @pytest.mark.parametrize(("strength", "value"), [("0", 100), ("0.5", 108), ("1", AFTER), ("", AFTER)])
 def test_the_strength_is_the_share_of_the_change(toy: Live, grey: bytes, strength: str, value: int) -> None:
     assert np.unique(pixels(toy.restore(grey, strength=strength).content)).tolist() == [value]
@@ -157,6 +171,11 @@ def test_several_results_come_as_one_archive(toy: Live, grey: bytes) -> None:
         assert [pixels(archive.read(name)).max() for name in archive.namelist()] == [AFTER, 100]
     lost = toy.client.post("/api/zip", json={"results": [{"id": ids[0]}, {"id": "nowhere"}]})
     assert (lost.status_code, lost.json()["missing"]) == (404, ["nowhere"])
+    none = toy.client.post("/api/zip", json={"results": []})
+    assert (none.status_code, none.json()["error"]) == (
+        422,
+        "expected results for the archive, got none; name the id of at least one",
+    )
     assert toy.client.post("/api/zip", json={"results": [{}]}).status_code == 422
 
 
@@ -192,7 +211,7 @@ def test_transparency_is_kept_or_refused_before_the_work(toy: Live) -> None:
     ("content", "line"),
     [
         (b"no picture at all", "holds text, whatever its name"),
-        (b"", "is none that can be read"),
+        (b"", "has zero bytes; get a fresh copy of it"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "is none that can be read"),
         (png(np.zeros((64, 64, 3), np.uint8), compress_level=0)[:5000], "truncated or damaged"),
         (png(np.zeros((4, 4, 3), np.uint8)), "at least 8×8 pixels"),

@@ -87,11 +87,12 @@ def test_an_upload_over_the_bound_is_refused_with_and_without_its_length(
 
 
 def test_too_many_pixels_are_refused_from_the_header(small: Live) -> None:
-    answer = small.restore(png(np.zeros((100, 200, 3), np.uint8)))
-    assert answer.status_code == 422
-    assert answer.json()["error"] == (
-        "expected at most 0.002 megapixels, but 'photo.png' has 0.02; make it smaller"
-    )
+    for sides, megapixels in (((100, 200), "0.02"), ((23, 87), "0.002001")):
+        answer = small.restore(png(np.zeros((*sides, 3), np.uint8)))
+        assert answer.status_code == 422
+        assert answer.json()["error"] == (
+            f"expected at most 0.002 megapixels, but 'photo.png' has {megapixels}; make it smaller"
+        )
 
 
 def test_an_upload_that_stalls_is_refused() -> None:

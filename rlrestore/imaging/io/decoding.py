@@ -153,8 +153,8 @@ def read_header(stream: BinaryIO, name: str) -> Header:
     Raises:
         ImageError: There is no header that can be read.
     """
-    if raw.is_raw(stream):  # whose size is known once it is developed
-        return Header("RAW", MAX_MEGAPIXELS * 10**6 if raw.can_develop() else 0)
+    if raw.is_raw(stream):
+        return Header("RAW", raw.claimed_pixels(stream))
     opened = open_photo(stream, name)
     opened.close()
     return Header(opened.kind, opened.width * opened.height)

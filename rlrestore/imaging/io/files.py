@@ -5,7 +5,6 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,7 +97,7 @@ def read_photo(path: PathLike) -> Photo:
         ImageError: It is missing, no image, damaged, smaller than 8×8, larger than 200 megapixels, or has
             several frames.
     """
-    with _opened(path) as stream:
+    with _open(path) as stream:
         return decode_photo(stream, shown(path))
 
 
@@ -111,7 +110,7 @@ def claimed_pixels(image: PathLike | bytes) -> int:
     try:
         if isinstance(image, bytes):
             return read_header(io.BytesIO(image), "").pixels
-        with _opened(image) as stream:
+        with _open(image) as stream:
             return read_header(stream, shown(image)).pixels
     except ImageError:
         return 0
@@ -120,7 +119,7 @@ def claimed_pixels(image: PathLike | bytes) -> int:
 def claimed_format(path: PathLike) -> str:
     """Return what format an image file's header claims, as Pillow calls it; empty if none can be read."""
     try:
-        with _opened(path) as stream:
+        with _open(path) as stream:
             return read_header(stream, shown(path)).format
     except ImageError:
         return ""
@@ -129,7 +128,7 @@ def claimed_format(path: PathLike) -> str:
 def is_whole(path: PathLike) -> bool:
     """Tell whether there is an image file whose pixels can all be read."""
     try:
-        with _opened(path) as stream:
+        with _open(path) as stream:
             check_whole(stream, shown(path))
     except ImageError:
         return False
@@ -145,17 +144,6 @@ def read_rgb8(path: PathLike) -> npt.NDArray[np.uint8]:
     pixels = read_photo(path).pixels
     samples: npt.NDArray[np.uint8] = to_integers(pixels, 8).astype(np.uint8, copy=False)
     return samples
-
-
-@contextmanager
-def _opened(path: PathLike) -> Iterator[BinaryIO]:
-    """Open a file for reading after making sure that it is one with something in it."""
-    with _open(path) as stream:
-        if os.fstat(stream.fileno()).st_size == 0:
-            raise ImageError(
-                f"expected an image file, but {shown(path)} has zero bytes; get a fresh copy of it"
-            )
-        yield stream
 
 
 def _open(path: PathLike) -> BinaryIO:

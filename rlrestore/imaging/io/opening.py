@@ -136,6 +136,8 @@ def open_photo(stream: BinaryIO, name: str) -> Opened:
     """
     stream.seek(0)
     head = stream.read(32)
+    if not head:
+        raise ImageError(f"expected an image file, but {name} has zero bytes; get a fresh copy of it")
     about = _tiff_layout(stream) if ifd.is_tiff(head) else None
     if about is not None and tiff_samples.unusual(about[1]) and not _is_deep_cmyk(about[1]):
         return _open_tiff(stream, name, *about)

@@ -94,6 +94,19 @@ def can_develop() -> bool:
     return importlib.util.find_spec("rawpy") is not None
 
 
+def claimed_pixels(stream: BinaryIO) -> int:
+    """Return how many pixels a raw file will be developed to; 0 of one that cannot be."""
+    if not can_develop():
+        return 0
+    rawpy: Any = importlib.import_module("rawpy")
+    stream.seek(0)
+    try:
+        with rawpy.imread(stream) as photo:
+            return int(photo.sizes.width * photo.sizes.height)
+    except rawpy.LibRawError:
+        return 0
+
+
 def developed(stream: BinaryIO, name: str, most_pixels: int) -> Integers:
     """Develop a raw file.
 
@@ -121,7 +134,8 @@ def developed(stream: BinaryIO, name: str, most_pixels: int) -> Integers:
             width, height = photo.sizes.width, photo.sizes.height
             if width * height > most_pixels:
                 raise ImageError(
-                    f"expected at most {most_pixels / 1e6:.0f} megapixels, but {name} has {width}×{height}"
+                    f"expected at most {most_pixels / 1e6:.0f} megapixels, but {name} has {width}×{height}; "
+                    "develop it into a smaller TIFF first"
                 )
             samples: Integers = photo.postprocess(
                 output_bps=16, use_camera_wb=True, no_auto_bright=True, gamma=_SRGB_CURVE

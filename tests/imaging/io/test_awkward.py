@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from rlrestore.errors import ImageError
 from rlrestore.imaging.io import png_chunks, raw
 from rlrestore.imaging.io.colour import profile_space
-from rlrestore.imaging.io.files import Photo, read_photo, write_photo
+from rlrestore.imaging.io.files import Photo, claimed_pixels, read_photo, write_photo
 from rlrestore.imaging.io.photoshop import iptc
 from tests.imaging.io import samples as made
 from tests.toys import make_restorer
@@ -249,3 +249,12 @@ def test_a_narrow_strip_is_restored(turned: bool) -> None:
     photo = read_photo(AWKWARD / "strip_60x900.png")
     pixels = photo.pixels.transpose(1, 0, 2) if turned else photo.pixels
     assert make_restorer([0]).restore(Photo(pixels), mode="global").trace.tools == ("brighten",)
+
+
+def test_a_raw_file_claims_the_pixels_that_it_is_developed_to(tmp_path: Path) -> None:
+    """So that a server refuses it for its own size alone."""
+    pytest.importorskip("rawpy", reason="the extra raw is not installed")
+    assert claimed_pixels(made.raw_dng()) == 96 * 64
+    (tmp_path / "a.dng").write_bytes(made.raw_dng())
+    assert claimed_pixels(tmp_path / "a.dng") == read_photo(tmp_path / "a.dng").pixels[..., 0].size
+    assert claimed_pixels(AWKWARD / "raw_like.dng") == 0

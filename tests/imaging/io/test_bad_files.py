@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rlrestore.errors import ImageError
+from rlrestore.imaging.io.decoding import decode_photo
 from rlrestore.imaging.io.files import Photo, check_output, read_photo, write_photo
 
 Pixels = npt.NDArray[np.uint8]
@@ -79,6 +80,8 @@ def test_a_file_below_a_file(tmp_path: Path) -> None:
 def test_zero_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     assert "has zero bytes; get a fresh copy" in _refusal(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="expected an image file, but stdin has zero bytes; get a fresh"):
+        decode_photo(io.BytesIO(b""), "stdin")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
