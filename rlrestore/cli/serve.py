@@ -85,9 +85,9 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     bounds.add_argument(
         "--keep-megabytes",
         type=positive_float,
-        default=1024,
+        default=2048,
         metavar="MB",
-        help="of results that are kept for the page, for an hour at most (default: 1024)",
+        help="of results that are kept for the page, for an hour at most (default: 2048)",
     )
 
 

@@ -7,9 +7,6 @@ from pathlib import PurePath
 from threading import Event
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.decoding import decode_photo, read_header
 from rlrestore.imaging.io.encoding import KEEP, LOSSY_SUFFIXES, Quality, encode_photo
@@ -17,9 +14,9 @@ from rlrestore.imaging.io.files import shown
 from rlrestore.imaging.io.holding import FORMATS as HELD
 from rlrestore.imaging.io.keeping import kept_suffix
 from rlrestore.imaging.io.photo import Photo
-from rlrestore.imaging.io.samples import Integers, to_floats
+from rlrestore.imaging.io.samples import Floats
 from rlrestore.imaging.progress import Report
-from rlrestore.inference.blending import blend, lost_detail
+from rlrestore.inference.blending import Parts
 from rlrestore.inference.choice import alternatives
 from rlrestore.restorer import Restorer
 from rlrestore.serve.bounds import Bounds, RefusedError
@@ -28,7 +25,6 @@ from rlrestore.serve.options import Option
 from rlrestore.serve.words import in_words, purpose
 from rlrestore.trace import Trace
 
-Halves = NDArray[np.float16]
 FORMATS = {
     "png": "image/png",
     "tif": "image/tiff",
@@ -87,32 +83,24 @@ class Result:
     Attributes:
         name: What the file was called.
         upload: The file.
-        samples: `(H, W, channels)` the restored pixels as they are written, at the file's own depth.
+        restored: `(H, W, 3)` what the chain made of its pixels, in [0, 1]: not rounded, so that any strength
+            and detail of it is what the command makes.
+        transparent: Whether the file has transparency.
         record: What is told of it: size, notes, the trace, and the chain in words.
         maps: Where each tool worked, as PNG, one for each step of local mode.
     """
 
     name: str
     upload: bytes = field(repr=False)
-    samples: Integers = field(repr=False)
+    restored: Floats = field(repr=False)
+    transparent: bool
     record: Mapping[str, Any]
     maps: tuple[bytes, ...] = field(default=(), repr=False)
-    _kept: dict[str, Halves] = field(default_factory=dict, repr=False)
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return (
-            len(self.upload)
-            + sum(map(len, self.maps))
-            + self.samples.nbytes
-            + (0 if self._lost is None else self._lost.nbytes)
-        )
-
-    @property
-    def _lost(self) -> Halves | None:
-        """The detail that the chain took away, once it was asked for."""
-        return self._kept.get("lost")
+        return len(self.upload) + sum(map(len, self.maps)) + self.restored.nbytes
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Make sure that it can be written as asked.
@@ -120,7 +108,7 @@ class Result:
         Raises:
             UsageError: The format has no quality, or cannot hold its transparency.
         """
-        _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+        _suffix(values, self.record["keep"], self.transparent, self.name)
 
     def write(self, values: Mapping[str, Any]) -> Output:
         """Return it as a file.
@@ -132,7 +120,7 @@ class Result:
             UsageError: The format has no quality, or cannot hold its transparency.
             ImageError: The format cannot hold its size.
         """
-        suffix = _suffix(values, self.record["keep"], self.samples.shape[2] in (2, 4), self.name)
+        suffix = _suffix(values, self.record["keep"], self.transparent, self.name)
         photo = self._blended(values["strength"], values["detail"])
         content = encode_photo(photo, suffix, shown(self.name), _quality(values))
         return Output(content, f"{PurePath(self.name).stem}_restored{suffix}", FORMATS[suffix[1:]])
@@ -140,11 +128,7 @@ class Result:
     def _blended(self, strength: float, detail: float) -> Photo:
         """Return the photograph at a strength and a detail, as `Restoration.blended`."""
         original = decode_photo(io.BytesIO(self.upload), shown(self.name))
-        restored = to_floats(self.samples[..., : 1 if original.greyscale else 3])
-        if strength and detail and self._lost is None:
-            self._kept["lost"] = lost_detail(original.pixels, restored).astype(np.float16)
-        lost = self._lost if strength and detail else None
-        return original.with_pixels(blend(original.pixels, restored, lost, strength, detail))
+        return original.with_pixels(Parts(original.pixels, self.restored).blend(strength, detail))
 
 
 class Adapter:
@@ -234,7 +218,8 @@ class Adapter:
         )
         regions = [step.regions for step in done.trace.applied if step.regions is not None]
         record = self._record(name, keep, photo, done.trace)
-        return Result(name, content, done.photo.samples(photo.depth_bits), record, draw_maps(small, regions))
+        pixels, transparent = done.photo.pixels, photo.alpha is not None
+        return Result(name, content, pixels, transparent, record, draw_maps(small, regions))
 
     def _record(self, name: str, keep: str, photo: Photo, trace: Trace) -> dict[str, Any]:
         """Return what a client is told of a restored photograph.

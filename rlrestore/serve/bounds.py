@@ -25,7 +25,7 @@ class Bounds:
     workers: int = 1
     seconds: float = 600
     idle_seconds: float = 20
-    kept_megabytes: float = 1024
+    kept_megabytes: float = 2048
     kept_seconds: float = 3600
 
     @property

@@ -5,12 +5,14 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from torch import nn
 
 from rlrestore.explain.inspector import Inspector
+from rlrestore.imaging.io.decoding import decode_photo
 from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
@@ -81,22 +83,29 @@ def smoother() -> Restorer:
     return Restorer(TorchRuntime(toolbox, Rules(1, always(1.0), max_steps=1), "toy"))
 
 
-def test_detail_is_brought_back_from_what_was_kept() -> None:
-    """As `Restoration.blended` does it, but for what is rounded while it is kept."""
-    rough = np.random.default_rng(0).integers(116, 125, (64, 64, 3), np.uint8)
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_kept_result_is_written_as_the_command_restores(depth: type[np.integer]) -> None:
+    """At any strength and detail, to the last bit of the file's depth; detail brings texture back."""
+    rough = np.random.default_rng(0).integers(116, 125, (64, 64, 3)).astype(depth)
     texture = np.s_[24:40, 24:40]
     rough[texture][::2, ::2] = rough[texture][1::2, 1::2] = 190
-    expected = smoother().restore(rough)
+    rough *= np.iinfo(depth).max // 255
+    encoded, file = cv2.imencode(".png", rough)
+    assert encoded
+    photo, spreads = decode_photo(io.BytesIO(file.tobytes()), "it"), []
     with live(smoother()) as running:
-        place = f"/api/results/{running.keep(png(rough)).json()['id']}"
-        spreads = []
-        for detail in (0, 0.5, 1):
-            shown = pixels(running.client.get(place, params={"detail": detail}).content)
-            wanted = expected.blended(detail=detail).image
-            assert np.abs(shown.astype(int) - wanted).max() <= 1
-            spreads.append(shown[texture].std())
-            asked_at_once = running.restore(png(rough), detail=str(detail))
-            assert np.array_equal(shown, pixels(asked_at_once.content))
+        place = f"/api/results/{running.keep(file.tobytes()).json()['id']}"
+        for strength, detail in ((1, 0), (1, 0.5), (1, 1), (0.3, 0), (0.7, 0.4), (0, 1)):
+            chosen = {"strength": strength, "detail": detail}
+            wanted = smoother().restore(photo, strength=strength, detail=detail).photo
+            content = running.client.get(place, params=chosen).content
+            shown = decode_photo(io.BytesIO(content), "it").samples(photo.depth_bits)
+            assert shown.dtype == depth
+            assert np.array_equal(shown, wanted.samples(photo.depth_bits))
+            assert (
+                running.restore(file.tobytes(), **{k: str(v) for k, v in chosen.items()}).content == content
+            )
+            spreads.append(shown[texture].std() * 255 / np.iinfo(depth).max)
         assert running.client.get(place, params={"detail": 2}).status_code == 422
     assert spreads[0] + 10 < spreads[1] < spreads[2] - 10
 
