@@ -11,8 +11,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from rlrestore.devices import resolve_device
 from rlrestore.envs.reserve import Reserve
 from rlrestore.envs.setup import (
+    checked_count,
     given_or_moderate_source,
     given_or_shipped_toolbox,
     observation,
@@ -78,18 +80,14 @@ class BatchedRestorationEnv(VectorEnv[Observation, Tensor, Tensor]):
         episodes_per_pair: int = 1,
         reward: Reward = "psnr",
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"expected at least one episode, got num_envs={num_envs}")
-        if episodes_per_pair < 1:
-            raise ValueError(f"expected at least one episode per pair, got {episodes_per_pair}")
         self.reward = checked_reward(reward)
-        self.num_envs = num_envs
-        self.device = torch.device(device)
+        self.num_envs = checked_count("num_envs", num_envs)
+        self.device = resolve_device(str(device))
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
         self.source = given_or_moderate_source(source, data, self.device)
-        self.max_steps = max_steps
+        self.max_steps = checked_count("max_steps", max_steps)
         self.stop_when_worse = stop_when_worse
-        self.episodes_per_pair = episodes_per_pair
+        self.episodes_per_pair = checked_count("episodes_per_pair", episodes_per_pair)
         self.tools: Tools = rollout_tools(self.toolbox, bfloat16)
         self.single_action_space = spaces.Discrete(self.toolbox.stop + 1)
         self.single_observation_space = observation_space(self.toolbox.stop + 1)

@@ -55,7 +55,14 @@ class RestorationVecEnv(VecEnv):
         return _to_numpy(observation)
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Store the actions `(B,)` for `step_wait`."""
+        """Store the actions `(B,)` for `step_wait`.
+
+        Raises:
+            ValueError: They are no integers.
+        """
+        kind = np.asarray(actions).dtype
+        if kind.kind not in "iu":
+            raise ValueError(f"expected actions ({self.num_envs},) of integers, got {kind}")
         self._actions = torch.as_tensor(actions, dtype=torch.int64, device=self.batched.device)
 
     def step_wait(

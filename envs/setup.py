@@ -61,6 +61,17 @@ def torch_generator(np_random: np.random.Generator, device: torch.device) -> tor
     return torch.Generator(device).manual_seed(int(np_random.integers(2**63)))
 
 
+def checked_count(name: str, value: object) -> int:
+    """Return an argument that counts something.
+
+    Raises:
+        ValueError: It is no whole number above zero.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"expected {name} as a whole number above 0, got {name}={value!r}")
+    return int(value)
+
+
 def given_or_shipped_toolbox(
     toolbox: Toolbox | None, model: str | Path | None, device: torch.device
 ) -> Toolbox:

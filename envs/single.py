@@ -10,9 +10,11 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
+from rlrestore.devices import resolve_device
 from rlrestore.envs.rendering import draw_chain
 from rlrestore.envs.setup import (
     Arrays,
+    checked_count,
     given_or_moderate_source,
     given_or_shipped_toolbox,
     observation,
@@ -125,10 +127,10 @@ class RestorationEnv(gymnasium.Env[Arrays, np.int64]):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"expected render_mode 'rgb_array' or None, got {render_mode!r}")
         self.reward = checked_reward(reward)
-        self.device = torch.device(device)
+        self.device = resolve_device(str(device))
         self.toolbox = given_or_shipped_toolbox(toolbox, model, self.device)
         self.source = given_or_moderate_source(source, data, self.device)
-        self.max_steps = max_steps
+        self.max_steps = checked_count("max_steps", max_steps)
         self.stop_when_worse = stop_when_worse
         self.render_mode = render_mode
         self.action_space = spaces.Discrete(self.toolbox.stop + 1)

@@ -77,8 +77,13 @@ def start(images: Tensor, clean: Tensor) -> EpisodeState:
         clean: `(B, 3, H, W)` the same patches before the degradation.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: They are no tensors of floats, or their shapes differ.
     """
+    given: tuple[object, ...] = (images, clean)  # a source may be anybody's
+    for each in given:
+        if not isinstance(each, Tensor) or not each.is_floating_point():
+            kind = each.dtype if isinstance(each, Tensor) else type(each).__name__
+            raise ValueError(f"expected pairs of tensors of floats in [0, 1], got {kind}")
     if images.shape != clean.shape:
         raise ValueError(f"expected pairs of one shape, got {tuple(images.shape)} and {tuple(clean.shape)}")
     value_db = psnr_db(images, clean)

@@ -38,11 +38,31 @@ def share(text: str) -> float:
     return value
 
 
+MOST_DIGITS = 18
+"""Of a whole number; longer ones count nothing that there is."""
+
+
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    """Read a whole number from `low`, to `high` if there is one."""
+    short = text.isdecimal() and len(text) <= MOST_DIGITS
+    if not short or int(text) < low or (high is not None and int(text) > high):
+        range_ = f"from {low} to {high}" if high is not None else "above 0" if low == 1 else f"from {low}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {range_}, got {text[:20]!r}")
+    return int(text)
+
+
 def positive_int(text: str) -> int:
     """Read a whole number above zero."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
+    return _whole(text, 1)
+
+
+MOST_THREADS = 1024
+"""Beyond it OpenMP may end the process while it starts them."""
+
+
+def thread_count(text: str) -> int:
+    """Read a number of cores to compute on."""
+    return _whole(text, 1, MOST_THREADS)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -55,16 +75,12 @@ def names(text: str) -> tuple[str, ...]:
 
 def natural(text: str) -> int:
     """Read a whole number from zero."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
-    return int(text)
+    return _whole(text, 0)
 
 
 def percentage(text: str) -> int:
     """Read a whole number from 1 to 100."""
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 100, got {text!r}")
-    return int(text)
+    return _whole(text, 1, 100)
 
 
 LARGEST_SEED = 2**32 - 1
@@ -73,11 +89,7 @@ LARGEST_SEED = 2**32 - 1
 
 def seed_number(text: str) -> int:
     """Read the seed of a training."""
-    if not (text.isdecimal() and len(text) <= len(str(LARGEST_SEED)) and int(text) <= LARGEST_SEED):
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number from 0 to {LARGEST_SEED}, got {text[:20]!r}"
-        )
-    return int(text)
+    return _whole(text, 0, LARGEST_SEED)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, steps_help: str) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rlrestore import __version__
 from rlrestore.cli import (
@@ -67,6 +67,13 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, and not all of its options before."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is not known here, so that a subcommand names its own help."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, []
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, and exit."""
@@ -132,16 +139,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Files are written with errors of their own. Python flushes once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             error = RlrestoreError(f"expected to write to stdout, but that failed ({error.strerror})")
-        if isinstance(error, ModuleNotFoundError):
-            error = _missing(error, args.command)
+        error = _explained(error, args.command)
         report(error, args.debug)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return code
 
 
-def _missing(error: ModuleNotFoundError, command: str) -> Exception:
-    """Return what to say of a module that is not there: how to install it, if this program depends on it."""
-    module = (error.name or "").partition(".")[0]
+def _explained(error: Exception, command: str) -> Exception:
+    """Return an error that a person understands in the place of one of the system's, where it is known."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename is not None:
+        return UsageError(
+            f"expected a name that a file can have, but {error.filename!r} is too long: shorten it"
+        )
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if module not in NEEDED:
         return error
     alone = " (rlrestore-onnx restores alone)" if module in FOR_TRAINING else ""

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -48,7 +49,11 @@ def check_piped(args: argparse.Namespace) -> None:
         if getattr(args, name):
             option = "--try" if name == "trying" else f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} does not go with {PIPE}, which leaves no name and no stdout for it")
+    if args.inputs[0] == PIPE and sys.stdin is None:
+        raise UsageError("expected an image on stdin, but stdin is closed: add < FILE, or name the file")
     stream = sys.stdout if args.out == PIPE else None
+    if stream is not None and getattr(stream, "name", "") == os.devnull:  # what main puts for a closed one
+        raise UsageError(f"-o {PIPE} writes a picture to stdout, which is closed: add > FILE, or -o FILE")
     if stream is not None and stream.isatty():
         raise UsageError(f"-o {PIPE} writes a picture to stdout, which is a terminal: add > FILE, or -o FILE")
 

@@ -2,7 +2,14 @@
 
 import argparse
 
-from rlrestore.cli.arguments import add_precision_argument, names, percentage, positive_int, share
+from rlrestore.cli.arguments import (
+    add_precision_argument,
+    names,
+    percentage,
+    positive_int,
+    share,
+    thread_count,
+)
 from rlrestore.cli.shards import shard
 
 FORMATS = ("png", "tif", "webp", "bmp", "ppm", "jpg", "avif")
@@ -141,7 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="list what would be done, and do nothing")
     parser.add_argument(
-        "--threads", type=positive_int, metavar="N", help="cores to compute on (default: all)"
+        "--threads", type=thread_count, metavar="N", help="cores to compute on (default: all)"
     )
     parser.add_argument(
         "--workers",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def joined(pool: Pool) -> Iterator[int]:
     mine = not ray.is_initialized()
     os.environ.setdefault(*NO_STATISTICS)
     os.environ.setdefault(*QUIET)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         if mine:
             ray.init(address=pool.address, logging_level="ERROR", log_to_driver=False)
@@ -90,6 +91,13 @@ def joined(pool: Pool) -> Iterator[int]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def cause_of(error: Exception) -> str:
+    """Return the line of an error of Ray's that says why: its traceback goes before, its own advice after."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return (raised or lines)[-1].strip()
 
 
 def work(
@@ -124,7 +132,6 @@ def work(
             if len(table):
                 yield table.to_pylist()
     except ray.exceptions.RayError as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
         raise RlrestoreError(
-            f"the cluster gave up ({words[-1].strip()}); what is done is recorded: the same command goes on"
+            f"the cluster gave up ({cause_of(error)}); what is done is recorded: the same command goes on"
         ) from error

@@ -17,6 +17,7 @@ from rlrestore.distributed.worker import Settings
 from rlrestore.errors import DataError
 from rlrestore.imaging.io.files import shown
 
+NAMELESS = "an image without a name"
 MOST_BLOCKS = 10_000
 """Into which a list of paths is divided: each costs Ray about a millisecond."""
 
@@ -204,5 +205,5 @@ def _run(
             outcome.add(statuses)
             if watch is not None:
                 for status in statuses:
-                    watch(status["input"], status["error"])
+                    watch(status["input"] or NAMELESS, status["error"])
     return outcome

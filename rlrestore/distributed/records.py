@@ -45,10 +45,14 @@ DIGEST_BYTES = 16
 Digests = npt.NDArray[np.bytes_]
 
 
-def digests(keys: Iterable[str]) -> Digests:
+def digests(keys: Iterable[str | None]) -> Digests:
     """Return what keys are compared by: millions of them in little memory, which processes can share."""
-    found = [hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES).digest() for key in keys]
+    found = [hashlib.blake2b(_bytes(key), digest_size=DIGEST_BYTES).digest() for key in keys]
     return np.array(found, dtype=f"S{DIGEST_BYTES}")
+
+
+def _bytes(key: str | None) -> bytes:
+    return b"\xff" if key is None else key.encode()  # no text in UTF-8 has this byte
 
 
 @dataclass
@@ -158,17 +162,17 @@ class Records:
                 raise DataError(f"{shown(path)} is no record ({error}); remove it, and go on") from error
             yield table.filter(table["error"].is_null())
 
-    def begin(self, keys: Sequence[str], worker: str) -> Attempts:
+    def begin(self, keys: Sequence[str | None], worker: str) -> Attempts:
         """Begin a batch of images."""
         return Attempts.begin(self.folder / ATTEMPTS_FOLDER / f"{_name(keys)}.json", worker)
 
-    def write(self, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, keys: Sequence[str | None], rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows of a batch, completely or not at all."""
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(list(rows), RECORD), sink, compression="zstd")
         write_atomically(self.folder / f"{_name(keys)}.parquet", sink.getvalue().to_pybytes())
 
 
-def _name(keys: Sequence[str]) -> str:
+def _name(keys: Sequence[str | None]) -> str:
     """Return what a batch's files are called: the same for the same images."""
-    return hashlib.blake2b("\0".join(keys).encode(), digest_size=DIGEST_BYTES).hexdigest()
+    return hashlib.blake2b(b"\0".join(map(_bytes, keys)), digest_size=DIGEST_BYTES).hexdigest()

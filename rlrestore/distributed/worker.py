@@ -81,7 +81,11 @@ class Worker:
 
     def __call__(self, batch: Any) -> Any:
         """Restore what is not done of a batch, record it, and return how it went."""
-        batch = _read(batch) if "file" in batch.column_names else batch
+        if "file" in batch.column_names:
+            try:
+                batch = _read(batch)
+            except (OSError, pa.ArrowException) as error:
+                return self._unread(batch, error)
         rows = [row for row, done in zip(batch.to_pylist(), self._is_done(batch), strict=True) if not done]
         if not rows:
             return STATUS.empty_table()
@@ -90,6 +94,20 @@ class Worker:
         made = self._together(rows, attempts)
         self.records.write(keys, made)
         attempts.end()
+        return pa.Table.from_pylist(made, STATUS)
+
+    def _unread(self, batch: Any, error: Exception) -> Any:
+        """Record of every image of a part of Parquet that it cannot be read, and return so."""
+        (part,) = batch.to_pylist()
+        with pq.ParquetFile(part["file"]) as file:
+            group_rows = file.metadata.row_group(part["group"]).num_rows
+        last = min(part["first"] + part["rows"], group_rows)
+        place = f"{part['file']}, row group {part['group']}, row"
+        names = [f"{place} {number}" for number in range(part["first"], last)]
+        cause = f"expected Parquet, but the part of the file cannot be read ({' '.join(str(error).split())})"
+        known = {"seconds": 0.0, "cpu_seconds": 0.0, "worker": self.name, "attempts": 1}
+        made = [{"input": name, "error": f"{cause}; get a fresh copy of the file"} | known for name in names]
+        self.records.write(names, made)
         return pa.Table.from_pylist(made, STATUS)
 
     def _together(self, rows: Sequence[Mapping[str, Any]], attempts: Attempts) -> list[dict[str, Any]]:
@@ -130,6 +148,8 @@ class Worker:
         began, began_cpu, key = time.monotonic(), time.process_time(), row["input"]
         record: dict[str, Any] = {"input": key, "worker": self.name, "attempts": attempts.count}
         try:
+            if key is None:
+                raise ImageError("expected a name for every image, but one has none; give it one")
             if key in attempts.given_up:
                 raise RlrestoreError("its worker died while it was restored; restore it alone to see why")
             attempts.take(key)

@@ -317,10 +317,33 @@ def test_closed_streams(toy_model: Path, tmp_path: Path, write_image: Write) -> 
     assert (tmp_path / "photo_restored.png").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("pipe", "words"),
+    [
+        ("photo.png -o - >&-", "-o - writes a picture to stdout, which is closed: add > FILE"),
+        ("- -o out.png <&-", "expected an image on stdin, but stdin is closed: add < FILE"),
+    ],
+)
+def test_a_picture_is_not_lost_in_a_closed_stream(
+    toy_model: Path, tmp_path: Path, write_image: Write, pipe: str, words: str
+) -> None:
+    write_image("photo.png")
+    command = f"'{sys.executable}' -m rlrestore restore --model '{toy_model}' {pipe}"
+    done = subprocess.run(  # noqa: S602  # what is tested
+        command, shell=True, cwd=tmp_path, check=False, stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert words in line
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_a_missing_library_is_said_in_one_line(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     arguments = [sys.executable, "-S", "-E", "-m", "rlrestore", "restore", str(tmp_path / "a.png")]
     done = subprocess.run(arguments, check=False, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("rlrestore: error: unexpected ModuleNotFoundError: No module named ")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rlrestore: error: restore needs ")
+    assert ", which is not installed: " in done.stderr
     assert done.stderr.count("\n") == 1

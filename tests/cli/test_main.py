@@ -153,3 +153,41 @@ def test_a_library_that_is_missing_is_named_with_its_cure(
     assert f" needs {module}" in line
     assert "pip install -c constraints.txt . in the folder of rlrestore's source" in line
     assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (
+            ["tools", "a", "b", "--nothing"],
+            "rlrestore tools: error: unrecognized arguments: --nothing; see rlrestore tools",
+        ),
+        (
+            ["restore", "a.png", "--threads", "5000"],
+            "argument --threads: expected a whole number from 1 to 1024, got '5000'",
+        ),
+        (
+            ["restore", "a.png", "--max-steps", "9" * 5000],
+            f"argument --max-steps: expected a whole number above 0, got '{'9' * 20}'; see",
+        ),
+        (["restore", "a.png", "--quality", "0"], "expected a whole number from 1 to 100, got '0'"),
+    ],
+    ids=["unknown", "threads", "digits", "quality"],
+)
+def test_what_no_command_takes_is_said_by_its_own_parser(
+    command: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert line in told
+
+
+def test_a_name_that_no_file_can_have_is_wrong_usage(
+    toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "x" * 300
+    assert main(["export", str(toy_model), "--out", name]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("rlrestore: error: expected a name that a file can have, but 'xxx")
+    assert told.endswith("' is too long: shorten it")

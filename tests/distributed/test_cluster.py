@@ -16,6 +16,7 @@ from PIL import Image
 
 from rlrestore.cli.main import main
 from rlrestore.distributed import Outcome, Pool, Settings, restore_files, restore_parquet
+from rlrestore.distributed.cluster import cause_of
 from rlrestore.distributed.records import Records
 from rlrestore.distributed.worker import Worker
 from rlrestore.errors import DataError, UsageError
@@ -295,3 +296,13 @@ def test_wrong_usage_is_told_before_a_cluster_is_asked_for(
     monkeypatch.chdir(tmp_path)
     assert main(["distribute", *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_of_an_error_of_rays_the_line_that_says_why_is_shown() -> None:
+    text = """ray::MapWorker(MapBatches(Worker)).submit()
+  File "worker.py", line 1, in __call__
+AttributeError: 'NoneType' object has no attribute 'encode'
+To change retry attempts, configure DataContext."""
+    assert cause_of(RuntimeError(text)) == "AttributeError: 'NoneType' object has no attribute 'encode'"
+    assert cause_of(RuntimeError("The actor died.\nIts node is gone.")) == "Its node is gone."
+    assert cause_of(RuntimeError()) == "RuntimeError"

@@ -158,6 +158,54 @@ def test_bytes_go_in_and_out(make_worker: Callable[[], Worker], records: Records
     assert done["y"]["image"] is None
 
 
+def test_an_image_without_a_name_is_a_row_and_the_others_go_on(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    batch_of(tmp_path / "in", "a")
+    content = (tmp_path / "in" / "a.png").read_bytes()
+    batch = pa.table({"input": pa.array([None, "", "x"]), "image": [content] * 3})
+    for restored in (2, 0):
+        statuses = make_worker()(batch).to_pylist()
+        assert sum(each["error"] is None for each in statuses) == restored
+        assert [each["error"] for each in statuses if each["input"] is None] == [
+            "expected a name for every image, but one has none; give it one"
+        ]
+
+
+def test_a_part_of_parquet_that_is_damaged_is_rows_and_the_others_go_on(
+    make_worker: Callable[[], Worker], records: Records, tmp_path: Path
+) -> None:
+    """The first of two row groups is overwritten; a batch is of two images."""
+    batch_of(tmp_path / "in", "a")
+    content = (tmp_path / "in" / "a.png").read_bytes()
+    source = tmp_path / "in.parquet"
+    table = pa.table({"input": list("abcdef"), "image": [content] * 6})
+    pq.write_table(table, source, row_group_size=3, compression="none", use_dictionary=False)
+    begin = pq.read_metadata(source).row_group(0).column(0).data_page_offset
+    damaged = bytearray(source.read_bytes())
+    damaged[begin : begin + 40] = b"\xff" * 40
+    source.write_bytes(damaged)
+    failed = []
+    for group, first in ((0, 0), (0, 2), (1, 0), (1, 2)):
+        part = {
+            "file": str(source),
+            "group": group,
+            "first": first,
+            "rows": 2,
+            "key": "input",
+            "column": "image",
+        }
+        failed.append(
+            [each["error"] is not None for each in make_worker()(pa.Table.from_pylist([part])).to_pylist()]
+        )
+    assert failed == [[True, True], [True], [False, False], [False]]
+    errors = [row["error"] for row in pq.read_table(records.folder).to_pylist() if row["error"] is not None]
+    assert len(errors) == 3
+    assert all(
+        line.startswith("expected Parquet, but the part of the file cannot be read (") for line in errors
+    )
+
+
 def test_records_of_another_job_are_refused(records: Records) -> None:
     records.prepare({"model": "toy"})
     records.begin(["a.png"], "host:1")

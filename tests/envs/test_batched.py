@@ -164,7 +164,7 @@ def test_episodes_share_pairs_where_that_is_asked_for(toolbox: Toolbox, source: 
     assert torch.equal(same, torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool())
     env.step(torch.full((6,), STOP))
     assert not (env.state.images[:, None] == images[None]).flatten(2).all(dim=2).any()
-    with pytest.raises(ValueError, match="expected at least one episode per pair, got 0"):
+    with pytest.raises(ValueError, match="a whole number above 0, got episodes_per_pair=0"):
         BatchedRestorationEnv(6, toolbox, source, episodes_per_pair=0)
 
 
@@ -250,5 +250,5 @@ def test_wrong_actions_are_refused(batched: BatchedRestorationEnv, actions: Tens
 
 
 def test_no_episodes_at_all_are_refused(toolbox: Toolbox, source: PairSource) -> None:
-    with pytest.raises(ValueError, match="expected at least one episode, got num_envs=0"):
+    with pytest.raises(ValueError, match="expected num_envs as a whole number above 0, got num_envs=0"):
         BatchedRestorationEnv(0, toolbox, source)

@@ -91,3 +91,10 @@ def test_what_cannot_be_done_for_one_episode_is_refused(vector: RestorationVecEn
 def test_only_a_dict_of_boxes_can_be_flattened() -> None:
     with pytest.raises(TypeError, match="expected a Dict of boxes, got Discrete"):
         flat_space(spaces.Discrete(3))
+
+
+def test_actions_that_are_no_integers_are_refused(vector: RestorationVecEnv) -> None:
+    """They would be cut to integers."""
+    vector.reset()
+    with pytest.raises(ValueError, match=r"expected actions \(3,\) of integers, got float64"):
+        vector.step(np.array([0.0, 1.7, 2.0]))

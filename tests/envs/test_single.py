@@ -18,6 +18,7 @@ from PIL import Image
 from rlrestore.envs import ENV_ID
 from rlrestore.envs.single import RestorationEnv
 from rlrestore.envs.sources import PairSource
+from rlrestore.errors import UsageError
 from rlrestore.model_folder.card import ModelCard
 from rlrestore.toolbox.storage import save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
@@ -159,6 +160,32 @@ def test_without_a_render_mode_nothing_is_drawn(toolbox: Toolbox, source: PairSo
 def test_an_unknown_render_mode_is_refused(toolbox: Toolbox, source: PairSource) -> None:
     with pytest.raises(ValueError, match="expected render_mode 'rgb_array' or None, got 'human'"):
         RestorationEnv(toolbox, source, render_mode="human")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, "3", True])
+def test_a_step_limit_that_counts_nothing_is_refused(
+    toolbox: Toolbox, source: PairSource, steps: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"max_steps as a whole number above 0, got max_steps={steps!r}"):
+        RestorationEnv(toolbox, source, max_steps=steps)
+
+
+def test_a_device_that_is_not_there_is_named(toolbox: Toolbox, source: PairSource) -> None:
+    with pytest.raises(UsageError, match="device 'cuda:99' is not available: expected one of cpu"):
+        RestorationEnv(toolbox, source, device="cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("pair", "got"),
+    [
+        (np.zeros((1, 3, 63, 63), np.float32), "ndarray"),
+        (torch.zeros((1, 3, 63, 63), dtype=torch.uint8), "torch.uint8"),
+    ],
+)
+def test_a_source_of_something_else_is_refused(toolbox: Toolbox, pair: Any, got: str) -> None:
+    env = RestorationEnv(toolbox, lambda *_: (pair, pair))
+    with pytest.raises(ValueError, match=rf"expected pairs of tensors of floats in \[0, 1\], got {got}"):
+        env.reset(seed=0)
 
 
 def test_rendering_and_stepping_need_a_reset(env: RestorationEnv) -> None:
