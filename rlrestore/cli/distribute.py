@@ -72,7 +72,9 @@ def _add_restoring(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detail", type=share, default=0.0, metavar="D")
     group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the results (default: png)")
     group.add_argument("--quality", type=percentage, metavar="Q")
-    group.add_argument("--key", default="input", metavar="COLUMN", help="of Parquet: the images' names")
+    group.add_argument(
+        "--key", default="input", metavar="COLUMN", help="of Parquet: the images' names, each once"
+    )
     group.add_argument("--image", default="image", metavar="COLUMN", help="of Parquet: the images' bytes")
 
 

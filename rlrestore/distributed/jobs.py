@@ -117,7 +117,7 @@ def restore_parquet(
         settings: How to restore.
         pool: On what.
         watch: Called after every image.
-        key: The column that names each image.
+        key: The column that names each image: by its name it is known as done, so no two have one.
         image: The column of the images' bytes, whole files as JPEG or PNG.
 
     Raises:
