@@ -113,14 +113,17 @@ def _summary(done: "VideoRestoration") -> str:
     chains = [" > ".join(scene.trace.tools) or "unchanged" for scene in done.scenes]
     if len(chains) > FEW_SCENES:
         chains = [f"{chain} {count}×" for chain, count in Counter(chains).most_common()]
-    scenes = "1 scene" if len(done.scenes) == 1 else f"{len(done.scenes)} scenes"
-    return f"{done.frames} frames, {scenes}: {'; '.join(chains)}"
+    return f"{_count(done.frames, 'frame')}, {_count(len(done.scenes), 'scene')}: {'; '.join(chains)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _place(scene: "SceneRestoration") -> str:
     begins = {"start": "", "cut": " after a cut", "change": " after a lasting change"}[scene.begins]
     flickering = f"; would flicker: {', '.join(scene.flickering)}" if scene.flickering else ""
-    return f"scene at {scene.start_s:.2f} s{begins}, {scene.frames} frames{flickering}"
+    return f"scene at {scene.start_s:.2f} s{begins}, {_count(scene.frames, 'frame')}{flickering}"
 
 
 def _record(job: "Job", done: "VideoRestoration", args: argparse.Namespace) -> dict[str, Any]:

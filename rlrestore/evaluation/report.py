@@ -59,7 +59,7 @@ class Report:
             *(self._row(metric) for metric in METRICS if metric.name in self.means),
             ("stop here", "", *(f"{share:.1%}" for share in self.stop_shares), ""),
         ]
-        lines = [f"{self.name}, {self.n} images"]
+        lines = [f"{self.name}, {self.n} image{'s' if self.n > 1 else ''}"]
         for head, *cells, last in rows:
             lines.append(f"  {head:<14}" + "".join(f"{cell:>10}" for cell in cells) + f"{last:>16}")
         lines.append(f"  worse than the input: {self.worse_share:.1%}, worst {self.least_gain_db:+.2f} dB")

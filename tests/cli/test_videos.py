@@ -38,6 +38,16 @@ def test_a_video_becomes_one_beside_it(
     assert trace["scenes"][0]["still_difference_255"] == 0
 
 
+def test_one_frame_is_not_several(
+    restore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert restore(write_clip(tmp_path / "a.mp4", [grey(100)]), "--trace") == 0
+
+    out = capsys.readouterr().out
+    assert "1 frame, 1 scene: deblur-1" in out
+    assert "scene at 0.00 s, 1 frame\n" in out
+
+
 def test_quality_makes_a_smaller_file(restore: Callable[..., int], tmp_path: Path) -> None:
     import numpy as np
 
