@@ -116,12 +116,12 @@ def _spectrum(graph: Graph, spectrum: Spectrum) -> str:
 
 
 def _log_means(graph: Graph, sizes: str, blocks: int) -> str:
-    """Return the statistics of the sizes of `(3 batch, 64, …)` as rows; `spectrum.log_means_`."""
+    """Return the statistics of the sizes of `(3 batch, 64, …)` as rows; `spectrum.block_means`."""
     coefficient_floor, mean_floor = (graph.constant(np.float32(floor)) for floor in FAINT)
     flat = graph.add("Reshape", sizes, graph.constant([-1, BLOCK * BLOCK, blocks]))
     mean = graph.add("ReduceMean", flat, axes=[2], keepdims=0)
     energy = graph.add("ReduceMean", graph.add("Mul", flat, flat), axes=[2], keepdims=0)
-    factors = next(count for count in (FACTORS, 4, 2, 1) if blocks % count == 0)
+    factors = next(count for count in (FACTORS, 8, 4, 2, 1) if blocks % count == 0)
     grouped = graph.constant([-1, BLOCK * BLOCK, factors, blocks // factors])
     parts = graph.add("Reshape", graph.add("Add", flat, coefficient_floor), grouped)
     products = graph.add("ReduceProd", parts, axes=[2], keepdims=0)

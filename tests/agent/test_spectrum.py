@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlrestore.agent.spectrum import FAINT, STRIDES, Spectrum
+from rlrestore.agent.spectrum import FAINT, STRIDES, TOGETHER, Spectrum
 from rlrestore.imaging.degradation.jpeg import RGB_TO_YCBCR
 
 
@@ -29,12 +29,13 @@ def coefficient(block: torch.Tensor, row: int, column: int) -> float:
         (40, 0, 0, 2, 5),
         (40, 1, 2, 0, 1),
         (32, 2, 1, 4, 4),
+        (100, 0, 0, 5, 1),
     ],
 )
 def test_a_spectrum_holds_three_means_of_each_coefficient(
     size: int, half: int, plane: int, row: int, column: int
 ) -> None:
-    """At sides whose numbers of blocks are products of two, odd, and one."""
+    """At sides with more blocks in a column than factors in a product, with fewer, and with one."""
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
     colours = torch.einsum("ij,jhw->ihw", torch.tensor(RGB_TO_YCBCR), image.clamp(0, 1))
     plane_values = colours[plane] + (0.5 if plane else 0)
@@ -54,6 +55,13 @@ def test_a_spectrum_holds_three_means_of_each_coefficient(
     )
     statistics = Spectrum()(image[None])[0].unflatten(0, (-1, 3, 3))[half, plane, :, row, column]
     assert statistics.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_patches_that_are_taken_in_parts_have_the_spectra_that_each_has_alone() -> None:
+    patches = torch.rand(TOGETHER + 3, 3, 40, 33, generator=torch.Generator().manual_seed(0))
+    spectrum = Spectrum()
+    alone = torch.cat([spectrum(patch[None]) for patch in patches])
+    torch.testing.assert_close(spectrum(patches), alone, rtol=0, atol=1e-4)
 
 
 def test_a_flat_patch_is_finite() -> None:
