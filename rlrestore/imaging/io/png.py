@@ -1,7 +1,7 @@
 """PNG of 8 or 16 bits per sample: Pillow does not write 16 bits in colour, nor what is said of colours.
 
-Every row is filtered by Paeth's prediction, a few rows at a time by NumPy: photographs come out as small as
-by the choice among five filters for every row that Pillow makes, in less time.
+Every row is filtered by Paeth's prediction, a few rows at a time by NumPy, in bytes alone: photographs come
+out as small as by the choice among five filters for every row that Pillow makes, in less time.
 
 Source: PNG specification, third edition (W3C 2025): chunks, filter type 4.
 """
@@ -25,12 +25,14 @@ _PACKED_FROM = 1024
 """Bytes from which on a text is compressed."""
 _LONGEST_KEYWORD = 79
 
+Bytes = NDArray[np.uint8]
+
 PNG_STRATEGY = zlib.Z_RLE
 """What zlib looks for in the filtered rows of a photograph, where hardly more repeats than the byte before:
 restored photographs come out a little smaller than by its default, in a sixth of the time."""
 PAETH = 4
 """The filter's number in the file."""
-_BAND = 1 << 16
+_BAND = 1 << 17
 """Bytes filtered at a time, so that what is computed of them stays in a core's own cache."""
 
 
@@ -101,7 +103,7 @@ def _compressed_rows(samples: Integers) -> bytes:
     return b"".join((*parts, compressor.flush()))
 
 
-def _filtered(rows: NDArray[np.uint8], pixel: int, first: bool) -> bytes:
+def _filtered(rows: Bytes, pixel: int, first: bool) -> bytes:
     """Return rows as they are compressed: the filter's number, then what Paeth's prediction leaves.
 
     Args:
@@ -109,16 +111,29 @@ def _filtered(rows: NDArray[np.uint8], pixel: int, first: bool) -> bytes:
         pixel: Bytes of a pixel.
         first: Whether it is the image's: above it everything is 0, as it is to the left.
     """
-    padded = np.zeros((len(rows) + first, rows.shape[1] + pixel), np.int16)
+    padded = np.zeros((len(rows) + first, rows.shape[1] + pixel), np.uint8)
     padded[first:, pixel:] = rows
     left, above, corner = padded[1:, :-pixel], padded[:-1, pixel:], padded[:-1, :-pixel]
-    from_left, from_above = above - corner, left - corner  # of the estimate left + above - corner
-    from_corner = np.abs(from_left + from_above)
-    np.abs(from_left, out=from_left)
-    np.abs(from_above, out=from_above)
-    predicted = np.where(from_above <= from_corner, above, corner)
-    nearest = (from_left <= from_above) & (from_left <= from_corner)
-    np.copyto(predicted, left, where=nearest)
+    from_left, from_above = _distance(above, corner), _distance(left, corner)  # of left + above - corner
+    between = _mask((left < corner) ^ (above < corner))  # else the corner is farther from it than both
+    from_corner = _distance(from_left, from_above) | ~between
+    predicted = _chosen(from_above <= from_corner, above, corner)
+    predicted = _chosen((from_left <= from_above) & (from_left <= from_corner), left, predicted)
     filtered = np.full((len(predicted), 1 + rows.shape[1]), PAETH, np.uint8)
-    np.subtract(padded[1:, pixel:], predicted, out=filtered[:, 1:], casting="unsafe")  # modulo 256
+    np.subtract(padded[1:, pixel:], predicted, out=filtered[:, 1:])  # modulo 256
     return filtered.tobytes()
+
+
+def _distance(first: Bytes, second: Bytes) -> Bytes:
+    """Return the absolute differences, without a wider type that would hold a negative one."""
+    return np.maximum(first, second) - np.minimum(first, second)
+
+
+def _chosen(where: NDArray[np.bool_], first: Bytes, second: Bytes) -> Bytes:
+    """Return the first where that is so, else the second; `np.where` takes several times as long."""
+    return second ^ ((first ^ second) & _mask(where))
+
+
+def _mask(where: NDArray[np.bool_]) -> Bytes:
+    """Return 255 where that is so, else 0."""
+    return -where.view(np.uint8)
