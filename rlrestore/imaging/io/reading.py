@@ -27,7 +27,6 @@ from rlrestore.imaging.io.xmp import upright_packet
 _XMP, _ICC, _IPTC, _RESOURCES, _LAYERS = 700, 34675, 33723, 34377, 37724
 _PSD_EXIF, _PSD_XMP = 0x0422, 0x0424
 _STAMPS = ("b'Created by OpenJPEG", "Created by OpenJPEG")
-_STAMPS = ("b'Created by OpenJPEG", "Created by OpenJPEG")
 """How comments of coders on themselves begin."""
 _BMP_EMBEDDED_PROFILE = b"DEBM"
 
@@ -37,11 +36,11 @@ def described(opened: Opened) -> tuple[Metadata, int, list[str]]:
     said: dict[str, Any] = {}
     notes = list[str]()
     turn = 1
-    if opened.image is not None:
+    # What a PNG says was taken out of it; to ask Pillow all the same would decode it, while all others wait.
+    if opened.image is not None and opened.kind != "PNG":
         said, turn = _by_pillow(opened.image)
     if opened.kind == "PNG":
-        chunks, notes = png_chunks.described(opened.chunks)
-        said |= {"texts": (), **chunks}
+        said, notes = png_chunks.described(opened.chunks)
         turn = block_orientation(said.get("exif") or b"")
     elif opened.directory is not None:
         said, notes = _of_tiff(opened)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from rlrestore.imaging.io import opening
 from rlrestore.imaging.io.files import Photo, list_photos, read_photo, read_rgb8, write_photo
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,6 +51,25 @@ def test_less_common_formats_are_read(tmp_path: Path, suffix: str) -> None:
     options: dict[str, Any] = {"irreversible": False} if suffix == "jp2" else {}
     Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", **options)
     np.testing.assert_array_equal(read_rgb8(tmp_path / f"a.{suffix}"), pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
+def test_pixels_are_decoded_while_other_threads_may_open_files(
+    tmp_path: Path, photograph: Pixels, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is a setting of the whole process is held for headers alone."""
+    held = list[bool]()
+    load = ImageFile.ImageFile.load
+
+    def watched(image: ImageFile.ImageFile) -> Any:
+        held.append(opening._PILLOW_STATE.locked())
+        return load(image)
+
+    Image.fromarray(photograph).save(tmp_path / f"a.{suffix}")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
+    read_photo(tmp_path / f"a.{suffix}")
+    assert held
+    assert not any(held)
 
 
 def test_the_content_decides_not_the_name(tmp_path: Path, photograph: Pixels) -> None:
