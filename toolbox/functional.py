@@ -47,10 +47,8 @@ class FunctionalTools:
             toolbox.family in WIDTHS
         )  # others may differ in more than their weights, and convert no images
         self._same = precision == torch.float32 or not known
-        self._copies: list[dict[str, Tensor]] = [
-            {} if spec.custom else {name: self._copy(weight, precision) for name, weight in named(network)}
-            for spec, network in zip(toolbox.specs, toolbox.networks, strict=True)
-        ]
+        self._copies: list[dict[str, Tensor]] = []
+        self.refresh()
         by_architecture: dict[str | nn.Module, Callable[[Weights, Tensor], Tensor]] = {}
         self._functions = [
             by_architecture.setdefault(
@@ -70,12 +68,6 @@ class FunctionalTools:
         precision = precision or training_precision(toolbox.device)
         return cls(toolbox, precision, compiled=toolbox.device.type == "cuda")
 
-    def _copy(self, master: Tensor, precision: torch.dtype) -> Tensor:
-        if self._same:
-            return master
-        layout = torch.channels_last if master.ndim == 4 else torch.preserve_format
-        return master.detach().to(precision, memory_format=layout).requires_grad_(master.requires_grad)
-
     @property
     def stop(self) -> int:
         """The number of tools, and the action that leaves the image as it is."""
@@ -92,37 +84,39 @@ class FunctionalTools:
         """Apply to each image its tool; see `rlrestore.toolbox.toolbox.apply_each`."""
         return apply_each(self, actions, images, sizes)
 
-    @torch.no_grad()
     def refresh(self) -> None:
         """Take over the masters as they are now."""
-        if not self._same:
-            for copies, network in zip(self._copies, self.toolbox.networks, strict=True):
-                for (_, master), copy in zip(named(network), copies.values(), strict=False):
-                    copy.copy_(master)
+        if self._same and self._copies:
+            return
+        self._copies = [
+            {} if spec.custom else {name: self._copy(master) for name, master in named(network)}
+            for spec, network in zip(self.toolbox.specs, self.toolbox.networks, strict=True)
+        ]
+
+    def _copy(self, master: Tensor) -> Tensor:
+        """Return what computes for a master, which gets its gradient."""
+        if self._same:
+            return master
+        if master.ndim < 4:
+            return master.to(self.precision)
+        copy = master.to(self.precision, memory_format=torch.channels_last)
+        if copy.requires_grad:
+            # On a processor a convolution gives it in another order, in which all that follows is slow.
+            copy.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return copy
 
     def zero_grad(self) -> None:
         """Forget all gradients, and which tools were used."""
         self.used.clear()
         self.toolbox.zero_grad()
-        for copies in self._copies:
-            for copy in copies.values():
-                copy.grad = None
 
     @torch.no_grad()
     def scale_gradients(self, factors: Tensor) -> None:
         """Multiply the gradients of each tool by its factor, `(N,)` on the device."""
-        for copies, factor in zip(self._copies, factors.unbind(), strict=True):
-            for copy in copies.values():
-                if copy.grad is not None:
-                    copy.grad.mul_(factor)
-
-    def collect_gradients(self) -> None:
-        """Give the masters, in float32, the gradients of their copies; none to tools that were not used."""
-        if self._same:
-            return
-        for copies, network in zip(self._copies, self.toolbox.networks, strict=True):
-            for (_, master), copy in zip(named(network), copies.values(), strict=False):
-                master.grad = None if copy.grad is None else copy.grad.to(master.dtype)
+        for network, factor in zip(self.toolbox.networks, factors.unbind(), strict=True):
+            gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+            if gradients:
+                torch._foreach_mul_(gradients, factor)
 
 
 def named(network: nn.Module) -> list[tuple[str, Tensor]]:

@@ -63,9 +63,11 @@ class Muon(torch.optim.Optimizer):
         gradients = _gradients(parameters)
         torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
         momenta = torch._foreach_lerp(gradients, averages, MOMENTUM)  # Nesterov's
-        steps = orthogonal(torch.stack([momentum.flatten(1) for momentum in momenta]).to(self.precision))
+        # Channels last: their order is no matter, and so lie the weights themselves.
+        rows = torch.stack([momentum.movedim(1, -1) for momentum in momenta])
+        steps = orthogonal(rows.flatten(2).to(self.precision))
         size = ADAM_SIZE * math.sqrt(max(steps.shape[1:]))
-        moves = steps.to(parameters[0].dtype).view(-1, *parameters[0].shape)
+        moves = steps.to(rows.dtype).reshape(rows.shape).movedim(-1, 2)
         torch._foreach_add_(parameters, moves.unbind(), alpha=-rate * size)
 
     def _step_by_adam(self, parameters: list[Tensor], rate: float) -> None:
@@ -119,6 +121,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
     first, third, fifth = QUINTIC
     for _ in range(ROUNDS):
         squares = values @ values.mT
-        values = first * values + (third * squares + fifth * squares @ squares) @ values
+        factors = torch.baddbmm(squares, squares, squares, beta=third, alpha=fifth)
+        values = torch.baddbmm(values, factors, values, beta=first)
     made: Tensor = values.mT if turned else values
     return made

@@ -60,7 +60,6 @@ def move_weights(tools: FunctionalTools, optimizer: torch.optim.Optimizer, rate:
     Returns:
         The mean norm of the gradients of the tools that were used, before clipping: a scalar on the device.
     """
-    tools.collect_gradients()
     sum_gradients(tools.toolbox.parameters())
     norms = []
     for network in tools.toolbox.networks:

@@ -10,6 +10,7 @@ from rlrestore.agent.policy import Policy
 from rlrestore.agent.qlearning import TriedActions
 from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.toolbox.functional import FunctionalTools
+from rlrestore.toolbox.networks import channels_last
 from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
@@ -46,7 +47,6 @@ def test_gradients_are_those_of_the_modules(family: str) -> None:
     tools.zero_grad()
     restored = tools.apply_each(actions, images)
     restored.square().mean().backward()
-    tools.collect_gradients()
     torch.testing.assert_close(restored, plain)
     found = [weight.grad for weight in toolbox.parameters() if weight.grad is not None]
     assert len(found) == len(expected)
@@ -64,13 +64,33 @@ def test_bfloat16_copies_give_float32_masters_their_gradients() -> None:
         restored = tools.apply_each(actions, images)
         assert restored.dtype == torch.float32
         restored.square().mean().backward()
-        tools.collect_gradients()
         gradients.append(
             torch.cat([weight.grad.flatten() for weight in toolbox.parameters() if weight.grad is not None])
         )
     exact, rounded = gradients
     assert rounded.dtype == torch.float32
     assert 0 < float((exact - rounded).norm() / exact.norm()) < 0.05
+
+
+def test_gradients_of_several_calls_add_up_in_the_layout_of_their_masters() -> None:
+    toolbox = trained_alike("hourglass")
+    channels_last(toolbox)
+    images, actions = images_and_actions(toolbox.stop)
+    tools = FunctionalTools(toolbox, torch.bfloat16)
+    gradients = []
+    for times in (1, 3):
+        tools.zero_grad()
+        for _ in range(times):  # between two calls of refresh
+            tools.apply_each(actions, images).square().mean().backward()
+        tools.scale_gradients(torch.full((toolbox.stop,), 1 / times))
+        gradients.append([weight.grad for weight in toolbox.parameters() if weight.grad is not None])
+    once, thrice = gradients
+    assert len(once) == len(list(toolbox.parameters()))
+    for one, other in zip(once, thrice, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    for weight in toolbox.parameters():
+        assert weight.grad is not None
+        assert weight.grad.stride() == weight.stride()
 
 
 def test_a_tool_that_is_not_used_has_no_gradient_and_copies_follow_their_masters() -> None:
@@ -80,7 +100,6 @@ def test_a_tool_that_is_not_used_has_no_gradient_and_copies_follow_their_masters
     tools.zero_grad()
     before = tools.apply_tool(0, images)
     before.mean().backward()
-    tools.collect_gradients()
     assert tools.used == {0}
     assert all(weight.grad is not None for weight in toolbox.networks[0].parameters())
     assert all(weight.grad is None for weight in toolbox.networks[1].parameters())

@@ -71,6 +71,17 @@ def test_a_step_is_that_of_every_matrix_alone_and_of_adam_for_biases() -> None:
         torch.testing.assert_close(old - layer.weight.detach(), 2 * RATE * size * alone, atol=1e-5, rtol=1e-3)
 
 
+def test_the_layout_of_the_weights_changes_no_step() -> None:
+    """And they keep it."""
+    network, other = convolutions(), convolutions()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own types lack it
+    for each in (network, other):
+        Muon(each.parameters(), RATE).step()
+    for weight, twin in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(weight, twin, atol=1e-6, rtol=1e-5)
+        assert weight.ndim < 4 or weight.is_contiguous(memory_format=torch.channels_last)
+
+
 class Calls(TorchDispatchMode):
     """Counts what computes something of tensors of one dimension or more, once for a list of them."""
 
