@@ -114,8 +114,9 @@ def block_means(planes: Tensor, stride: int) -> Tensor:
     add = torch.add if sizes.requires_grad else Tensor.add_
     products = [rows.prod(0) for rows in add(sizes, FAINT[0]).split(FACTORS)]
     logarithm = torch.stack(products).log().sum(0)
-    down = torch.stack((total, squares, logarithm)).unflatten(2, (*planes.shape[1:3], -1, BLOCK))
-    means: Tensor = down.sum(4) / (len(sizes) * down.shape[4])
+    columns = (planes.shape[-1] - BLOCK) // stride + 1  # not for torch to find: there may be no plane
+    down = torch.stack((total, squares, logarithm)).unflatten(2, (*planes.shape[1:3], columns, BLOCK))
+    means: Tensor = down.sum(4) / (len(sizes) * columns)
     return means
 
 

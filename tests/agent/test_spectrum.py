@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlrestore.agent.spectrum import FAINT, STRIDES, TOGETHER, Spectrum
+from rlrestore.agent.spectrum import FAINT, PLANES, STRIDES, TOGETHER, Spectrum
 from rlrestore.imaging.degradation.jpeg import RGB_TO_YCBCR
 
 
@@ -62,6 +62,10 @@ def test_patches_that_are_taken_in_parts_have_the_spectra_that_each_has_alone() 
     spectrum = Spectrum()
     alone = torch.cat([spectrum(patch[None]) for patch in patches])
     torch.testing.assert_close(spectrum(patches), alone, rtol=0, atol=1e-4)
+
+
+def test_no_patches_have_no_spectra() -> None:
+    assert Spectrum()(torch.zeros(0, 3, 63, 63)).shape == (0, PLANES, 8, 8)
 
 
 def test_a_flat_patch_is_finite() -> None:
