@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import safetensors.numpy
+import torch
 from PIL import Image
 
 from rlrestore.agent import learn
-from rlrestore.agent.training import AgentSettings
+from rlrestore.agent.training import AgentSettings, AgentTraining
 from rlrestore.model_folder import read_card
 from rlrestore.restorer import Restorer
 from rlrestore.toolbox.checkpoint import Checkpoint
@@ -312,3 +314,36 @@ def test_contact_sheets_show_before_and_after(
     middle, (first, second, third) = pixels.shape[0] - 24 - 50, (24 + 50, 140 + 50, 256 + 50)
     assert (pixels[middle, third] == pixels[middle, first]).all()
     assert pixels[middle, second].mean() - pixels[middle, first].mean() == pytest.approx(32, abs=1)
+
+
+def test_an_agent_becomes_the_mean_of_its_rounds(
+    run: Run,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A round that adds 1 to every weight: after three of them the mean is 2 more; the tools stay."""
+    filled = list[int]()
+
+    def step(training: AgentTraining, moment: object) -> dict[str, torch.Tensor]:
+        assert training.buffer is not None
+        filled.append(len(training.buffer))
+        with torch.no_grad():
+            for weight in training.policy.parameters():
+                weight.add_(1)
+        return {}
+
+    monkeypatch.setattr(AgentTraining, "step", step)
+    toy, out = save_toy(tmp_path / "toy", [0]), tmp_path / "out"
+    options = ["--data", str(photos), "--start", str(toy), "--rounds", "3", "--mixture", "mild"]
+    assert run("average_agent.py", *options, "--out", str(out)) == 0
+    before, after = (safetensors.numpy.load_file(folder / "agent.safetensors") for folder in (toy, out))
+    for name in ("level.weight", "memory.bias_hh", "trunk.hidden.bias"):
+        np.testing.assert_allclose(after[name], before[name] + 2, atol=1e-2)  # float16 on disk
+    assert (toy / "toolbox.safetensors").read_bytes() == (out / "toolbox.safetensors").read_bytes()
+    assert filled == [12 * 128] * 3
+    record = read_card(out).training[-1]
+    assert (record["part"], record["mixture"]) == ("agent-averaged", "mild")
+    assert run("average_agent.py", *options, "--out", str(toy)) == 2
+    assert "is the model to begin with: choose another --out" in capsys.readouterr().err
