@@ -34,6 +34,7 @@ from rlrestore.model_folder.card import ModelCard
 from rlrestore.model_folder.inspector import remove_inspector
 from rlrestore.model_folder.upscaler import UpscalerFile, own_upscaler, replace_upscaler
 from rlrestore.runtime import Floats, Precision, Runtime, load_runtime
+from rlrestore.runtime.views import with_views
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Restorer:
         chain: Sequence[str] = (),
         only: Sequence[str] = (),
         never: Sequence[str] = (),
+        views: int = 1,
         strength: float = 1.0,
         detail: float = 0.0,
         keep_original: bool = True,
@@ -141,8 +143,7 @@ class Restorer:
 
         Args:
             photo: A path, a `Photo`, a Pillow image, an array `(H, W, 3)` or `(H, W)`, or a tensor
-                `(3, H, W)` or `(1, 3, H, W)`. Whole numbers span the range of their type, floats lie in
-                [0, 1].
+                `(3, H, W)` or `(1, 3, H, W)`. Whole numbers span their type's range, floats lie in [0, 1].
             reference: The same photograph undamaged, to measure against; the agent never sees it.
             mode: `global` applies each tool to the whole photograph; `local` lets regions whose degradation
                 differs follow their own chains.
@@ -155,6 +156,7 @@ class Restorer:
             chain: Names of tools to apply in this order, whatever the agent would choose; in global mode.
             only: Names or kinds of tools that the agent chooses among, as `denoise-2` or `noise`.
             never: Names or kinds of tools that it must not choose.
+            views: On how many, 1 to 8, turned and mirrored, a tool works, for the mean of its results.
             strength: How much of the change is kept, from 0 to 1, as in `Restoration.blended`.
             detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
             keep_original: Keep the original for `Restoration.blended`: 3 bytes a pixel, 6 at 16 bits, 12 of
@@ -165,8 +167,8 @@ class Restorer:
 
         Raises:
             ImageError: The photograph or the reference cannot be read.
-            UsageError: Unknown mode or tool, no tool left, a limit below 1, a strength or a detail outside 0
-                to 1, or a reference of another size.
+            UsageError: Unknown mode or tool, no tool left, a limit below 1, views, a strength or a detail out
+                of their range, or a reference of another size.
             ModelError: The model's weights lead to a NaN or an infinity.
             CancelledRestorationError: `cancel` was set.
         """
@@ -184,8 +186,9 @@ class Restorer:
             image = to_change(source, copied=source is photo and not in_place)
             put_back = cover_hidden_(image, source.alpha)
             clean = None if truth is None else _to_measure(truth, source)
-            steps = CHAINS[mode](self.runtime.tools, self.runtime.agent, image, limit, monitor, choice)
-            begun = self._begin_trace(mode, source, image, choice, inspect)
+            runtime = with_views(self.runtime, views)
+            steps = CHAINS[mode](runtime.tools, runtime.agent, image, limit, monitor, choice)
+            begun = replace(self._begin_trace(mode, source, image, choice, inspect), views=views)
             trace = _follow(steps, image, clean, begun, keep_steps)
             put_back()
             monitor.end()
@@ -303,6 +306,7 @@ def restore(
     chain: Sequence[str] = (),
     only: Sequence[str] = (),
     never: Sequence[str] = (),
+    views: int = 1,
     strength: float = 1.0,
     detail: float = 0.0,
     progress: bool | Report = False,
@@ -323,6 +327,7 @@ def restore(
         chain: As in `Restorer.restore`, like `only`, `never`, `strength` and `detail`.
         only: Tools to choose among.
         never: Tools not to choose.
+        views: On how many, turned and mirrored, a tool works.
         strength: How much of the change is kept, from 0 to 1.
         detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
         progress: As in `Restorer.restore`, like `cancel`.
@@ -337,6 +342,7 @@ def restore(
         chain=chain,
         only=only,
         never=never,
+        views=views,
         strength=strength,
         detail=detail,
         progress=progress,

@@ -76,6 +76,7 @@ class Trace:
         blend_psnr_db: PSNR of the result at this strength and detail, None if it was not measured.
         blend: The result at this strength and detail like a frame, None if it was not kept.
         precision: In which the tools computed, `float32` or `bfloat16`.
+        views: Of the photograph, on which every tool worked, for the mean of its results.
         inspection: What is wrong with the input, None if it was not inspected.
     """
 
@@ -93,6 +94,7 @@ class Trace:
     blend_psnr_db: float | None = None
     blend: NDArray[np.uint8] | None = None
     precision: str = "float32"
+    views: int = 1
     inspection: "Inspection | None" = None
 
     @property
@@ -190,6 +192,7 @@ class Trace:
         return {
             "model": self.model,
             "precision": self.precision,
+            "views": self.views,
             "mode": self.mode,
             "width": self.width,
             "height": self.height,

@@ -54,3 +54,32 @@ def test_real_cameras_are_compared_with_rivals(
     assert (again["A_1"]["nlm_db"]["3"], again["A_1"]["oracle_db"]) == (99.0, None)
     assert run_script("compare_cameras.py", *options, "--nlm-from", str(real_pairs)) == 2
     assert "expected a file that --json wrote" in capsys.readouterr().err
+
+
+def test_more_views_are_compared_with_one(
+    run_script: Callable[..., int], real_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The toy's tools add the same to every pixel, so that no view gains more than another."""
+    toy = save_toy(tmp_path / "toy", [0])
+    assert (
+        run_script("compare_views.py", "--pairs", str(real_pairs), "--model", str(toy), "--views", "1", "3")
+        == 0
+    )
+    _, _, one, three = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (one, three)]
+    assert [row[:2] for row in cells] == [["cameras, 3", "1"], ["cameras, 3", "3"]]
+    gains = [-20 * np.log10(abs(1 / 8 - less / 255) * 255 / less) if less else None for less in (32, 0, 48)]
+    lost = -10 * np.log10(1 / 64 + 1e-10) - 100  # of the one that was right, 100 dB being the most
+    assert float(cells[0][2]) == pytest.approx((gains[0] + lost + gains[2]) / 3, abs=0.02)
+    assert [row[3] for row in cells] == ["+0.00 ± 0.00"] * 2
+    assert [row[5] for row in cells] == ["1", "1"]
+
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    Image.new("RGB", (72, 64), (120, 120, 120)).save(clean / "a.png")
+    assert run_script("compare_views.py", "--data", str(clean), "--model", str(toy), "--views", "1", "2") == 0
+    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[2::2]] == [
+        f"| {name}, 1" for name in ("mild", "moderate", "severe")
+    ]
+    assert run_script("compare_views.py", "--data", str(clean), "--model", str(toy), "--views", "9") == 2
+    assert "expected 1 to 8 views, got 9" in capsys.readouterr().err

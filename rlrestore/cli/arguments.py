@@ -206,6 +206,18 @@ def add_precision_argument(parser: argparse._ActionsContainer, default: str = "a
     )
 
 
+def add_views_argument(parser: argparse._ActionsContainer) -> None:
+    """Add the number of views."""
+    parser.add_argument(
+        "--views",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="on how many views of the image, turned and mirrored, each tool works, for the mean of its "
+        "results: from 1 to 8, a little better and so many times as long (default: 1)",
+    )
+
+
 class _Renamed(argparse.Action):
     """An option of an earlier version: refused, and its successor named."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rlrestore.cli import Subparsers
 from rlrestore.cli.arguments import (
     add_precision_argument,
+    add_views_argument,
     names,
     percentage,
     positive_float,
@@ -68,6 +69,7 @@ def _add_restoring(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-steps", type=positive_int, metavar="N")
     group.add_argument("--only", type=names, default=(), metavar="TOOLS")
     group.add_argument("--never", type=names, default=(), metavar="TOOLS")
+    add_views_argument(group)
     group.add_argument("--strength", type=share, default=1.0, metavar="S")
     group.add_argument("--detail", type=share, default=0.0, metavar="D")
     group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the results (default: png)")
@@ -124,9 +126,8 @@ def run(args: argparse.Namespace) -> int:
             f"expected what distribute needs, but {error.name} is missing; {how_to_install('ray')}"
         ) from error
     pool = Pool(args.workers, args.cpus, args.gpus or 0.0, args.batch, args.address)
-    options = {
-        name: getattr(args, name) for name in ("mode", "max_steps", "only", "never", "strength", "detail")
-    }
+    asked = ("mode", "max_steps", "only", "never", "views", "strength", "detail")
+    options = {name: getattr(args, name) for name in asked}
     device = "cuda" if args.gpus else "cpu"
     _check(args, device)
     settings = Settings(_model(args.model), device, args.precision, f".{args.format}", args.quality, options)

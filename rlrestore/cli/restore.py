@@ -172,7 +172,7 @@ def _check_model(args: argparse.Namespace) -> None:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what `Restorer.restore` is told of the command line, beside mode and limit."""
-    overruled = {"chain": args.chain, "only": args.only, "never": args.never}
+    overruled = {"chain": args.chain, "only": args.only, "never": args.never, "views": args.views}
     shares = {"strength": args.strength, "detail": args.detail, "keep_original": False}
     return {"keep_steps": args.trace, "inspect": args.trace, **overruled, **shares}
 

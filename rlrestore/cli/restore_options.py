@@ -4,6 +4,7 @@ import argparse
 
 from rlrestore.cli.arguments import (
     add_precision_argument,
+    add_views_argument,
     names,
     percentage,
     positive_int,
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--never", type=names, default=(), metavar="TOOLS", help="leave these tools or kinds out"
     )
+    add_views_argument(parser)
     parser.add_argument(
         "--try",
         dest="trying",

@@ -106,8 +106,9 @@ def _attempts(
 
 
 def _shares(args: argparse.Namespace) -> dict[str, float | None]:
-    """Return strength and detail where they are not the usual ones."""
+    """Return views, strength and detail where they are not the usual ones."""
     return {
+        "views": args.views if args.views != 1 else None,
         "strength": args.strength if args.strength != 1 else None,
         "detail": args.detail or None,
     }

@@ -84,6 +84,7 @@ def _restored(restorer: "Restorer", job: "Job", args: argparse.Namespace) -> "Vi
         chain=args.chain,
         only=args.only,
         never=args.never,
+        views=args.views,
         strength=args.strength,
         detail=args.detail,
         quality=args.quality,

@@ -19,6 +19,7 @@ from rlrestore.imaging.progress import Report
 from rlrestore.inference.blending import Parts
 from rlrestore.inference.choice import alternatives
 from rlrestore.restorer import Restorer
+from rlrestore.runtime.views import VIEWS
 from rlrestore.serve.bounds import Bounds, RefusedError
 from rlrestore.serve.maps import draw_maps, legend_json, preview
 from rlrestore.serve.options import Option
@@ -49,6 +50,14 @@ RESTORING = (
     Option("chain", "Apply these tools in this order, whatever the agent would choose.", "names"),
     Option("only", "Choose among these tools or kinds of tools alone.", "names"),
     Option("never", "Leave out these tools or kinds of tools.", "names"),
+    Option(
+        "views",
+        "On how many views, turned and mirrored, each tool works, for the mean of its results.",
+        "integer",
+        1,
+        low=1,
+        high=len(VIEWS),
+    ),
 )
 """What `Restorer.restore` takes."""
 WRITING = (

@@ -18,6 +18,8 @@ from rlrestore.inference.blending import check_blend
 from rlrestore.inference.chains import check_finite
 from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.restorer import Restorer
+from rlrestore.runtime import Runtime
+from rlrestore.runtime.views import with_views
 from rlrestore.trace import Trace
 from rlrestore.video.colours import (
     Samples,
@@ -129,6 +131,7 @@ def restore_video(
     chain: Sequence[str] = (),
     only: Sequence[str] = (),
     never: Sequence[str] = (),
+    views: int = 1,
     strength: float = 1.0,
     detail: float = 0.0,
     quality: int | None = None,
@@ -147,6 +150,7 @@ def restore_video(
         chain: Names of tools to apply in this order to every scene.
         only: Names or kinds of tools that the agent chooses among.
         never: Names or kinds of tools that it must not choose.
+        views: On how many of a frame, turned and mirrored, a tool works.
         strength: How much of the change is kept, from 0 to 1.
         detail: How much of the fine detail that the chain took away is brought back, from 0 to 1.
         quality: From 1 to 100; 67 without it.
@@ -173,7 +177,8 @@ def restore_video(
     restorer = restorer or Restorer.from_pretrained()
     choice = make_choice(restorer.runtime.tools.specs, chain, only, never)
     limit = restorer.limit("global", max_steps, choice)
-    work = _Work(restorer, source, output, choice, limit, Shares(strength, detail), quality)
+    runtime, shares = with_views(restorer.runtime, views), Shares(strength, detail)
+    work = _Work(restorer, runtime, source, output, choice, limit, shares, views, quality)
     with np.errstate(over="ignore", invalid="ignore"):
         return work.run(_Follower(progress, cancel))
 
@@ -183,11 +188,13 @@ class _Work:
     """One video to restore, and how."""
 
     restorer: Restorer
+    runtime: Runtime
     source: Path
     output: Path
     choice: Choice
     limit: int
     shares: Shares
+    views: int
     quality: int
 
     def run(self, follower: _Follower) -> VideoRestoration:
@@ -232,7 +239,7 @@ class _Work:
             image = _image(one)
             pairs.append((image, image if other is one else _image(other)))
         with self.restorer.turn:
-            return decide(self.restorer.runtime, pairs, self.limit, self.choice, self.shares, before)
+            return decide(self.runtime, pairs, self.limit, self.choice, self.shares, before)
 
     def _writing(self, video: Video, first: Any) -> AbstractContextManager[Writer]:
         turned, coding = usable(first)
@@ -254,7 +261,7 @@ class _Work:
         if decision.actions:
             image = to_rgb(planes, coding)
             with self.restorer.turn:
-                restored = restore_frame(self.restorer.runtime, image, decision, self.shares)
+                restored = restore_frame(self.runtime, image, decision, self.shares)
             check_finite(self.restorer.name, restored)
             planes = changed_planes(planes, restored - image, coding)
         wanted = coding_written(coding, encoder_of(self.output))
@@ -265,7 +272,7 @@ class _Work:
         return with_planes(video.av, turned, planes, coding)
 
     def _scene_restoration(self, planned: _Planned, first: Any) -> SceneRestoration:
-        scene, decision, names = planned.scene, planned.decision, self.restorer.runtime.tools.names
+        scene, decision, names = planned.scene, planned.decision, self.runtime.tools.names
         trace = Trace(
             "global",
             self.restorer.name,
@@ -275,6 +282,7 @@ class _Work:
             left_out=tuple(names[action] for action in self.choice.left_out),
             strength=self.shares.strength,
             detail=self.shares.detail,
+            views=self.views,
         )
         differences = decision.differences
         return SceneRestoration(

@@ -40,6 +40,7 @@ USUAL: dict[str, Any] = {
     "max_steps": None,
     "only": [],
     "never": [],
+    "views": 1,
     "strength": 1.0,
     "detail": 0.0,
 }

@@ -198,8 +198,8 @@ def test_several_results_come_as_one_archive(toy: Live, grey: bytes) -> None:
         ({"quality": "90"}, "quality goes with jpg, avif and webp, but the result is png: leave it out"),
         (
             {"colour": "x"},
-            "unknown field 'colour': expected some of mode, max_steps, chain, only, never, strength, detail, "
-            "format, quality",
+            "unknown field 'colour': expected some of mode, max_steps, chain, only, never, views, strength, "
+            "detail, format, quality",
         ),
     ],
 )

@@ -37,6 +37,12 @@ export function fillOptions(about) {
     box.append(make("label", {}, "Tools to apply at most", input));
     readers.max_steps = () => input.value;
   }
+  if (options.views) {
+    const texts = { 1: "as fast as possible", 2: "a little better, twice the time", 8: "better still, eight times" };
+    const select = make("select", { id: "views" }, ...Object.entries(texts).map(([value, textContent]) => make("option", { value, textContent })));
+    box.append(make("label", {}, "How carefully", select));
+    readers.views = () => (select.value === "1" ? "" : select.value);
+  }
   if (options.never) {
     const boxes = tools.map(({ name, purpose }) => [name, make("input", { type: "checkbox", checked: true, title: purpose })]);
     const list = make("div", { className: "tools" }, ...boxes.map(([name, tick]) => make("label", { title: tick.title }, tick, name)));
@@ -67,10 +73,10 @@ export function showWhatWasDone(photo) {
 export function showOthers({ result, options }, restoreSo) {
   const local = result.trace.mode === "local";
   const ways = result.others.map(({ name, options }) => [name, options]);
-  const asked = Object.entries(options).filter(([name, value]) => name !== "max_steps" && (name !== "mode" || value === "local"));
+  const asked = Object.entries(options).filter(([name, value]) => !["max_steps", "views"].includes(name) && (name !== "mode" || value === "local"));
   if (asked.length) ways.unshift([local ? "one chain for all of it" : "as the agent chooses", {}]);
   if (!local) ways.push(["region by region", { mode: "local" }]);
-  const limit = (so) => (options.max_steps && !so.chain ? { max_steps: options.max_steps } : {});
+  const limit = (so) => ({ ...(options.views && { views: options.views }), ...(options.max_steps && !so.chain && { max_steps: options.max_steps }) });
   byId("others").replaceChildren("Try instead: ", ...ways.map(([name, so]) => {
     const button = make("button", { type: "button", className: "small", textContent: name });
     button.addEventListener("click", () => restoreSo({ ...limit(so), ...so }));
