@@ -84,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", required=True, type=Path, help="folder of photographs to train on")
     parser.add_argument("--start", default="default", metavar="M", help="a name or folder (default: default)")
+    parser.add_argument(
+        "--teacher", metavar="M", help="whose tools' views are learned from (default: those of --start)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the model folder to write")
     parser.add_argument("--steps", required=True, type=positive_int, help="gradient steps")
     parser.add_argument("--batch", type=positive_int, default=64, help="chains a step (default: 64)")
@@ -150,12 +153,17 @@ def meet(
 
 
 def learn(
-    toolbox: Toolbox, policy: AnyPolicy, bank: PhotoBank, recipe: AnyRecipe, args: argparse.Namespace
+    toolbox: Toolbox,
+    teaching: Toolbox,
+    policy: AnyPolicy,
+    bank: PhotoBank,
+    recipe: AnyRecipe,
+    args: argparse.Namespace,
 ) -> Toolbox:
-    """Return tools that have learned from the views of the given ones, which stay as they are."""
+    """Return tools that have learned from the views of a teacher's; the given ones stay as they are."""
     trained = copy.deepcopy(toolbox).requires_grad_(True)
     channels_last(trained)
-    teacher, pupils = FunctionalTools.for_training(toolbox), FunctionalTools.for_training(trained)
+    teacher, pupils = FunctionalTools.for_training(teaching), FunctionalTools.for_training(trained)
     optimizer = Muon(trained.parameters(), args.rate, pupils.precision)
     bar = tqdm(range(args.steps), unit="step", disable=None)
     for step in bar:
@@ -181,7 +189,8 @@ def run(args: argparse.Namespace) -> None:
     """Train the tools and write the model.
 
     Raises:
-        RlrestoreError: No such device, model or photographs, or `--out` is the model to begin with.
+        RlrestoreError: No such device, model or photographs, `--out` is the model to begin with, or the
+            teacher has other tools.
     """
     keep_freed_memory()
     device, mixture, folder = resolve_device(args.device), read_mixture(args.mixture), find_model(args.start)
@@ -189,10 +198,13 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.out} is the model to begin with: choose another --out")
     toolbox, card = load_toolbox(folder, device), read_card(folder)
     policy = load_agent(folder, toolbox, device)
+    teaching = load_toolbox(find_model(args.teacher or args.start), device)
+    if teaching.names != toolbox.names:
+        raise UsageError(f"expected a teacher with the same tools, got {', '.join(teaching.names)}")
     prepare_folder(args.out)
     bank = PhotoBank.from_folder(args.data, "train", smallest_side=smallest_side(mixture), device=device)
     began = time.monotonic()
-    trained = learn(toolbox, policy, bank, mixture.recipe, args)
+    trained = learn(toolbox, teaching, policy, bank, mixture.recipe, args)
     record = {
         "stage": "joint",
         "part": "views",

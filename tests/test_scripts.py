@@ -25,7 +25,7 @@ from rlrestore.runtime.views import Views
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.storage import load_toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer, Watch
-from tests.toys import make_policy, make_toolbox, save_toy
+from tests.toys import make_policy, make_toolbox, save_single, save_toy
 
 
 @pytest.fixture(scope="module")
@@ -377,5 +377,10 @@ def test_tools_learn_from_their_own_views(
     assert (start / "agent.safetensors").read_bytes() == (out / "agent.safetensors").read_bytes()
     record = read_card(out).training[-1]
     assert (record["part"], record["steps"], record["mixture"]) == ("views", 40, "mild")
+    further = ["--start", str(out), "--teacher", str(start), "--steps", "1", "--out", str(tmp_path / "more")]
+    assert run("learn_from_views.py", *options, *further) == 0
+    single = save_single(tmp_path / "single")
+    assert run("learn_from_views.py", *options, *further, "--teacher", str(single)) == 2
+    assert "expected a teacher with the same tools, got single" in capsys.readouterr().err
     assert run("learn_from_views.py", *options, *learning, "--out", str(start)) == 2
     assert "is the model to begin with: choose another --out" in capsys.readouterr().err
