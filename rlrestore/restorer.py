@@ -177,6 +177,7 @@ class Restorer:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
+        runtime = with_views(self.runtime, views)
         limit, monitor = self.limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else _read_reference(reference, source)
         # A damaged model's weights may overflow: that is found at the end.
@@ -186,7 +187,6 @@ class Restorer:
             image = to_change(source, copied=source is photo and not in_place)
             put_back = cover_hidden_(image, source.alpha)
             clean = None if truth is None else _to_measure(truth, source)
-            runtime = with_views(self.runtime, views)
             steps = CHAINS[mode](runtime.tools, runtime.agent, image, limit, monitor, choice)
             begun = replace(self._begin_trace(mode, source, image, choice, inspect), views=views)
             trace = _follow(steps, image, clean, begun, keep_steps)

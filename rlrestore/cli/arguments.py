@@ -206,11 +206,16 @@ def add_precision_argument(parser: argparse._ActionsContainer, default: str = "a
     )
 
 
+MOST_VIEWS = 8
+"""All that there are; of `rlrestore.runtime.views`, which help is printed without."""
+
+
 def add_views_argument(parser: argparse._ActionsContainer) -> None:
     """Add the number of views."""
     parser.add_argument(
         "--views",
-        type=positive_int,
+        type=int,
+        choices=range(1, MOST_VIEWS + 1),
         default=1,
         metavar="N",
         help="on how many views of the image, turned and mirrored, each tool works, for the mean of its "

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rlrestore.cli.arguments import MOST_VIEWS
 from rlrestore.cli.main import main
 from rlrestore.errors import UsageError
 from rlrestore.imaging.io.files import read_photo
+from rlrestore.imaging.io.photo import Photo
 from rlrestore.inference.chains import apply_tool_
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Floats
@@ -124,8 +126,19 @@ def test_the_command_takes_views(
         assert main(["restore", str(source), "-o", str(wanted), "--views", "2", *names]) == 0
         done = restorer.restore(source, views=2, chain=chain)
         assert np.abs(read_photo(wanted).pixels - done.photo.pixels).max() <= 0.5001 / 255
-    assert main(["restore", str(source), "-o", str(wanted), "--views", "9"]) == 2
-    assert "expected 1 to 8 views, got 9" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["restore", str(source), "-o", str(wanted), "--views", "9"])
+    assert "argument --views: invalid choice: 9" in capsys.readouterr().err
+
+
+def test_what_is_refused_leaves_a_photo_as_it_was() -> None:
+    """Its hidden pixels, which are covered while it is restored, among them."""
+    pixels = noise(40, 50)[0].transpose(1, 2, 0).copy()
+    photo = Photo(pixels.copy(), alpha=np.repeat(np.uint8([[0, 255]]), (20, 30), axis=1).repeat(40, axis=0))
+    with pytest.raises(UsageError, match="expected 1 to 8 views, got 9"):
+        Restorer.from_pretrained().restore(photo, in_place=True, views=9)
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert len(VIEWS) == MOST_VIEWS
 
 
 def test_the_model_itself_keeps_its_one_view() -> None:
