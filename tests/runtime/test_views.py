@@ -134,7 +134,9 @@ def test_the_command_takes_views(
 def test_what_is_refused_leaves_a_photo_as_it_was() -> None:
     """Its hidden pixels, which are covered while it is restored, among them."""
     pixels = noise(40, 50)[0].transpose(1, 2, 0).copy()
-    photo = Photo(pixels.copy(), alpha=np.repeat(np.uint8([[0, 255]]), (20, 30), axis=1).repeat(40, axis=0))
+    photo = Photo(
+        pixels.copy(), alpha=np.repeat(np.array([[0, 255]], np.uint8), (20, 30), axis=1).repeat(40, axis=0)
+    )
     with pytest.raises(UsageError, match="expected 1 to 8 views, got 9"):
         Restorer.from_pretrained().restore(photo, in_place=True, views=9)
     np.testing.assert_array_equal(photo.pixels, pixels)
