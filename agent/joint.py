@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rlrestore.agent.policy import MAX_STEPS
 from rlrestore.agent.rollout import Behaviour, fixed, greedy, roll_out
-from rlrestore.agent.teacher import prescribed, teacher_chains
+from rlrestore.agent.teacher import prescribed, prescription
 from rlrestore.agent.training import AgentTraining
 from rlrestore.devices import precision_name
 from rlrestore.imaging import PATCH
@@ -41,7 +41,6 @@ from rlrestore.toolbox.optimisation import (
     restoration_losses,
 )
 from rlrestore.toolbox.ranks import rank_count, rank_generator, summed, united
-from rlrestore.toolbox.specs import NO_ACTION
 from rlrestore.toolbox.storage import checksum
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Moment
@@ -217,13 +216,9 @@ class JointTraining:
         return {f"agent_{name}": value for name, value in self.follower.step(moment).items()}
 
     def _prescribe(self, amounts: Degradations, generator: torch.Generator) -> Tensor:
-        """Return the teacher's and random actions, `(B, T)`; `NO_ACTION` where the agent is to choose."""
-        settings, tools, device = self.settings, self.toolbox.stop, self.bank.device
-        chains = teacher_chains(self.toolbox.specs, amounts, self.max_steps)
-        draws = torch.rand(2, *chains.shape, generator=generator, device=device)
-        random = torch.randint(tools, chains.shape, generator=generator, device=device)
-        explored = torch.where(draws[0] < settings.exploration, random, NO_ACTION)
-        return torch.where(draws[1, :, :1] < settings.planned, chains, explored)
+        """Return the teacher's and random actions, `(B, T)`; see `prescription`."""
+        settings, specs = self.settings, self.toolbox.specs
+        return prescription(specs, amounts, self.max_steps, settings.planned, settings.exploration, generator)
 
     def greedy(self) -> Behaviour:
         """Choose as the agent does now, without exploration; where there is none, stop."""

@@ -1,4 +1,4 @@
-"""The replay buffer: episodes that a training has collected."""
+"""The replay buffer: episodes, or patches, that a training has collected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ReplayBuffer:
-    """Episodes, column by column.
+    """Episodes, column by column; of a distillation, patches.
 
     Attributes:
         columns: Tensors `(N, …)`, one row for each episode; which there are is a matter of the learning.

@@ -38,6 +38,31 @@ def teacher_chains(specs: Sequence[ToolSpec], amounts: Degradations, max_steps: 
     return torch.cat((chains, rest), dim=1)
 
 
+def prescription(
+    specs: Sequence[ToolSpec],
+    amounts: Degradations,
+    max_steps: int,
+    planned: float,
+    exploration: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the actions `(B, T)` that are given to B chains; `NO_ACTION` where another is to choose.
+
+    Args:
+        specs: N tools.
+        amounts: What was done to each patch, `(B,)` each.
+        max_steps: T.
+        planned: Share of the chains that are the teacher's as a whole.
+        exploration: Share of the actions in the others that are a random tool.
+        generator: Source of all draws, on the device of the amounts.
+    """
+    chains, device = teacher_chains(specs, amounts, max_steps), generator.device
+    draws = torch.rand(2, *chains.shape, generator=generator, device=device)
+    random = torch.randint(len(specs), chains.shape, generator=generator, device=device)
+    explored = torch.where(draws[0] < exploration, random, NO_ACTION)
+    return torch.where(draws[1, :, :1] < planned, chains, explored)
+
+
 def _own_tools(specs: Sequence[ToolSpec], amounts: Degradations) -> tuple[Tensor, Tensor]:
     """Return `(B, 3)` the tools for each patch's blur, noise and JPEG, and `(B, 3)` how strong these are."""
     kinds: tuple[tuple[Distortion, Tensor], ...] = (

@@ -23,10 +23,10 @@ from rlrestore.imaging.mixture_files import read_mixture
 from rlrestore.imaging.pairs import context_side
 from rlrestore.imaging.patches import PhotoBank
 from rlrestore.model_folder import read_card
-from rlrestore.model_folder.card import LARGEST_WIDTH, ModelCard, Record
+from rlrestore.model_folder.card import ModelCard, Record
 from rlrestore.toolbox.checkpoint import Checkpoint
 from rlrestore.toolbox.networks import WIDTHS
-from rlrestore.toolbox.specs import ToolSpec
+from rlrestore.toolbox.specs import ToolSpec, check_widths
 from rlrestore.toolbox.storage import load_toolbox, save_toolbox
 from rlrestore.toolbox.toolbox import Toolbox
 from rlrestore.toolbox.trainer import Budget, Trainer
@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> None:
     """
     keep_freed_memory()
     device = resolve_device(args.device)
-    if max(args.widths) > LARGEST_WIDTH:
-        raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(args.widths)}")
+    check_widths(args.widths)
     prepare_folder(args.out)
     settings = ToolSettings(widths=tuple(args.widths))
     bank, validation = (

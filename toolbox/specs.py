@@ -16,6 +16,8 @@ NO_ACTION = -1
 """The last action of an episode before its first."""
 LARGEST_RADIUS = 64
 """Of a custom tool, in pixels: beyond it the tiles of a photograph would have hardly a middle."""
+LARGEST_WIDTH = 512
+"""Of a network: beyond it a model is taken for damaged, before the memory for its networks is asked for."""
 ANY_MIXTURE = (1, 28)
 """The range of a tool for mixtures of any strength: from the lowest to the highest sum of levels."""
 
@@ -55,6 +57,16 @@ def check_name(name: object) -> None:
             f"expected a tool's name of letters, digits, '.', '+', '-' and '_', "
             f"neither stop nor unchanged, got {name!r}"
         )
+
+
+def check_widths(widths: Sequence[int]) -> None:
+    """Make sure that a network of these channels could be read again.
+
+    Raises:
+        UsageError: It has too many somewhere.
+    """
+    if max(widths, default=0) > LARGEST_WIDTH:
+        raise UsageError(f"expected widths of at most {LARGEST_WIDTH}, got {list(widths)}")
 
 
 TOOLS: tuple[ToolSpec, ...] = (

@@ -7,8 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from rlrestore.errors import UsageError
-from rlrestore.toolbox.networks import WIDTHS, Widths, build_network, receptive_radius, widen
-from rlrestore.toolbox.specs import TOOLS, ToolSpec
+from rlrestore.toolbox.networks import (
+    WIDTHS,
+    Widths,
+    build_network,
+    receptive_radius,
+    widen,
+)
+from rlrestore.toolbox.specs import TOOLS, ToolSpec, check_widths
 
 PIECE_ON_CPU = 64
 """Images that a tool takes at a time on a processor: several hundred at once take twice the time each, for
@@ -140,12 +146,13 @@ def widened(toolbox: Toolbox, widths: Mapping[int, Widths], seed: int) -> Toolbo
         seed: Of the weights that are new.
 
     Raises:
-        UsageError: A network would become narrower, or takes another number of widths.
+        UsageError: A network would become narrower or too wide, or takes another number of widths.
     """
     widths = {**toolbox.widths, **{depth: tuple(each) for depth, each in widths.items()}}
     for depth, each in toolbox.widths.items():
         if any(new < old for new, old in zip(widths[depth], each, strict=False)):
             raise UsageError(f"expected widths of at least {list(each)}, got {list(widths[depth])}")
+    check_widths([width for each in widths.values() for width in each])
     networks = []
     for number, (spec, network) in enumerate(zip(toolbox.specs, toolbox.networks, strict=True)):
         if spec.custom or widths.get(spec.depth) == toolbox.widths.get(spec.depth):

@@ -8,7 +8,14 @@ from typing import Any, TypeGuard, get_args
 
 from rlrestore.errors import ModelError
 from rlrestore.imaging import PATCH
-from rlrestore.toolbox.specs import ANY_MIXTURE, LARGEST_RADIUS, Distortion, ToolSpec, check_name
+from rlrestore.toolbox.specs import (
+    ANY_MIXTURE,
+    LARGEST_RADIUS,
+    LARGEST_WIDTH,
+    Distortion,
+    ToolSpec,
+    check_name,
+)
 
 FORMAT_VERSION = 3
 OLDEST_VERSION = 2
@@ -17,10 +24,8 @@ VERSION_2_AGENT = {"hidden": 64, "features": 32, "memory": 50}
 AGENT_FAMILIES = ("spectral", "paper")
 AGENT_SIZES = ("hidden", "features", "memory")
 """Of an agent of family `spectral`; those of family `paper` are fixed."""
-LARGEST_WIDTH = 512
-"""Beyond it a card is taken for damaged, before the memory for its networks is asked for."""
 LARGEST_AGENT_SIZE = 4096
-"""The same for an agent's sizes."""
+"""Of an agent's sizes, as `LARGEST_WIDTH` of a network's."""
 LARGEST_STEPS = 1024
 """The same for its number of steps."""
 LIMITS: dict[Distortion, tuple[float, float]] = {

@@ -83,7 +83,7 @@ class Service:
         self.restoring = Line(bounds.workers, bounds.waiting, bounds.seconds, "restoring")
         self.writing = Line(DOWNLOADS, WAITING_DOWNLOADS, bounds.seconds, "writing")
         self.shelf: Shelf[Result] = Shelf(int(bounds.kept_megabytes * 1e6), bounds.kept_seconds)
-        self._pace_s: dict[str, float] = {}
+        self._pace_s: dict[tuple[str, str], float] = {}  # of a pixel, by mode and views
 
     async def restore(self, request: Request, token: str) -> Response:
         """Answer with a restored photograph, or with what was done to it."""
@@ -91,13 +91,13 @@ class Service:
             form = await read_form(request, self.bounds, ticket.deadline)
             values = read_options(self.adapter.options, form.fields)
             pixels = self.adapter.pixels(form.content, form.name)
-            mode = str(values.get("mode"))
-            ticket.expected_s = self._pace_s[mode] * pixels if mode in self._pace_s else None
+            kind = str(values.get("mode")), str(values.get("views"))
+            ticket.expected_s = self._pace_s[kind] * pixels if kind in self._pace_s else None
             as_json = "application/json" in request.headers.get("accept", "")
             work = partial(_restore, self.adapter, form, values, as_json, ticket)
             del form
             result, output = await self.restoring.run(ticket, work, _gone(request))
-            self._pace_s[mode] = (time.monotonic() - ticket.started) / pixels
+            self._pace_s[kind] = (time.monotonic() - ticket.started) / pixels
         if output is not None:
             return _file(output)
         name = self.shelf.put(result)

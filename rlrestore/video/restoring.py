@@ -160,8 +160,8 @@ def restore_video(
 
     Raises:
         ImageError: PyAV is not installed, the video cannot be read, or the result not written.
-        UsageError: An unknown tool, a quality, strength or limit out of range, or an output that is the
-            input.
+        UsageError: An unknown tool, a quality, strength, limit or number of views out of range, or an output
+            that is the input.
         ModelError: The model's weights lead to a NaN or an infinity.
         CancelledRestorationError: `cancel` was set.
     """

@@ -193,6 +193,26 @@ def test_who_hangs_up_ends_the_work_that_was_begun_for_it(grey: bytes) -> None:
     assert (progress["state"], progress["share"]) == ("working", 0.5)
 
 
+@pytest.mark.parametrize(("views", "known"), [("1", True), ("2", False)])
+def test_how_long_it_takes_is_told_by_others_of_its_kind(
+    gated: tuple[Live, Gated], grey: bytes, views: str, known: bool
+) -> None:
+    """More views take longer, so one view tells nothing of two."""
+    server, restorer = gated
+    restorer.gate.set()
+    assert server.restore(grey).status_code == 200
+    restorer.gate.clear()
+    restorer.begun.clear()
+    with ThreadPoolExecutor(1) as other:
+        address, options = "/api/restore?job=mine", {"views": views}
+        running = other.submit(server.client.post, address, files={"file": grey}, data=options)
+        assert restorer.begun.wait(PATIENCE_S)
+        expected_s = server.client.get("/api/jobs/mine").json()["expected_s"]
+        restorer.gate.set()
+        assert running.result().status_code == 200
+    assert (expected_s is not None) == known
+
+
 def test_stopping_finishes_what_is_running(gated: tuple[Live, Gated], grey: bytes) -> None:
     server, restorer = gated
     with ThreadPoolExecutor(1) as other:
