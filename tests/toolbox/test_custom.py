@@ -271,7 +271,7 @@ def test_joint_training_leaves_custom_tools_as_they_are(
     toolbox = add_onnx_tool(with_halve(), custom_spec("smooth-1", "", 1), path)
     bank = PhotoBank([make_photograph(128, 128, 0)])
     chains = torch.tensor([[0, 3, 1], [3, 0, 4], [4, 0, 3], [0, 4, 1]])
-    monkeypatch.setattr(joint, "teacher_chains", lambda *_: chains)
+    monkeypatch.setattr(joint, "prescription", lambda *_: chains)
     settings = JointSettings(batch=4, planned=1.0, own=1, learning_rate=1e-2)
 
     again = JointTraining(copy.deepcopy(toolbox), None, bank, MODERATE, settings)
