@@ -35,7 +35,7 @@ def turned_back(view: Tensor, exchanged: bool, upside_down: bool, mirrored: bool
 def on_views(tools: Tools, actions: Tensor, images: Tensor, views: Sequence[View]) -> list[Tensor]:
     """Return what each image's tool makes of each view, turned back: `(B, 3, P, P)` float32 for every view.
 
-    Sides are padded before, so that what a network folds together is the same in every view.
+    As `rlrestore.runtime.views` does, a side that is turned round is padded up to where networks fold it.
 
     Args:
         tools: N tools.
@@ -44,10 +44,11 @@ def on_views(tools: Tools, actions: Tensor, images: Tensor, views: Sequence[View
         views: Some of `VIEWS`.
     """
     side = images.shape[-1]
-    padded = F.pad(images, (0, -side % ALIGN, 0, -side % ALIGN), mode="replicate")
-    return [
-        turned_back(tools.apply_each(actions, turned(padded, *view).contiguous()).float(), *view)[
-            ..., :side, :side
-        ]
-        for view in views
-    ]
+    results = []
+    for view in views:
+        exchanged, upside_down, mirrored = view
+        down, across = (mirrored, upside_down) if exchanged else (upside_down, mirrored)
+        beyond = (0, -side % ALIGN * across, 0, -side % ALIGN * down)
+        seen = turned(F.pad(images, beyond, mode="replicate"), *view).contiguous()
+        results.append(turned_back(tools.apply_each(actions, seen).float(), *view)[..., :side, :side])
+    return results

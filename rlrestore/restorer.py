@@ -34,7 +34,7 @@ from rlrestore.model_folder.card import ModelCard
 from rlrestore.model_folder.inspector import remove_inspector
 from rlrestore.model_folder.upscaler import UpscalerFile, own_upscaler, replace_upscaler
 from rlrestore.runtime import Floats, Precision, Runtime, load_runtime
-from rlrestore.runtime.views import with_views
+from rlrestore.runtime.views import number_of_views, with_views
 from rlrestore.trace import STOP_NAME, Trace, TraceStep
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Restorer:
             raise UsageError(f"unknown mode {mode!r}: expected {' or '.join(CHAINS)}")
         check_blend(strength, detail)
         choice = make_choice(self.runtime.tools.specs, chain, only, never)
-        runtime = with_views(self.runtime, views)
+        runtime = with_views(self.runtime, views := number_of_views(views))
         limit, monitor = self.limit(mode, max_steps, choice), Monitor(progress, cancel)
         truth = None if reference is None else _read_reference(reference, source)
         # A damaged model's weights may overflow: that is found at the end.

@@ -264,6 +264,7 @@ class Trace:
 
     def _start_caption(self) -> tuple[str, ...]:
         caption = [f"{self.width} x {self.height} pixels"]
+        caption += [f"{self.views} views of it for every tool"] if self.views > 1 else []
         caption += [] if self.start_psnr_db is None else [f"PSNR {self.start_psnr_db:.2f} dB"]
         caption += [] if self.inspection is None else self.inspection.captions()
         return (*caption, "no regions differ") if self.found_alike else tuple(caption)

@@ -7,6 +7,7 @@ Source: Timofte, Rothe, Van Gool, *Seven ways to improve example-based single im
 """
 
 import copy
+import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -41,11 +42,9 @@ class Views:
         Raises:
             UsageError: It is another number.
         """
-        if not 1 <= count <= len(VIEWS):
-            raise UsageError(f"expected 1 to {len(VIEWS)} views, got {count}")
         self.names, self.specs, self.radii = tools.names, tools.specs, tools.radii
-        self.pixels_ahead = tools.pixels_ahead // count
-        self._tools, self._views = tools, VIEWS[:count]
+        self._tools, self._views = tools, VIEWS[: number_of_views(count)]
+        self.pixels_ahead = tools.pixels_ahead // len(self._views)
 
     def apply(self, index: int, images: Floats) -> Floats:
         """Apply one tool to `(B, 3, H, W)`."""
@@ -55,20 +54,45 @@ class Views:
         """Begin to apply one tool to `(B, 3, H, W)`; return what waits for the result."""
         if len(self._views) == 1:
             return self._tools.begin(index, images)
+        align = 1 if self.specs[index].custom else ALIGN
+        seen = [turned(_completed(images, align, *view), *view).copy(order="K") for view in self._views]
+        waiting = [self._tools.begin(index, each) for each in seen]
         height, width = images.shape[-2:]
-        # As networks do before they fold, so that a tile is folded in every view as the whole photograph is.
-        beyond = [(0, -side % ALIGN) for side in (height, width)]
-        padded = np.pad(images, [(0, 0), (0, 0), *beyond], mode="edge") if np.any(beyond) else images
-        waiting = [self._tools.begin(index, turned(padded, *view).copy(order="K")) for view in self._views]
 
         def wait() -> Floats:
-            total = np.zeros_like(padded)
+            total = np.zeros_like(images)
             for view, each in zip(self._views, waiting, strict=True):
-                total += turned_back(each(), *view)
+                total += turned_back(each(), *view)[..., :height, :width]
             total /= len(self._views)
-            return total[..., :height, :width]
+            return total
 
         return wait
+
+
+def _completed(images: Floats, align: int, exchanged: bool, upside_down: bool, mirrored: bool) -> Floats:
+    """Repeat the last rows and columns up to multiples of `align`, of the sides that a view turns round.
+
+    So that networks fold them there as they do where nothing is turned, and tiles as the whole photograph.
+    """
+    rounded = (mirrored, upside_down) if exchanged else (upside_down, mirrored)
+    sides = zip(images.shape[-2:], rounded, strict=True)
+    beyond = [(0, -side % align if round_ else 0) for side, round_ in sides]
+    return np.pad(images, [(0, 0), (0, 0), *beyond], mode="edge") if np.any(beyond) else images
+
+
+def number_of_views(count: int) -> int:
+    """Return how many views are asked for as a plain number.
+
+    Raises:
+        UsageError: It is none from 1 to 8.
+    """
+    try:
+        number = int(operator.index(count))
+    except TypeError:
+        number = 0
+    if not 1 <= number <= len(VIEWS):
+        raise UsageError(f"expected 1 to {len(VIEWS)} views, got {count!r}")
+    return number
 
 
 def with_views(runtime: Runtime, count: int) -> Runtime:

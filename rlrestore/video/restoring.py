@@ -19,7 +19,7 @@ from rlrestore.inference.chains import check_finite
 from rlrestore.inference.choice import Choice, make_choice
 from rlrestore.restorer import Restorer
 from rlrestore.runtime import Runtime
-from rlrestore.runtime.views import with_views
+from rlrestore.runtime.views import number_of_views, with_views
 from rlrestore.trace import Trace
 from rlrestore.video.colours import (
     Samples,
@@ -177,7 +177,8 @@ def restore_video(
     restorer = restorer or Restorer.from_pretrained()
     choice = make_choice(restorer.runtime.tools.specs, chain, only, never)
     limit = restorer.limit("global", max_steps, choice)
-    runtime, shares = with_views(restorer.runtime, views), Shares(strength, detail)
+    runtime = with_views(restorer.runtime, views := number_of_views(views))
+    shares = Shares(strength, detail)
     work = _Work(restorer, runtime, source, output, choice, limit, shares, views, quality)
     with np.errstate(over="ignore", invalid="ignore"):
         return work.run(_Follower(progress, cancel))
@@ -282,6 +283,7 @@ class _Work:
             left_out=tuple(names[action] for action in self.choice.left_out),
             strength=self.shares.strength,
             detail=self.shares.detail,
+            precision=self.runtime.precision,
             views=self.views,
         )
         differences = decision.differences

@@ -1,8 +1,10 @@
 """Tools that look at a photograph from several sides."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from rlrestore.runtime import Floats
 from rlrestore.runtime.device_queue import DeviceQueue
 from rlrestore.runtime.torch_runtime import TorchTools
 from rlrestore.runtime.views import VIEWS, Views, turned, turned_back, with_views
-from rlrestore.toolbox.specs import TOOLS
+from rlrestore.toolbox.specs import TOOLS, ToolSpec
 from rlrestore.toolbox.toolbox import Toolbox
 
 
@@ -49,14 +51,34 @@ def test_the_eight_views_are_all_there_are() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 72), (63, 63), (37, 50)])
 def test_the_result_is_the_mean_over_the_views(height: int, width: int) -> None:
-    """Of an image whose sides are no multiple of 4 as if its last rows and columns were repeated."""
+    """A side that is turned round is first completed by its last row or column, to a multiple of 4."""
     tools, image = random_tools(), noise(height, width, 2)
-    wide = np.pad(image, [(0, 0), (0, 0), (0, -height % 4), (0, -width % 4)], mode="edge")
+    tall = np.pad(image, [(0, 0), (0, 0), (0, -height % 4), (0, 0)], mode="edge")
+    wide = np.pad(image, [(0, 0), (0, 0), (0, 0), (0, -width % 4)], mode="edge")
+    both = np.pad(tall, [(0, 0), (0, 0), (0, 0), (0, -width % 4)], mode="edge")
+    completed = (image, both, wide, tall, both, image, tall, wide)
+    each = [
+        turned_back(tools.apply(1, turned(whole, *view).copy()), *view)[..., :height, :width]
+        for whole, view in zip(completed, VIEWS, strict=True)
+    ]
+    np.testing.assert_array_equal(each[0], tools.apply(1, image))
     for count in (2, 3, 8):
-        each = [turned_back(tools.apply(1, turned(wide, *view).copy()), *view) for view in VIEWS[:count]]
         found = Views(tools, count).apply(1, image)
-        np.testing.assert_allclose(found, np.mean(each, axis=0)[..., :height, :width], atol=1e-6)
+        np.testing.assert_allclose(found, np.mean(each[:count], axis=0), atol=1e-6)
         assert found.shape == image.shape
+
+
+def test_a_tool_that_does_not_fold_sees_no_more_than_the_photograph() -> None:
+    """A mean over 3 by 3 pixels is the same in every view, up to the edge."""
+
+    class Box(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            padded = nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
+            return nn.functional.avg_pool2d(padded, 3, stride=1)
+
+    spec = ToolSpec("box", "noise", 0.0, 50.0, custom="module", radius=1)
+    tools, image = TorchTools(Toolbox([spec], networks=[Box()])), noise(37, 50)
+    np.testing.assert_allclose(Views(tools, 8).apply(0, image), tools.apply(0, image), atol=1e-6)
 
 
 def test_all_eight_views_make_no_difference_between_sides() -> None:
@@ -87,10 +109,18 @@ def test_the_image_stays_as_it_is_in_any_order(order: Literal["C", "K"]) -> None
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("count", [0, 9, -1])
-def test_other_numbers_of_views_are_refused(count: int) -> None:
-    with pytest.raises(UsageError, match=f"expected 1 to 8 views, got {count}"):
+@pytest.mark.parametrize("count", [0, 9, -1, 2.0, 1.5, None, "2", np.float64(2), np.array([1, 2])])
+def test_other_numbers_of_views_are_refused(count: Any) -> None:
+    with pytest.raises(UsageError, match=f"expected 1 to 8 views, got {re.escape(repr(count))}"):
         Views(random_tools(), count)
+
+
+def test_whole_numbers_of_any_type_are_taken() -> None:
+    """The trace says them as JSON can."""
+    restorer, image = Restorer.from_pretrained(), noise(40, 50)[0].transpose(1, 2, 0)
+    for count in (np.uint8(2), np.int64(2), torch.tensor(2)):
+        trace = restorer.restore(image, views=count).trace  # type: ignore[arg-type]  # which people give
+        assert json.loads(json.dumps(trace.to_json()))["views"] == 2
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +141,8 @@ def test_a_restoration_with_more_views_is_better(mode: str, noisy: tuple[np.ndar
     assert many.trace.psnr_db is not None
     assert few.trace.psnr_db + 0.02 < many.trace.psnr_db
     assert (few.trace.to_json()["views"], many.trace.to_json()["views"]) == (1, 8)
+    assert "8 views of it for every tool" in many.trace._start_caption()
+    assert not any("views" in line for line in few.trace._start_caption())
     assert few.trace.tools
     np.testing.assert_array_equal(few.image, restorer.restore(image, mode=mode).image)
 
