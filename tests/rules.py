@@ -28,6 +28,19 @@ class Brighten(nn.Module):
         return images + self.amount
 
 
+class Slope(nn.Module):
+    """A tool that brightens from nothing on the left to 0.2 on the right: by 0.1 in the mean of all views."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + torch.linspace(0, 0.2, images.shape[-1])
+
+
+def sloping() -> Restorer:
+    """A model that applies `Slope` once."""
+    toolbox = Toolbox(TOOLS[:1], "toy", [Slope()])
+    return Restorer(TorchRuntime(toolbox, Rules(1, always(1.0), 1), "toy"))
+
+
 class Rules(Policy):
     """An agent that follows a rule, and counts its looks in the memory it is handed."""
 

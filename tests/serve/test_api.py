@@ -17,7 +17,7 @@ from rlrestore.restorer import Restorer
 from rlrestore.runtime.torch_runtime import TorchRuntime
 from rlrestore.toolbox.specs import TOOLS
 from rlrestore.toolbox.toolbox import Toolbox
-from tests.rules import Rules, always
+from tests.rules import Rules, always, sloping
 from tests.serve.conftest import png
 from tests.serve.live import Live, live
 from tests.serve.stubs import Broken
@@ -75,6 +75,14 @@ def test_a_result_of_global_mode_has_no_maps(toy: Live, grey: bytes) -> None:
 @pytest.mark.parametrize(("strength", "value"), [("0", 100), ("0.5", 108), ("1", AFTER), ("", AFTER)])
 def test_the_strength_is_the_share_of_the_change(toy: Live, grey: bytes, strength: str, value: int) -> None:
     assert np.unique(pixels(toy.restore(grey, strength=strength).content)).tolist() == [value]
+
+
+def test_a_tool_works_on_several_views(grey: bytes) -> None:
+    with live(sloping()) as server:
+        for fields, rise in (({}, 51), ({"views": "8"}, 0)):
+            row = pixels(server.restore(grey, **fields).content)[0, :, 0].astype(int)
+            assert row[-1] - row[0] == rise
+            assert server.keep(grey, **fields).json()["trace"]["views"] == int(fields.get("views", 1))
 
 
 def smoother() -> Restorer:

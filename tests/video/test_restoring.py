@@ -16,7 +16,7 @@ from rlrestore.imaging.progress import Progress
 from rlrestore.restorer import Restorer
 from rlrestore.video.restoring import VideoRestoration, restore_video
 from tests.clips import brightness, frames_of, grey, sound_of, times_of, write_clip
-from tests.rules import always, dark_only, restorer
+from tests.rules import always, dark_only, restorer, sloping
 
 UNEVEN_MS = [0, 40, 65, 140, 141, 300, 420, 460, 470, 560]
 
@@ -56,6 +56,16 @@ def test_every_frame_is_restored_alike(tmp_path: Path) -> None:
     assert set(levels(restored(source, brighter()).output)) == {122}
     assert set(levels(restored(source, brighter(), strength=0.5).output)) == {111}
     assert set(levels(restored(source, brighter(), chain=["deblur-1"] * 2).output)) == {144}
+
+
+def test_a_tool_works_on_several_views_of_a_frame(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "a.mkv", [grey(100)] * 2)
+    for views, rise in ((1, 44), (8, 0)):
+        done = restored(source, sloping(), f"{views}.mkv", views=views)
+        for frame in frames_of(done.output):
+            left, right = brightness(frame).astype(float).mean(axis=0)[[0, -1]]
+            assert right - left == pytest.approx(rise, abs=2)
+        assert [scene.trace.to_json()["views"] for scene in done.scenes] == [views]
 
 
 def test_what_no_tool_changes_comes_back_sample_for_sample(tmp_path: Path) -> None:
