@@ -78,7 +78,7 @@ def test_what_cannot_be_distilled(
         ("--out", str(tmp_path / "b"), "--single", start): "expected a model of one tool to teach",
         ("--out", str(tmp_path / "c"), "--single", "nowhere"): "no model 'nowhere'",
         ("--out", str(tmp_path / "d"), "--widths", "2", "4"): "expected widths of at least [32, 104]",
-        ("--out", str(tmp_path / "e"), "--widths", "32", "513"): "expected widths of at most 512, got",
+        ("--out", str(tmp_path / "e"), "--widths", "32", "513"): "widths of at most 512, got [32, 513]",
     }
     for more, message in refused.items():
         assert run_script("distil_tools.py", *options, *more) == 2
