@@ -152,8 +152,8 @@ def widened(toolbox: Toolbox, widths: Mapping[int, Widths], seed: int) -> Toolbo
     for depth, each in toolbox.widths.items():
         if any(new < old for new, old in zip(widths[depth], each, strict=False)):
             raise UsageError(f"expected widths of at least {list(each)}, got {list(widths[depth])}")
-    for each in widths.values():
-        check_widths(each)
+    for channels in widths.values():
+        check_widths(channels)
     networks = []
     for number, (spec, network) in enumerate(zip(toolbox.specs, toolbox.networks, strict=True)):
         if spec.custom or widths.get(spec.depth) == toolbox.widths.get(spec.depth):
